@@ -1,0 +1,258 @@
+"""Running error analysis: an array that carries, entry by entry, how far a plain evaluation may be from it.
+
+A formula written in numpy and given an `Approx` instead of an array returns its value together with a bound on the error
+of evaluating the same formula, operation by operation, in an arithmetic with unit roundoff ``unit``. The bound is the
+first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical Algorithms*,
+2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
+``factor * unit * |result|`` of its own; a sum of n terms adds ``(n - 1) * unit * sum |terms|``, which holds for any order.
+
+Two operations are charged as the plain program would compute them, although their value is computed better here:
+``log1p(x)`` as ``log(1 + x)`` and ``expm1(x)`` as ``exp(x) - 1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+
+__all__ = ["Approx", "Rounding"]
+
+Array = NDArray[np.float64]
+Pair = tuple[Array, Array]
+
+
+@dataclass
+class Rounding:
+    """The arithmetic whose errors are bounded.
+
+    ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero), ``huge``
+    the largest finite one, ``factor`` the roundings charged per operation. With ``subgradient`` set, a step or a sign at
+    its kink is any value between its one-sided limits. ``overflowed`` tells afterwards whether a result passed ``huge``.
+    """
+
+    unit: float
+    tiny: float
+    huge: float
+    factor: float = 1.0
+    subgradient: bool = False
+    overflowed: bool = field(default=False, compare=False)
+
+    def of(self, value: Array) -> Array:
+        """The error of rounding ``value`` once."""
+        size = np.absolute(value)
+        return np.where((size < 2 * self.tiny) & (size > 0), self.tiny, self.factor * self.unit * size)
+
+    def fit(self, value: Array) -> Array:
+        """``value`` with everything beyond the largest finite number replaced by an infinity of its sign."""
+        beyond = np.isfinite(value) & (np.absolute(value) > self.huge)
+        if not beyond.any():
+            return value
+        self.overflowed = True
+        return np.where(beyond, np.copysign(np.inf, value), value)
+
+
+def _through(derivative: Array, error: Array) -> Array:
+    """An error passed on through a derivative; an exact operand contributes nothing even where the derivative is infinite."""
+    return np.where(error == 0, 0.0, np.absolute(derivative) * error)
+
+
+def _multiply(a: Array, ea: Array, b: Array, eb: Array) -> Pair:
+    return a * b, _through(b, ea) + _through(a, eb) + ea * eb
+
+
+def _divide(a: Array, ea: Array, b: Array, eb: Array) -> Pair:
+    quotient, smallest = a / b, np.absolute(b) - eb
+    passed = (ea + np.absolute(quotient) * eb) / smallest
+    return quotient, np.where((ea == 0) & (eb == 0), 0.0, np.where(smallest > 0, passed, np.inf))
+
+
+def _log(x: Array, e: Array) -> Pair:
+    return np.log(x), np.where(e == 0, 0.0, np.where(e < x, -np.log1p(-np.minimum(e / x, 1.0)), np.inf))
+
+
+def _sqrt(x: Array, e: Array) -> Pair:
+    root = np.sqrt(x)
+    return root, np.where(e == 0, 0.0, np.minimum(np.sqrt(e), e / np.where(root > 0, root, 1e-300)))
+
+
+def _power(x: Array, e: Array, exponent: Array, _: Array) -> Pair:
+    return np.power(x, exponent), _through(exponent * np.power(x, exponent - 1), e)
+
+
+def _tanh(x: Array, e: Array) -> Pair:
+    value = np.tanh(x)
+    return value, _through(1 - value * value, e)
+
+
+_Rule = Callable[..., Pair]
+# ufunc -> (value, error passed on) of its operands; the error of rounding the result is added for all of them alike.
+_ROUNDED: dict[np.ufunc, _Rule] = {
+    np.add: lambda a, ea, b, eb: (a + b, ea + eb),
+    np.subtract: lambda a, ea, b, eb: (a - b, ea + eb),
+    np.multiply: _multiply,
+    np.divide: _divide,
+    np.exp: lambda x, e: (np.exp(x), np.where(e == 0, 0.0, np.exp(x) * np.expm1(e))),
+    np.log: _log,
+    np.sqrt: _sqrt,
+    np.power: _power,
+    np.tanh: _tanh,
+}
+
+
+def _select(rule: Callable[[Array, Array], Array]) -> _Rule:
+    """A choice between two operands (maximum, minimum): exact, and as uncertain as the interval it maps to."""
+
+    def chosen(a: Array, ea: Array, b: Array, eb: Array) -> Pair:
+        value = rule(a, b)
+        return value, np.maximum(rule(a + ea, b + eb) - value, value - rule(a - ea, b - eb))
+
+    return chosen
+
+
+_EXACT: dict[np.ufunc, _Rule] = {
+    np.negative: lambda x, e: (-x, e),
+    np.positive: lambda x, e: (x, e),
+    np.maximum: _select(np.maximum),
+    np.minimum: _select(np.minimum),
+}
+_PREDICATES = {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.isnan, np.isfinite, np.isinf, np.signbit}
+_STRUCTURAL = {
+    np.reshape, np.ravel, np.moveaxis, np.transpose, np.swapaxes, np.broadcast_to, np.take_along_axis, np.take, np.squeeze,
+    np.expand_dims, np.repeat, np.flip, np.copy, np.where, np.concatenate, np.stack, np.zeros_like, np.split, np.atleast_1d,
+}  # fmt: skip
+
+
+class Approx(NDArrayOperatorsMixin):
+    """A float64 array ``value`` and, of the same shape, the bound ``error`` on what a plain evaluation may differ by."""
+
+    __array_priority__ = 100
+
+    def __init__(self, value: Any, error: Any, rounding: Rounding) -> None:
+        self.value: Array = np.asarray(value, dtype=np.float64)
+        self.error: Array = np.asarray(error, dtype=np.float64)
+        self.rounding = rounding
+
+    @classmethod
+    def zeros(cls, shape: int | tuple[int, ...], rounding: Rounding) -> Approx:
+        return cls(np.zeros(shape), np.zeros(shape), rounding)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[np.float64]:
+        return self.value.dtype
+
+    @property
+    def real(self) -> Array:
+        return self.value
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __repr__(self) -> str:
+        return f"Approx({self.value!r}, ± {self.error!r})"
+
+    def __getitem__(self, key: Any) -> Approx:
+        return Approx(self.value[key], self.error[key], self.rounding)
+
+    def __setitem__(self, key: Any, new: Any) -> None:
+        self.value[key] = _value(new)
+        self.error[key] = _error(new)
+
+    def reshape(self, *shape: Any) -> Approx:
+        return Approx(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding)
+
+    def copy(self) -> Approx:
+        return Approx(self.value.copy(), self.error.copy(), self.rounding)
+
+    def max(self, axis: int | None = None, keepdims: bool = False) -> Approx:
+        """The largest entry along ``axis``: exact, and as uncertain as the largest the entries may be."""
+        value = self.value.max(axis=axis, keepdims=keepdims)
+        spread = (self.value + self.error).max(axis=axis, keepdims=keepdims) - value
+        with np.errstate(invalid="ignore"):
+            return _settled(value, np.maximum(spread, value - (self.value - self.error).max(axis=axis, keepdims=keepdims)), self.rounding)
+
+    def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
+        """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
+        terms = int(np.prod([self.shape[axis] for axis in axes], dtype=np.int64))
+        added = max(terms - 1, 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
+        return _settled(self.rounding.fit(value), self.error.sum(axis=axes) + added, self.rounding)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or kwargs:
+            return NotImplemented
+        if ufunc in _PREDICATES:
+            return ufunc(*(_value(x) for x in inputs))
+        with np.errstate(all="ignore"):
+            if ufunc is np.log1p:
+                return np.log(1.0 + inputs[0])._replaced(np.log1p(self.value))
+            if ufunc is np.expm1:
+                return (np.exp(inputs[0]) - 1.0)._replaced(np.expm1(self.value))
+            if ufunc is np.square:
+                return inputs[0] * inputs[0]
+            operands = [part for x in inputs for part in (_value(x), _error(x))]
+            if ufunc in _EXACT:
+                return _settled(*_EXACT[ufunc](*operands), self.rounding)
+            if ufunc in _ROUNDED:
+                value, error = _ROUNDED[ufunc](*operands)
+                value = self.rounding.fit(value)
+                return _settled(value, error + self.rounding.of(value), self.rounding)
+        return NotImplemented
+
+    def __array_function__(self, func: Any, types: Sequence[type], args: Any, kwargs: Any) -> Any:
+        if func in (np.shape, np.ndim, np.size):
+            return func(*_map(_value, args), **kwargs)
+        if func not in _STRUCTURAL:
+            return NotImplemented
+        values = func(*_map(_value, args), **_map(_value, kwargs))
+        errors = func(*_error_arguments(func, args), **kwargs)
+        if isinstance(values, (list, tuple)):
+            return [Approx(v, e, self.rounding) for v, e in zip(values, errors, strict=True)]
+        return Approx(values, errors, self.rounding)
+
+    def _replaced(self, value: Array) -> Approx:
+        return Approx(value, self.error, self.rounding)
+
+
+def _settled(value: Any, error: Any, rounding: Rounding) -> Approx:
+    """A result: an infinity or a NaN is what it is, and an error that is not a number bounds nothing."""
+    error = np.where(np.isnan(error), np.inf, error)
+    return Approx(value, np.where(np.isfinite(value), error, 0.0), rounding)
+
+
+def _value(x: Any) -> Any:
+    return x.value if isinstance(x, Approx) else x
+
+
+def _error(x: Any) -> Any:
+    return x.error if isinstance(x, Approx) else np.zeros(np.shape(x))
+
+
+def _map(part: Callable[[Any], Any], args: Any) -> Any:
+    if isinstance(args, dict):
+        return {name: part(x) for name, x in args.items()}
+    return tuple([part(y) for y in x] if isinstance(x, list | tuple) else part(x) for x in args)
+
+
+def _error_arguments(func: Any, args: Any) -> Any:
+    """The same call on the errors: array operands become their errors, indices, shapes and axes stay."""
+    if func is np.where:
+        return (args[0], _error(args[1]), _error(args[2]))
+    if func in (np.concatenate, np.stack):
+        return ([_error(x) for x in args[0]], *args[1:])
+    return (_error(args[0]), *args[1:])
