@@ -1,0 +1,176 @@
+"""Net definitions as text: `parse_net` reads one, `dump_net` and `dump_layer` write one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from refimpl.errors import PrototxtError
+from refimpl.messages import LayerParameter, NetParameter, V1LayerParameter
+from refimpl.scalars import read_scalar, write_scalar
+from refimpl.schema import Extra, FieldType, Message
+from refimpl.textformat import Block, Field, Scalar, read_text
+from refimpl.unknown_field import unknown_field
+from refimpl.upgrade import upgrade_inputs, upgrade_v1
+
+__all__ = ["dump_layer", "dump_net", "parse_net"]
+
+M = TypeVar("M", bound=Message)
+_LINE = 100
+
+
+@lru_cache(maxsize=1024)
+def parse_net(text: str) -> NetParameter:
+    """The net that a prototxt defines, upgraded to `layer { type: "..." }` where it is an older one.
+
+    What is accepted is what protobuf's C++ text parser accepts for Caffe's NetParameter, with two additions: a block
+    given twice is merged (protobuf refuses it), and a layer's unknown `*_param` blocks are kept in its `extra`.
+    Raises `PrototxtError`.
+    """
+    document = read_text(text)
+    _refuse_mixed_formats(document)
+    net = upgrade_v1(_message(NetParameter, document, "net"))
+    try:
+        return upgrade_inputs(net)
+    except ValueError as error:
+        raise _refusal(str(error), _first(document, "input"), "give one input_shape per input") from None
+
+
+def dump_net(net: NetParameter) -> str:
+    """The prototxt of a net; `parse_net` of it gives an equal net, if that is an upgraded one."""
+    return "".join(f"{line}\n" for line in _lines(net))
+
+
+def dump_layer(layer: LayerParameter) -> str:
+    """The prototxt of a net that consists of this layer."""
+    return dump_net(NetParameter(layer=(layer,)))
+
+
+def _message(cls: type[M], block: Block, where: str) -> M:
+    """The message of class `cls` that a block spells; `where` is the name of the field that holds it."""
+    given: dict[str, Any] = {}
+    merged: dict[str, Block] = {}
+    unknown: dict[str, tuple[Block, ...]] = {}
+    try:
+        for item in block.fields:
+            field = cls.schema.get(item.name)
+            if field is None or field.kind == "extra":
+                unknown[item.name] = unknown.get(item.name, ()) + _foreign_blocks(cls, item, where)
+            elif field.repeated:
+                values = tuple(_value(item, value, field) for value in item.values)
+                given[item.name] = given.get(item.name, ()) + values
+            elif item.bracketed:
+                raise _refusal(f"{item.name} holds one value, not a list", item, "remove the brackets")
+            elif field.message is not None:
+                first = merged.get(item.name, Block())
+                merged[item.name] = Block(first.fields + _block(item, item.values[0]).fields)
+            elif item.name in given:
+                raise _refusal(f"{item.name} is specified multiple times", item, "it is not a repeated field: keep one")
+            else:
+                given[item.name] = _value(item, item.values[0], field)
+        for name, whole in merged.items():
+            given[name] = _message(cls.schema[name].message or Message, whole, name)
+    except PrototxtError as error:
+        raise _in_layer(error, block) if cls in (LayerParameter, V1LayerParameter) else error from None
+    if unknown:
+        given["extra"] = Extra(unknown)
+    return cls(**given)
+
+
+def _value(item: Field, value: Scalar | Block, field: FieldType) -> Any:
+    if field.message is not None:
+        return _message(field.message, _block(item, value), item.name)
+    if field.kind == "raw":
+        return _block(item, value)
+    if isinstance(value, Block):
+        raise _refusal(f"{item.name} takes a {field.kind}, not a block", value, f"write {item.name}: VALUE")
+    return read_scalar(item.name, value, field)
+
+
+def _block(item: Field, value: Scalar | Block) -> Block:
+    if isinstance(value, Scalar):
+        raise _refusal(f"{item.name} takes a block, not {value}", value, f"write {item.name} {{ ... }}")
+    return value
+
+
+def _foreign_blocks(cls: type[Message], item: Field, where: str) -> tuple[Block, ...]:
+    """The blocks of a field that the schema lacks: a layer keeps those named `*_param`; anything else is an error."""
+    if "extra" not in cls.schema or not item.name.endswith("_param"):
+        raise unknown_field(cls, item, where)
+    return tuple(_block(item, value) for value in item.values)
+
+
+def _in_layer(error: PrototxtError, block: Block) -> PrototxtError:
+    """The same error, naming the layer that it is in, if that has a name."""
+    name = next((value.text for value in block.all("name") if isinstance(value, Scalar)), None)
+    return PrototxtError(error.message, error.line, error.column, error.hint, error.layer or name)
+
+
+def _refuse_mixed_formats(document: Block) -> None:
+    """Caffe converts neither a net that mixes `layer` with `layers`, nor here its oldest, V0, format."""
+    old = [value for value in document.all("layers") if isinstance(value, Block)]
+    if old and document.all("layer"):
+        later = max(_first(document, "layer"), _first(document, "layers"), key=lambda item: (item.line, item.column))
+        raise _refusal("the net mixes layer and layers", later, 'write them all as layer { type: "..." }')
+    for block in old:
+        if block.all("layer"):
+            raise _refusal(
+                "this net is in the V0 format (layers { layer { ... } }), which is not read",
+                _first(block, "layer"),
+                "convert it with Caffe's upgrade_net_proto_text first",
+            )
+
+
+def _first(block: Block, name: str) -> Field:
+    return next(item for item in block.fields if item.name == name)
+
+
+def _refusal(message: str, at: Field | Block | Scalar, hint: str = "") -> PrototxtError:
+    return PrototxtError(message, at.line, at.column, hint)
+
+
+def _lines(message: Message) -> Iterator[str]:
+    """A message's fields, those of its schema in order, then its unknown blocks."""
+    for name, field in message.schema.items():
+        if not message.has(name):
+            continue
+        value = getattr(message, name)
+        if field.kind == "extra":
+            for key, blocks in value.items():
+                for block in blocks:
+                    yield from _wrapped(key, list(_raw_lines(block)))
+        else:
+            for each in value if field.repeated else (value,):
+                yield from _field_lines(name, each, field)
+
+
+def _field_lines(name: str, value: Any, field: FieldType) -> Iterator[str]:
+    if field.message is not None:
+        yield from _wrapped(name, list(_lines(value)))
+    elif field.kind == "raw":
+        yield from _wrapped(name, list(_raw_lines(value)))
+    else:
+        yield f"{name}: {write_scalar(value, field)}"
+
+
+def _raw_lines(block: Block) -> Iterator[str]:
+    for item in block.fields:
+        if item.bracketed:
+            inner = (str(v) if isinstance(v, Scalar) else " ".join(["{", *_raw_lines(v), "}"]) for v in item.values)
+            yield f"{item.name}: [{', '.join(inner)}]"
+        elif isinstance(item.values[0], Scalar):
+            yield f"{item.name}: {item.values[0]}"
+        else:
+            yield from _wrapped(item.name, list(_raw_lines(item.values[0])))
+
+
+def _wrapped(name: str, lines: list[str]) -> Iterator[str]:
+    """A block on one line where it fits, otherwise indented."""
+    flat = f"{name} {{ {' '.join(lines)} }}" if lines else f"{name} {{ }}"
+    if len(flat) <= _LINE and name not in ("layer", "layers"):
+        yield flat
+    else:
+        yield f"{name} {{"
+        yield from (f"  {line}" for line in lines)
+        yield "}"

@@ -1,0 +1,76 @@
+"""What to tell someone who wrote a field that its message does not have."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from refimpl.errors import PrototxtError
+from refimpl.messages import NetParameter
+from refimpl.schema import Message
+from refimpl.textformat import Field
+
+__all__ = ["unknown_field"]
+
+_SOLVER_FIELDS = frozenset(
+    [
+        "net",
+        "train_net",
+        "test_net",
+        "net_param",
+        "train_net_param",
+        "test_net_param",
+        "train_state",
+        "test_state",
+        "test_iter",
+        "test_interval",
+        "base_lr",
+        "display",
+        "average_loss",
+        "max_iter",
+        "iter_size",
+        "lr_policy",
+        "gamma",
+        "power",
+        "momentum",
+        "weight_decay",
+        "regularization_type",
+        "stepsize",
+        "stepvalue",
+        "clip_gradients",
+        "snapshot",
+        "snapshot_prefix",
+        "snapshot_diff",
+        "snapshot_format",
+        "solver_mode",
+        "device_id",
+        "random_seed",
+        "solver_type",
+        "rms_decay",
+        "momentum2",
+        "delta",
+        "weights",
+        "layer_wise_reduce",
+        "test_initialization",
+    ]
+)
+
+
+def unknown_field(cls: type[Message], item: Field, where: str) -> PrototxtError:
+    """The error for field `item` of a message of class `cls`, which is the value of a field named `where`."""
+    if cls is NetParameter and item.name in _SOLVER_FIELDS:
+        message = f"this is a solver definition: {item.name} belongs to SolverParameter"
+        return PrototxtError(message, item.line, item.column, "give the net that the solver names")
+    return PrototxtError(f'{where} has no field "{item.name}"', item.line, item.column, _advice(cls, item.name))
+
+
+def _advice(cls: type[Message], name: str) -> str:
+    """The block one level down that has this field, else the nearest name, else all names."""
+    owners = [key for key, field in cls.schema.items() if field.message and name in field.message.schema]
+    if near := get_close_matches(name, cls.schema, 1, 0.75):
+        return f"did you mean {near[0]}?"
+    if 0 < len(owners) <= 3:
+        return f"it belongs in {' or '.join(f'{owner} {{ }}' for owner in owners)}"
+    if near := get_close_matches(name, cls.schema, 1):
+        return f"did you mean {near[0]}?"
+    names = [key for key, field in cls.schema.items() if field.kind != "extra" and not key.endswith("_param")]
+    return f"it has {', '.join(names)}"
