@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from refimpl.textformat import Block
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, dataclass_transform  # noqa: UP035 (typing has neither in 3.10)
+    from typing_extensions import dataclass_transform
 else:
 
     def dataclass_transform(**_: Any) -> Any:
@@ -46,6 +46,11 @@ class FieldType:
     message: type[Message] | None = None
     numbers: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    @property
+    def many(self) -> bool:
+        """Whether "set" means "not empty"."""
+        return self.repeated or self.kind == "extra"
+
 
 class Extra(Mapping[str, tuple[Block, ...]]):
     """Blocks that the schema does not know, by name, as written; immutable and hashable."""
@@ -72,9 +77,13 @@ class Extra(Mapping[str, tuple[Block, ...]]):
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Message:
-    """A message: `Subclass(field=value, ...)` sets the fields named; the others read as the proto's defaults."""
+    """A message: `Subclass(field=value, ...)` sets the fields named; the others read as the proto's defaults.
 
-    present: frozenset[str] = dataclasses.field(default=frozenset(), init=False)
+    `present` names the fields that are set (repeated ones aside). Given explicitly, as `dataclasses.replace` does, it
+    is completed by the fields whose value is not the default, so that a copy leaves unset what was unset.
+    """
+
+    present: frozenset[str] = frozenset()
     schema: ClassVar[Mapping[str, FieldType]] = {}
     _defaults: ClassVar[Mapping[str, Any]] = {}
 
@@ -84,24 +93,18 @@ class Message:
         cls._defaults = {f.name: f.default for f in fields if "proto" in f.metadata}
 
     def __init__(self, **given: Any) -> None:
-        for name in given:
-            if name not in self.schema:
-                raise TypeError(f"{type(self).__name__} has no field {name!r}")
-        many = {name for name in given if self.schema[name].repeated or self.schema[name].kind == "extra"}
-        self.__dict__.update(self._defaults)
-        self.__dict__.update(given)
-        self.__dict__["present"] = frozenset(given.keys() - many)
+        present = given.pop("present", None)
+        if strange := given.keys() - self.schema.keys():
+            raise TypeError(f"{type(self).__name__} has no field {min(strange)!r}")
+        new = given if present is None else {name for name in given if given[name] != self._defaults[name]}
+        single = frozenset(name for name in new if not self.schema[name].many)
+        self.__dict__.update(self._defaults, **given, present=single | (present or frozenset()))
 
     def has(self, name: str) -> bool:
-        """Whether the field was set, to its default or to anything else; a repeated one, whether it has a value."""
+        """Whether the field was set, be it to its default; for a repeated one, whether it has a value."""
         if name not in self.schema:
             raise AttributeError(f"{type(self).__name__} has no field {name!r}")
-        repeated = self.schema[name].repeated or self.schema[name].kind == "extra"
-        return bool(getattr(self, name)) if repeated else name in self.present
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with these fields set; unlike `dataclasses.replace`, fields never set stay unset."""
-        return type(self)(**{**{name: getattr(self, name) for name in self.schema if self.has(name)}, **changes})
+        return bool(getattr(self, name)) if self.schema[name].many else name in self.present
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.schema if self.has(name))

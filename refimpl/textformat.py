@@ -52,7 +52,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value as written: a number with its sign, a string without its quotes, or a bare word such as an enum's name."""
+    """One value as written: a number with its sign, a string without its quotes, or a bare word (an enum's name)."""
 
     kind: Literal["number", "string", "word"]
     text: str
@@ -190,9 +190,7 @@ def quote(text: str) -> str:
         elif code in named:
             out.append(named[code])
         else:
-            out.append(
-                char if code >= 32 and char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode())
-            )
+            out.append(char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode()))
     return f'"{"".join(out)}"'
 
 

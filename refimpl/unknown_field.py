@@ -11,47 +11,9 @@ from refimpl.textformat import Field
 
 __all__ = ["unknown_field"]
 
+# The fields of SolverParameter that a solver file can hardly do without, and those that name its net.
 _SOLVER_FIELDS = frozenset(
-    [
-        "net",
-        "train_net",
-        "test_net",
-        "net_param",
-        "train_net_param",
-        "test_net_param",
-        "train_state",
-        "test_state",
-        "test_iter",
-        "test_interval",
-        "base_lr",
-        "display",
-        "average_loss",
-        "max_iter",
-        "iter_size",
-        "lr_policy",
-        "gamma",
-        "power",
-        "momentum",
-        "weight_decay",
-        "regularization_type",
-        "stepsize",
-        "stepvalue",
-        "clip_gradients",
-        "snapshot",
-        "snapshot_prefix",
-        "snapshot_diff",
-        "snapshot_format",
-        "solver_mode",
-        "device_id",
-        "random_seed",
-        "solver_type",
-        "rms_decay",
-        "momentum2",
-        "delta",
-        "weights",
-        "layer_wise_reduce",
-        "test_initialization",
-    ]
+    {"net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "test_iter", "solver_mode", "solver_type"}
 )
 
 

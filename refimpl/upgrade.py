@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from refimpl.messages import BlobShape, InputParameter, LayerParameter, NetParameter, ParamSpec, V1LayerParameter
@@ -29,7 +30,7 @@ def upgrade_v1(net: NetParameter) -> NetParameter:
     """Turn V1 `layers` into `layer`; a net without any is returned as it is."""
     if not net.layers:
         return net
-    return net.replace(layer=tuple(_upgrade_layer(layer) for layer in net.layers), layers=())
+    return replace(net, layer=tuple(_upgrade_layer(layer) for layer in net.layers), layers=())
 
 
 def _upgrade_layer(old: V1LayerParameter) -> LayerParameter:
@@ -59,9 +60,10 @@ def _param_specs(old: V1LayerParameter) -> tuple[ParamSpec, ...]:
 
 
 def upgrade_inputs(net: NetParameter) -> NetParameter:
-    """Turn the net's `input` fields into one Input layer, put first; the shapes are `input_shape`, else four `input_dim` each.
+    """Turn the net's `input` fields into one Input layer, put first.
 
-    Inputs without any shape are dropped, as Caffe drops them. Raises `ValueError` where shapes are missing for some.
+    An input's shape is its `input_shape` or, where the net has none of those, the next four `input_dim`. Inputs of a
+    net without either are dropped, as Caffe drops them. Raises `ValueError` where only some of the inputs have a shape.
     """
     if not net.input:
         return net
@@ -70,12 +72,9 @@ def upgrade_inputs(net: NetParameter) -> NetParameter:
         shapes = net.input_shape or tuple(BlobShape(dim=dims) for dims in _fours(net.input_dim))
         if len(shapes) < len(net.input):
             raise ValueError(f"there are {len(net.input)} inputs, but shapes for {len(shapes)} of them")
-        shape = shapes[: len(net.input)]
-        layers = (
-            LayerParameter(name="input", type="Input", top=net.input, input_param=InputParameter(shape=shape)),
-            *layers,
-        )
-    return net.replace(layer=layers, input=(), input_shape=(), input_dim=())
+        param = InputParameter(shape=shapes[: len(net.input)])
+        layers = (LayerParameter(name="input", type="Input", top=net.input, input_param=param), *layers)
+    return replace(net, layer=layers, input=(), input_shape=(), input_dim=())
 
 
 def _fours(dims: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
