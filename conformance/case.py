@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ __all__ = ["Array", "Case", "array_from_json", "array_to_json"]
 Array = NDArray[np.floating[Any]]
 
 _STEPS = ("forward", "backward")
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 _WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
@@ -33,12 +31,12 @@ class Case:
 
     id: str
     net: str
-    inputs: Mapping[str, Array] = field(default=_EMPTY)
+    inputs: Mapping[str, Array] = field(default_factory=dict)
     phase: str = "TRAIN"
-    params: Mapping[str, tuple[Array, ...]] = field(default=_EMPTY)
-    prefill_diff: Mapping[str, float] = field(default=_EMPTY)
-    top_diff: Mapping[str, float] = field(default=_EMPTY)
-    files: Mapping[str, bytes] = field(default=_EMPTY)
+    params: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
+    prefill_diff: Mapping[str, float] = field(default_factory=dict)
+    top_diff: Mapping[str, float] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     steps: tuple[str, ...] = _STEPS
     level: int = 0
     stages: tuple[str, ...] = ()

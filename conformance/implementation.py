@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from conformance.case import Case
@@ -39,7 +38,7 @@ class Description:
     devices: tuple[str, ...] = ("cpu",)
     dialect: str | None = None
     determinism: str | None = None
-    environment: Mapping[str, Any] = field(default=MappingProxyType({}))
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Implementation(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from conformance.case import Array, array_from_json, array_to_json
 
 __all__ = ["LayerRecord", "Outcome", "Refusal", "outcome_from_json"]
 
-_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class Outcome:
 
     dtype: str
     loss: float
-    data: Mapping[str, Array] = field(default=_NONE)
-    diff: Mapping[str, Array] = field(default=_NONE)
-    param_diff: Mapping[str, tuple[Array, ...]] = field(default=_NONE)
+    data: Mapping[str, Array] = field(default_factory=dict)
+    diff: Mapping[str, Array] = field(default_factory=dict)
+    param_diff: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
     layers: tuple[LayerRecord, ...] | None = None
     outputs: tuple[str, ...] | None = None
     loss_trace: tuple[float, ...] | None = None
