@@ -109,8 +109,6 @@ def signal_name(number: int) -> str:
 class Stub(types.ModuleType):
     """A module whose every name can be imported and none called."""
 
-    __path__ = ()
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -248,7 +246,7 @@ class Drive:
                 blob.data[...] = array
         for name, messages in self.case.get("params", {}).items():
             blobs = self.learnable(name)
-            if len(blobs) != len(messages):
+            if len(blobs) < len(messages):
                 raise ValueError(f"layer {name!r} has {len(blobs)} learnable blobs, not {len(messages)}")
             for blob, message in zip(blobs, messages):
                 blob.data[...] = decode(message).reshape(tuple(blob.shape))  # an old Caffe keeps (1, 1, N, K)
@@ -278,21 +276,16 @@ class Drive:
     def outcome(self) -> Json:
         """Everything the net holds after the last step."""
         params = self.case.get("params", {})
-        diffs = {
-            name: [self.array(blob, "diff") for blob in layer.blobs]
-            for name, layer in self.layers
-            if len(layer.blobs) and name not in params
-        }
+        diffs = {name: [self.array(blob, "diff") for blob in layer.blobs] for name, layer in self.layers}
         for name, messages in params.items():
-            diffs[name] = [
-                self.array(blob, "diff", message["shape"]) for blob, message in zip(self.learnable(name), messages)
-            ]
+            for diff, message in zip(diffs[name], messages):
+                diff["shape"] = message["shape"]  # an old Caffe keeps (1, 1, N, K)
         answer = {
             "dtype": "float32",
             "loss": number(self.loss),
             "data": {name: self.array(blob, "data") for name, blob in self.blobs.items()},
             "diff": {name: self.array(blob, "diff") for name, blob in self.blobs.items()},
-            "param_diff": diffs,
+            "param_diff": {name: arrays for name, arrays in diffs.items() if arrays},
             "layers": self.record(),
             "outputs": [self.names[index] for index in self.net._outputs],
         }
@@ -301,12 +294,10 @@ class Drive:
         return answer
 
     @staticmethod
-    def array(blob: Any, part: str, shape: Optional[Sequence[int]] = None) -> Json:
+    def array(blob: Any, part: str) -> Json:
         """A blob's data or diff; an empty blob's is not touched, Caffe aborts on it."""
-        here = tuple(blob.shape)
-        empty = 0 in here
-        array = np.zeros(here, np.float32) if empty else getattr(blob, part)
-        return encode(array if shape is None else array.reshape(shape))
+        shape = tuple(blob.shape)
+        return encode(np.zeros(shape, np.float32) if 0 in shape else getattr(blob, part))
 
     def record(self) -> List[Json]:
         """The layers after splitting. Caffe tells loss weights by blob: left out where an in-place layer shares one."""

@@ -1,0 +1,219 @@
+"""``process:COMMAND``: an implementation in its own process, spoken to in JSON lines (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from conformance.adapters.child import Child, Ended, Late, Overlong
+from conformance.case import Case
+from conformance.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
+from conformance.outcome import Outcome, Refusal
+from conformance.protocol import (
+    VERSION,
+    Answer,
+    case_message,
+    read_answer,
+    read_description,
+    read_outcome,
+    read_times,
+    request,
+)
+from conformance.worker import fatal_text, signal_name
+
+__all__ = ["ProcessImplementation"]
+
+_STDERR_LINES = 30
+T = TypeVar("T")
+_GRACE = 2.0  # seconds a process has to end by itself once its pipes are closed
+
+
+class ProcessImplementation:
+    """Starts a command, feeds it cases, and starts it again after whatever a case did to it.
+
+    ``timeout`` is in seconds for a case, ``start_timeout`` for the start and its describe, ``limit`` in bytes for one
+    answer. After every case the process is asked to describe itself once more: what it wrote before that, and its death
+    if it died, belong to the case just run and never to the next one. TMPDIR is a folder that is removed with it.
+    """
+
+    def __init__(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout: float = 60.0,
+        start_timeout: float = 60.0,
+        limit: int = 64 << 20,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.command = tuple(shlex.split(command) if isinstance(command, str) else command)
+        self.timeout, self.start_timeout, self.limit = timeout, start_timeout, limit
+        self._environment = dict(os.environ if environment is None else environment)
+        self._numbers = itertools.count(1)
+        self._child: Child | None = None
+        self._scratch: str | None = None
+        self._description: Description | None = None
+        self._stage = "construct"
+
+    def describe(self) -> Description:
+        """What the process says of itself; starts it if need be. Raises `DoesNotStart`."""
+        if self._description is None:
+            self._started()
+            assert self._description is not None
+        return self._description
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        """The outcome of a case, checked against the protocol, or the refusal, by answer or by a failed check.
+
+        Raises `Unsupported`, `Crash`, `TimedOut`, `ProtocolError`, and `DoesNotStart` where it cannot be started again.
+        """
+        answer = self._exchange("run", dtype, case=case_message(case, dtype))
+        return answer if isinstance(answer, Refusal) else self._read(read_outcome, answer, "outcome", case, dtype)
+
+    def time(self, case: Case, dtype: str, rounds: int) -> dict[str, tuple[float, ...]] | Refusal:
+        """Seconds of each round of forward, backward, and both, measured inside the process. Raises as `run` does."""
+        answer = self._exchange("time", dtype, case=case_message(case, dtype), rounds=rounds)
+        return answer if isinstance(answer, Refusal) else self._read(read_times, answer, "times", rounds)
+
+    def close(self) -> None:
+        """Asks the process to stop, kills it where it does not, and leaves nothing behind."""
+        if self._child is not None and self._child.alive:
+            with contextlib.suppress(Ended, Late):  # whom words do not reach is killed
+                self._child.send(request("stop", next(self._numbers)), time.monotonic() + _GRACE)
+        self._discard(_GRACE)
+
+    def _started(self) -> Child:
+        """The running process: the one there is, unless it died or spoke out of turn since the last case."""
+        if self._child is not None:
+            if self._child.alive and not self._child.unread:
+                return self._child
+            self._discard()
+        self._scratch = tempfile.mkdtemp(prefix="lossconf-")
+        try:
+            self._child = Child(self.command, {**self._environment, "TMPDIR": self._scratch}, self.limit)
+            self._description = self._introduce(self._child, time.monotonic() + self.start_timeout)
+        except OSError as error:
+            self._discard()
+            raise DoesNotStart(f"cannot start {shlex.join(self.command)}: {error.strerror}") from None
+        except Late:
+            raise DoesNotStart(f"no description within {self.start_timeout:g} s", self._discard().said) from None
+        except Ended:
+            end = self._discard(_GRACE)
+            raise DoesNotStart(f"{end.how} before it described itself", end.said) from None
+        except (ValueError, Overlong) as error:
+            raise DoesNotStart(f"its description is none: {error}", self._discard().said) from None
+        return self._child
+
+    def _introduce(self, child: Child, deadline: float) -> Description:
+        answer = self._ask(child, "describe", deadline, protocol=VERSION)
+        if answer.kind != "description":
+            raise ValueError(f"answered describe with {answer.kind}: {answer.body}")
+        return read_description(answer.body)
+
+    def _exchange(self, verb: str, dtype: str, **fields: Any) -> Answer | Refusal:
+        """A case's request and its answer, with everything that can go wrong in between turned into what it means."""
+        if dtype not in self.describe().dtypes:
+            raise Unsupported(f"{dtype} is not among its types: {', '.join(self.describe().dtypes)}")
+        child = self._started()
+        child.forget_errors()
+        deadline, self._stage, answer = time.monotonic() + self.timeout, "construct", None
+        try:
+            answer = self._ask(child, verb, deadline, dtype=dtype, **fields)
+            self._introduce(child, deadline)
+        except Late:
+            reason = f"no sign of life within {self.timeout:g} s, {self._when(answer)}"
+            raise TimedOut(reason, self._discard().said) from None
+        except Overlong:
+            raise ProtocolError(f"its answer exceeds {self.limit} bytes", self._discard().said) from None
+        except ValueError as error:
+            reason = str(error) if answer is None else f"after its answer: {error}"
+            raise ProtocolError(reason, self._discard().said) from None
+        except Ended:
+            end = self._discard(_GRACE)
+            if end.refusal is not None and answer is None:
+                return Refusal(self._stage, end.refusal)
+            raise Crash(f"{end.how} {self._when(answer)}", end.said) from None
+        return self._settled(answer, _last_lines(child.errors))
+
+    def _read(self, reader: Callable[..., T], answer: Answer, kind: str, *context: Any) -> T:
+        """The value of an answer of the right kind."""
+        try:
+            if answer.kind != kind:
+                raise ValueError(f"answered with {answer.kind}")
+            return reader(answer.body, *context)
+        except ValueError as error:
+            said = "" if self._child is None else _last_lines(self._child.errors)
+            raise ProtocolError(str(error), said) from None
+
+    def _when(self, answer: Answer | None) -> str:
+        return f"in {self._stage}" if answer is None else "after its answer"
+
+    @staticmethod
+    def _settled(answer: Answer, said: str) -> Answer | Refusal:
+        if answer.kind == "refusal":
+            return Refusal(answer.body["stage"], answer.body["message"], answer.body.get("layer"))
+        if answer.kind == "unsupported":
+            raise Unsupported(answer.body)
+        if answer.kind == "crash":
+            stage = f" in {answer.body['stage']}" if "stage" in answer.body else ""
+            raise Crash(f"{answer.body['reason']}{stage}", said)
+        if answer.kind == "error":
+            raise ProtocolError(f"it could make nothing of the request: {answer.body}", said)
+        return answer
+
+    def _ask(self, child: Child, verb: str, deadline: float, **fields: Any) -> Answer:
+        """One request and its answer; notes the stages announced meanwhile.
+
+        Raises `Late`, `Ended`, `Overlong`, and `ValueError` for what is no answer.
+        """
+        number = next(self._numbers)
+        child.send(request(verb, number, **fields), deadline)
+        while True:
+            answer = read_answer(child.receive(deadline))
+            if answer.id != number:
+                raise ValueError(f"{answer.kind} with id {answer.id} where {number} was asked")
+            if answer.kind != "stage":
+                return answer
+            self._stage = answer.body
+
+    def _discard(self, grace: float = 0.0) -> _End:
+        """Ends the process, if there is one, and removes its folder."""
+        child, self._child = self._child, None
+        status, errors = (0, "") if child is None else (child.end(grace), child.errors)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+        return _End(status, errors)
+
+
+@dataclass(frozen=True)
+class _End:
+    """A process's exit status, negative for a signal, and its standard error."""
+
+    status: int
+    errors: str
+
+    @property
+    def how(self) -> str:
+        return f"died by {signal_name(-self.status)}" if self.status < 0 else f"exited with status {self.status}"
+
+    @property
+    def refusal(self) -> str | None:
+        """The failed check, where it died of one."""
+        return fatal_text(self.errors) if self.status == -signal.SIGABRT else None
+
+    @property
+    def said(self) -> str:
+        return _last_lines(self.errors)
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.splitlines()[-_STDERR_LINES:])

@@ -1,0 +1,163 @@
+"""Requests out, answers in: the messages as bytes and as the project's own values.
+
+Everything read here was written by somebody else's program. Whatever is wrong with it comes out as `ValueError` with
+one line that says what and where; nothing else is raised.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from conformance.case import Array, Case
+from conformance.implementation import Description
+from conformance.outcome import Outcome, outcome_from_json
+from conformance.protocol.schema import violation
+
+__all__ = ["VERSION", "Answer", "array_message", "case_message", "read_answer", "read_outcome", "read_times", "request"]
+
+VERSION = 1
+
+_ANSWERS = ("description", "outcome", "times", "refusal", "unsupported", "crash", "error")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line from an implementation: its ``kind`` (a stage event or what it answers with), ``id`` and ``body``."""
+
+    kind: str
+    id: int | None
+    body: Any
+
+
+def request(verb: str, number: int, **fields: Any) -> bytes:
+    """A request as its line."""
+    return json.dumps({"verb": verb, "id": number, **fields}, allow_nan=False).encode("ascii") + b"\n"
+
+
+def array_message(array: Array, dtype: str) -> dict[str, Any]:
+    """An array rounded to ``dtype``, as little-endian bytes in base64."""
+    raw = np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tobytes()
+    return {"dtype": dtype, "shape": list(array.shape), "base64": base64.b64encode(raw).decode("ascii")}
+
+
+def case_message(case: Case, dtype: str) -> dict[str, Any]:
+    """The case as run and time carry it: its arrays in the type that is to be run, its id and its answer not at all."""
+    message = case.to_json()
+    message["inputs"] = {name: array_message(array, dtype) for name, array in case.inputs.items()}
+    if case.params:
+        message["params"] = {name: [array_message(a, dtype) for a in arrays] for name, arrays in case.params.items()}
+    return message
+
+
+def read_answer(line: bytes) -> Answer:
+    """The message on a line, held against its schema."""
+    try:
+        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}: {_excerpt(line)}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg} at column {error.colno}): {_excerpt(line)}") from None
+    except RecursionError:
+        raise ValueError(f"JSON nested beyond any message: {_excerpt(line)}") from None
+    if not isinstance(message, dict):
+        raise ValueError(f"not a JSON object: {_excerpt(line)}")
+    if "event" in message:
+        return Answer(_checked("stage", message)["event"], message["id"], message["stage"])
+    kinds = [kind for kind in _ANSWERS if kind in message]
+    if len(kinds) != 1:
+        raise ValueError(f"an answer has exactly one of {', '.join(_ANSWERS)}: {_excerpt(line)}")
+    return Answer(kinds[0], _checked(kinds[0], message)["id"], message[kinds[0]])
+
+
+def read_description(body: Mapping[str, Any]) -> Description:
+    """What an implementation says of itself; `ValueError` where it speaks another version."""
+    if body["protocol"] != VERSION:
+        raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness version {VERSION}")
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    del fields["protocol"]
+    return Description(**fields)
+
+
+def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:
+    """The outcome of ``case`` run in ``dtype``, of the right types, with shapes that fit together.
+
+    Required beyond the total: after a backward pass, the diffs of all inputs and of all parameters that the case sets.
+    """
+    if body.get("dtype", dtype) != dtype:
+        raise ValueError(f"dtype is {body['dtype']}, asked for {dtype}")
+    try:
+        outcome = outcome_from_json(body, dtype)
+    except OverflowError as error:
+        raise ValueError(f"a number is too large: {error}") from None
+    if not isinstance(outcome, Outcome):
+        raise ValueError("an outcome is no refusal")
+    for place, array in _arrays(outcome):
+        if array.dtype != dtype:
+            raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
+    for name, array in outcome.diff.items():
+        if name in outcome.data:
+            _same_shape(f"diff.{name}", array, f"data.{name}", outcome.data[name])
+    for name, array in case.inputs.items():
+        for part, held in (("data", outcome.data), ("diff", outcome.diff)):
+            if name in held:
+                _same_shape(f"{part}.{name}", held[name], f"the input {name}", array)
+    if "backward" in case.steps:
+        _require_gradients(outcome, case)
+    if outcome.loss_trace is not None and len(outcome.loss_trace) != len(case.steps):
+        raise ValueError(f"loss_trace has {len(outcome.loss_trace)} entries for {len(case.steps)} steps")
+    return outcome
+
+
+def read_times(body: Mapping[str, list[float]], rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds per round of forward, backward and both."""
+    for name, seconds in body.items():
+        if len(seconds) != rounds:
+            raise ValueError(f"times.{name} has {len(seconds)} entries for {rounds} rounds")
+    return {name: tuple(seconds) for name, seconds in body.items()}
+
+
+def _require_gradients(outcome: Outcome, case: Case) -> None:
+    missing = [f"diff.{name}" for name in case.inputs if name not in outcome.diff]
+    missing += [f"param_diff.{layer}" for layer in case.params if layer not in outcome.param_diff]
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing")
+    for layer, arrays in case.params.items():
+        found = outcome.param_diff[layer]
+        if len(found) < len(arrays):
+            raise ValueError(f"param_diff.{layer} has {len(found)} arrays for {len(arrays)} parameters")
+        for index, (diff, array) in enumerate(zip(found, arrays, strict=False)):
+            _same_shape(f"param_diff.{layer}.{index}", diff, "the parameter", array)
+
+
+def _arrays(outcome: Outcome) -> Iterable[tuple[str, Array]]:
+    for part, held in (("data", outcome.data), ("diff", outcome.diff)):
+        yield from ((f"{part}.{name}", array) for name, array in held.items())
+    for layer, arrays in outcome.param_diff.items():
+        yield from ((f"param_diff.{layer}.{index}", array) for index, array in enumerate(arrays))
+
+
+def _same_shape(place: str, array: Array, other_place: str, other: Array) -> None:
+    if array.shape != other.shape:
+        raise ValueError(f"{place} has shape {list(array.shape)}, {other_place} has {list(other.shape)}")
+
+
+def _checked(name: str, message: dict[str, Any]) -> dict[str, Any]:
+    wrong = violation(name, message)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return message
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f'{text} is not JSON: write the string "{text}"')
+
+
+def _excerpt(line: bytes, width: int = 80) -> str:
+    text = line[:width].decode("utf-8", "backslashreplace").rstrip()
+    return repr(text) + (f" and {len(line) - width} bytes more" if len(line) > width else "")
