@@ -20,14 +20,18 @@ M = TypeVar("M", bound=Message)
 _LINE = 100
 
 
-@lru_cache(maxsize=1024)
 def parse_net(text: str) -> NetParameter:
     """The net that a prototxt defines, upgraded to `layer { type: "..." }` where it is an older one.
 
     What is accepted is what protobuf's C++ text parser accepts for Caffe's NetParameter, with two additions: a block
     given twice is merged (protobuf refuses it), and a layer's unknown `*_param` blocks are kept in its `extra`.
-    Raises `PrototxtError`.
+    Raises `PrototxtError`. Messages are immutable, so a text read before gives the same object again.
     """
+    return _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> NetParameter:
     document = read_text(text)
     _refuse_mixed_formats(document)
     net = upgrade_v1(_message(NetParameter, document, "net"))
@@ -96,7 +100,7 @@ def _block(item: Field, value: Scalar | Block) -> Block:
 
 def _foreign_blocks(cls: type[Message], item: Field, where: str) -> tuple[Block, ...]:
     """The blocks of a field that the schema lacks: a layer keeps those named `*_param`; anything else is an error."""
-    if "extra" not in cls.schema or not item.name.endswith("_param"):
+    if "extra" not in cls.schema or not item.name.endswith("_param") or item.name.lower() in cls.schema:
         raise unknown_field(cls, item, where)
     return tuple(_block(item, value) for value in item.values)
 

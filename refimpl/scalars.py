@@ -32,7 +32,7 @@ def _integer(name: str, scalar: Scalar, field: FieldType) -> int:
     if value is None:
         raise _refusal(f"{name} takes an integer, not {scalar}", scalar)
     low, high = _RANGES[field.kind]
-    if not low <= value <= high:
+    if not low <= value <= high or (field.kind == "uint32" and scalar.text.startswith("-")):
         raise _refusal(f"{scalar} is out of range for {name}", scalar, f"{field.kind} holds {low} to {high}")
     return value
 
@@ -72,7 +72,9 @@ def _boolean(name: str, scalar: Scalar, field: FieldType) -> bool:
 
 def _string(name: str, scalar: Scalar, field: FieldType) -> str:
     if scalar.kind != "string":
-        raise _refusal(f"{name} takes a string, not {scalar}", scalar, f'write {name}: "{scalar}"')
+        old = name == "type" and scalar.text.isupper()
+        hint = 'for example "SoftmaxWithLoss"; upper-case types belong to layers { }' if old else f'write "{scalar}"'
+        raise _refusal(f"{name} takes a string, not {scalar}", scalar, hint)
     return scalar.text
 
 
@@ -82,9 +84,11 @@ def _enum(name: str, scalar: Scalar, field: FieldType) -> str:
     for word, number in field.numbers.items():
         if _whole(scalar) == number:
             return word
-    hint = f"it is one of {', '.join(field.numbers)}"
+    hint = f"it is one of {', '.join(field.numbers)}" if len(field.numbers) < 10 else ""
     if scalar.kind == "string" and scalar.text in field.numbers:
         hint = f"write {scalar.text} without quotes"
+    elif scalar.kind == "string" and name == "type":
+        hint = f"layers {{ }} is the old format: write layer {{ type: {scalar} }}"
     elif near := get_close_matches(scalar.text.upper(), field.numbers, 1):
         hint = f"did you mean {near[0]}?"
     raise _refusal(f"{scalar} is not a value of {name}", scalar, hint)

@@ -45,7 +45,7 @@ STRING: /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/
 %ignore /#[^\n]*/
 """
 _NUMBER = re.compile(
-    r"-?(0[xX][0-9a-fA-F]+|0[0-7]+|0|[1-9][0-9]*|([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[fF]?)", re.ASCII
+    r"-?(0[xX][0-9a-fA-F]+|0[0-7]+|((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fF]?)", re.ASCII
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
@@ -139,7 +139,9 @@ class _Builder:
     def number(self, parts: list[Token]) -> Scalar:
         text = "".join(parts)
         if not _NUMBER.fullmatch(text):
-            hint = "a leading zero means octal" if re.fullmatch("-?0[0-9]+", text) else "a name needs a space before it"
+            hint = (
+                "a leading zero means octal" if re.match("-?0[0-9]", text) else "a space separates it from what follows"
+            )
             raise PrototxtError(f"{text} is not a number", *_place(parts[0]), hint)
         return Scalar("number", text, *_place(parts[0]))
 
@@ -148,7 +150,11 @@ class _Builder:
 
 
 _ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "?": 63, "'": 39, '"': 34}
-_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))")
+_ESCAPE = re.compile(
+    r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})"
+    r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?:u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8}))|(?P<plain>.))"
+)
 
 
 def _unquote(token: Token) -> bytes:
@@ -163,20 +169,19 @@ def _unquote(token: Token) -> bytes:
 
 
 def _escaped(match: re.Match[str], token: Token) -> bytes:
-    octal, hexadecimal, short, long, plain = match.groups()
-    code = int(short or long or "0", 16)
+    octal, hexadecimal, high, low, short, long, plain = match.groups()
     if octal or hexadecimal:
         return bytes([int(octal or hexadecimal, 8 if octal else 16) & 0xFF])
-    if plain is None and code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:
-        return chr(code).encode()
+    if high:
+        return bytes.fromhex(high + low).decode("utf-16-be").encode()
     if plain in _ESCAPES:
         return bytes([_ESCAPES[plain]])
-    raise PrototxtError(
-        f"{match[0]} is not an escape sequence",
-        token.line or 1,
-        (token.column or 1) + 1 + match.start(),
-        "write a backslash as \\\\",
-    )
+    code = int(short or long or "110000", 16)
+    if code < 0x110000:
+        return chr(code).encode("utf-8", "surrogatepass")
+    line, column = _place(token)
+    column += 1 + match.start()
+    raise PrototxtError(f"{match[0]} is not an escape sequence", line, column, "write a backslash as \\\\")
 
 
 def quote(text: str) -> str:
@@ -202,10 +207,10 @@ def _position(text: str, index: int) -> tuple[int, int]:
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
 
 
+_OPENING = {"LBRACE": "RBRACE", "LANGLE": "MORETHAN", "LSQB": "RSQB"}
 _SPELLED = {
     "COLON": "':'",
     "COMMA": "','",
-    "SEMICOLON": "';'",
     "LBRACE": "'{'",
     "RBRACE": "'}'",
     "LANGLE": "'<'",
@@ -215,7 +220,6 @@ _SPELLED = {
     "NAME": "a name",
     "NUMBER": "a number",
     "STRING": "a string",
-    "MINUS": "'-'",
 }
 
 
@@ -226,17 +230,21 @@ def _refuse(error: UnexpectedInput, text: str) -> NoReturn:
     if not isinstance(error, UnexpectedToken):
         _refuse_character(text, error.pos_in_stream or 0)
     token = error.token
+    stack = error.interactive_parser.parser_state.value_stack
+    opened = [item for item in stack if getattr(item, "type", None) in _OPENING]
     if token.type == "$END":
-        opened = [item for item in error.interactive_parser.parser_state.value_stack if _is_opening(item)]
         if opened:
             raise PrototxtError(f"the text ends inside the '{opened[-1]}' opened here", *_place(opened[-1]), "close it")
-        raise PrototxtError("the text ends in the middle of a field", *_position(text.rstrip(), len(text.rstrip())))
-    hint = "expected " + " or ".join(_SPELLED[name] for name in sorted(error.expected & _SPELLED.keys()))
+        raise PrototxtError("the text ends in the middle of a field", *_position(text, len(text.rstrip())))
+    if token.type in _OPENING.values() and not opened:
+        raise PrototxtError(f"this '{token}' closes nothing", *_place(token), "remove it, or open its block")
+    if "COLON" in error.expected:
+        hint = "a name is followed by ':' and its value, or by '{'"
+    else:
+        wrong_closers = set(_OPENING.values()) - {_OPENING[item.type] for item in opened[-1:]}
+        expected = (error.expected & _SPELLED.keys()) - wrong_closers
+        hint = "expected " + " or ".join(sorted(_SPELLED[name] for name in expected))
     raise PrototxtError(f"unexpected {token}", *_place(token), hint)
-
-
-def _is_opening(item: Any) -> bool:
-    return getattr(item, "type", None) in ("LBRACE", "LANGLE", "LSQB")
 
 
 def _refuse_character(text: str, index: int) -> NoReturn:

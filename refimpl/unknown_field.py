@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from refimpl.errors import PrototxtError
-from refimpl.messages import NetParameter
+from refimpl.messages import LayerParameter, NetParameter, V1LayerParameter
 from refimpl.schema import Message
 from refimpl.textformat import Field
 
@@ -15,6 +15,7 @@ __all__ = ["unknown_field"]
 _SOLVER_FIELDS = frozenset(
     {"net", "train_net", "test_net", "base_lr", "lr_policy", "max_iter", "test_iter", "solver_mode", "solver_type"}
 )
+_V1_FIELDS = {"blobs_lr": "param { lr_mult: VALUE }", "weight_decay": "param { decay_mult: VALUE }"}
 
 
 def unknown_field(cls: type[Message], item: Field, where: str) -> PrototxtError:
@@ -26,13 +27,18 @@ def unknown_field(cls: type[Message], item: Field, where: str) -> PrototxtError:
 
 
 def _advice(cls: type[Message], name: str) -> str:
-    """The block one level down that has this field, else the nearest name, else all names."""
-    owners = [key for key, field in cls.schema.items() if field.message and name in field.message.schema]
-    if near := get_close_matches(name, cls.schema, 1, 0.75):
-        return f"did you mean {near[0]}?"
-    if 0 < len(owners) <= 3:
+    """Where the field belongs if a block one level down has it, else the nearest name, else all names."""
+    if cls is LayerParameter and name in _V1_FIELDS:
+        return f"write {_V1_FIELDS[name]}"
+    owners = [
+        key
+        for key, field in cls.schema.items()
+        if field.message and name in field.message.schema and field.message is not V1LayerParameter
+    ]
+    if len(owners) > 3:
+        return f"it belongs in a block such as {owners[0]} {{ }}"
+    if owners:
         return f"it belongs in {' or '.join(f'{owner} {{ }}' for owner in owners)}"
-    if near := get_close_matches(name, cls.schema, 1):
+    if near := get_close_matches(name.lower(), cls.schema, 1):
         return f"did you mean {near[0]}?"
-    names = [key for key, field in cls.schema.items() if field.kind != "extra" and not key.endswith("_param")]
-    return f"it has {', '.join(names)}"
+    return f"it has {', '.join(key for key in cls.schema if key != 'extra' and not key.endswith('_param'))}"
