@@ -14,7 +14,20 @@ from numpy.typing import NDArray
 
 from refimpl.running_error import Approx
 
-__all__ = ["exact_sum", "magnitude", "sign", "step", "value_of"]
+__all__ = [
+    "affine",
+    "covering",
+    "exact_sum",
+    "floored_log",
+    "like",
+    "magnitude",
+    "may_be_below",
+    "rounded",
+    "sigmoid",
+    "sign",
+    "step",
+    "value_of",
+]
 
 
 def value_of(x: Any) -> NDArray[Any]:
@@ -38,7 +51,7 @@ def exact_sum(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 def _sum(x: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     shape = tuple(x.shape[a] for a in kept)
-    rows = np.transpose(x, kept + axes).reshape(math.prod(shape), -1)
+    rows = np.transpose(x, kept + axes).reshape(math.prod(shape), math.prod(x.shape[a] for a in axes))
     sums = np.empty(len(rows))
     finite = np.isfinite(rows).all(axis=1)
     for i, row in enumerate(rows):
@@ -56,6 +69,21 @@ def _fsum(row: NDArray[Any]) -> float:
 def _ieee_sum(row: NDArray[Any]) -> float:
     with np.errstate(all="ignore"):
         return float(row.sum())
+
+
+def like(x: Any, value: Any) -> Any:
+    """``value``, which is exact, as an array of the kind and the shape of ``x``.
+
+    For constants that a formula rounds: ``np.log(like(x, base))`` is charged the rounding of the logarithm, ``math.log(base)`` is not.
+    """
+    filled = np.broadcast_to(np.asarray(value, dtype=np.float64), x.shape)
+    return Approx(filled, np.zeros(x.shape), x.rounding) if isinstance(x, Approx) else filled
+
+
+def affine(x: Any, scale: float, shift: float) -> Any:
+    """``scale * x + shift``, where a factor of 1 and a term of 0 cost no rounding."""
+    scaled = x if scale == 1 else scale * x
+    return scaled if shift == 0 else scaled + shift
 
 
 def magnitude(x: Any) -> Any:
@@ -83,3 +111,40 @@ def _jump(x: Any, below: float) -> Any:
     middle, half = (1.0 + below) / 2, (1.0 - below) / 2
     reach = np.where(blurred, half + np.absolute(jumped - middle), 0.0)
     return Approx(jumped, reach, x.rounding)
+
+
+def covering(expression: Any, *alternatives: Any) -> Any:
+    """The value of ``expression``, with an error bound that holds for other usual ways to evaluate the same thing as well."""
+    if not isinstance(expression, Approx):
+        return expression
+    error = expression.error
+    for other in alternatives:
+        error = np.maximum(error, other.error)
+    return Approx(expression.value, error, expression.rounding)
+
+
+def rounded(constant: float, like: Any) -> Any:
+    """A decimal constant that the arithmetic of ``like`` has to round, such as 1e-4."""
+    if not isinstance(like, Approx):
+        return constant
+    value = np.float64(constant)
+    return Approx(value, like.rounding.of(value), like.rounding)
+
+
+def may_be_below(x: Any, bound: float) -> NDArray[np.bool_]:
+    """Where x < ``bound``, or is not known to be at least that much."""
+    value = value_of(x)
+    return np.asarray(value - x.error < bound if isinstance(x, Approx) else value < bound)
+
+
+def floored_log(x: Any, floor: float) -> Any:
+    """log(max(x, floor)); finite even where x or its error reaches 0."""
+    if isinstance(x, Approx):
+        return x.through(lambda value: np.log(np.maximum(value, floor)))
+    return np.log(np.maximum(x, floor))
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), accurate in both tails; its bound covers Caffe's 0.5 tanh(0.5 x) + 0.5, which is off by ``unit / 2``."""
+    tail = np.exp(-magnitude(x))
+    return covering(np.where(x < 0, tail, 1.0) / (1.0 + tail), 0.5 * np.tanh(0.5 * x) + 0.5)

@@ -1,0 +1,29 @@
+"""What a learnable blob holds before a case sets it (``include/caffe/filler.hpp``)."""
+
+from __future__ import annotations
+
+from refimpl.errors import LayerError
+from refimpl.messages import FillerParameter
+
+__all__ = ["fill_value", "initial_value"]
+
+_RANDOM = ("uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear")
+
+
+def fill_value(filler: FillerParameter) -> float:
+    """The value of a constant filler. Raises `LayerError` for any other: what it fills with is not defined by the net."""
+    if filler.type != "constant":
+        raise LayerError(f"a filler of type {filler.type!r} has no defined values", 'use a filler { type: "constant" value: ... }')
+    return filler.value
+
+
+def initial_value(filler: FillerParameter) -> float:
+    """The value a learnable blob starts with: the constant filler's, and 0 for the random ones, whose values a case sets.
+
+    Raises `LayerError` for a type that Caffe does not know.
+    """
+    if filler.type in _RANDOM:
+        return 0.0
+    if filler.type != "constant":
+        raise LayerError(f"unknown filler type {filler.type!r}", f"known: constant, {', '.join(_RANDOM)}")
+    return filler.value

@@ -1,0 +1,83 @@
+"""Scale: multiplies by a learnt or given blob along some axes (``src/caffe/layers/scale_layer.cpp``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from refimpl.arithmetic import value_of
+from refimpl.blob import Blob
+from refimpl.filler import initial_value
+from refimpl.layer import Layer
+from refimpl.layers.axes import Span, covered_shape
+
+__all__ = ["Scale"]
+
+
+class Scale(Layer):
+    """``y = x s + b``, s broadcast from ``axis`` on: the second bottom, or a learnt blob (1 unless filled) over ``num_axes`` axes
+    of the first; b, with ``bias_term``, is learnt and covers the same axes.
+
+    ``dx = dy s``; ``ds`` is dy x and ``db`` is dy, summed over the axes that s does not cover: written into a second bottom, added
+    to a parameter. May run in place. No kinks. Quirks: ``scale-scratch``, ``scale-overwrites-parameter-diff``.
+    """
+
+    type = "Scale"
+    min_bottoms = 1
+    max_bottoms = 2
+    exact_tops = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        param = self.param.scale_param
+        num_axes = param.num_axes if len(bottom) == 1 else bottom[1].num_axes
+        self.blobs = [
+            self._learnt(covered_shape(bottom[0], param.axis, num_axes), value)
+            for value, wanted in (
+                (initial_value(param.filler) if param.has("filler") else 1.0, len(bottom) == 1),
+                (initial_value(param.bias_filler), param.bias_term),
+            )
+            if wanted
+        ]
+        self.param_propagate_down = [True] * len(self.blobs)
+
+    def _learnt(self, shape: tuple[int, ...], value: float) -> Blob:
+        blob = self.context.blob(*shape)
+        blob.data[...] = value
+        return blob
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.span = Span.matching([*bottom, *self.blobs][1], bottom[0], self.param.scale_param.axis)
+        top[0].reshape_like(bottom[0])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].wide
+        self.overwritten = x.copy() if top[0] is bottom[0] else None
+        y = x * self.span.spread([*bottom, *self.blobs][1].wide)
+        top[0].data[...] = y + self.span.spread(self.blobs[-1].wide) if self.param.scale_param.bias_term else y
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        top_diff = top[0].wide_diff
+        if self.param.scale_param.bias_term and self.param_propagate_down[-1]:
+            self.blobs[-1].diff[...] = self.blobs[-1].wide_diff + self.span.total(top_diff)
+        factor = [*bottom, *self.blobs][1]
+        learnt = len(bottom) == 1
+        if self.param_propagate_down[0] if learnt else propagate_down[1]:
+            product = top_diff * (bottom[0].wide if self.overwritten is None else self.overwritten)
+            self._write_factor_diff(factor, self.span.total(product), learnt)
+            if not propagate_down[0]:
+                self._leave_scratch(product, factor, bottom[0])
+        if propagate_down[0]:
+            bottom[0].diff[...] = top_diff * self.span.spread(factor.wide)
+
+    def _write_factor_diff(self, factor: Blob, gradient: Any, learnt: bool) -> None:
+        """A parameter's gradient is added to its diff, except where Caffe computes it in the diff itself."""
+        inside = self.span.start == 0 and (factor.count > 1 or self.span.end == self.span.num_axes)
+        accumulate = learnt
+        if learnt and inside and (value_of(factor.wide_diff) != 0).any():
+            accumulate = not self.dialect.takes("scale-overwrites-parameter-diff")
+        factor.diff[...] = factor.wide_diff + gradient if accumulate else gradient
+
+    def _leave_scratch(self, product: Any, factor: Blob, bottom: Blob) -> None:
+        elsewhere = self.overwritten is not None or factor.count == bottom.count
+        if not elsewhere and self.dialect.takes("scale-scratch"):
+            bottom.diff[...] = product
