@@ -1,0 +1,104 @@
+"""Finding: one thing in an outcome that the reference does not explain, and how near the rest came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from conformance.judges.bounded import Measurement, measure
+from conformance.replay import Aspect, Comparison
+from conformance.verdict import Element, Level
+
+__all__ = ["Finding", "findings_of"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was judged of one array (or of the structure of the answer), and how it came out.
+
+    ``kind`` is the comparison's aspect, "shape", "structure" or "refusal"; ``layer_type`` is "net" where no layer answers for it.
+    ``by_weight`` tells that the array is right once the top's weight is multiplied in or divided out.
+    """
+
+    kind: str
+    layer_type: str
+    layer: str | None
+    accepted: bool
+    level: Level
+    reason: str = ""
+    headroom: float | None = None
+    element: Element | None = None
+    by_weight: bool = False
+
+
+def findings_of(comparisons: list[list[Comparison]], dtype: str) -> list[Finding]:
+    """Judge the arrays of one replay; ``comparisons`` holds the replay and its alternatives (each element may follow any).
+
+    A failed gradient or total is tried again with the weight multiplied in and divided out.
+    """
+    found: list[Finding] = []
+    for versions in zip(*comparisons, strict=True):
+        found += _judged(versions, dtype)
+    return found
+
+
+def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
+    first = versions[0]
+    if first.got.size != first.want.size:
+        shape = f"{first.blob} has shape {first.got.shape}, wanted {first.want.shape}"
+        return [_finding(first, "shape", False, Level.MUST, shape)]
+    found: list[Finding] = []
+    if first.got.shape != first.want.shape:
+        shape = f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
+        found.append(_finding(first, "shape", False, Level.SHOULD, shape))
+    measured = measure(first.got, [version.want for version in versions], dtype)
+    accepted = measured.accepted
+    level = Level.MUST
+    if first.aspect == "unasked":
+        level = Level.SHOULD
+        accepted |= not np.any(np.nan_to_num(first.got, nan=1.0))
+    by_weight = not accepted and _right_by_weight(versions, dtype)
+    found.append(
+        Finding(
+            kind=first.aspect,
+            layer_type=first.layer_type,
+            layer=first.layer,
+            accepted=accepted,
+            level=level,
+            reason="" if accepted else _reason(first, measured),
+            headroom=measured.headroom,
+            element=None if accepted else Element(first.blob, measured.index, measured.got, measured.want, measured.bound),
+            by_weight=by_weight,
+        )
+    )
+    return found
+
+
+def _finding(first: Comparison, kind: str, accepted: bool, level: Level, reason: str) -> Finding:
+    return Finding(kind, first.layer_type, first.layer, accepted, level, reason)
+
+
+def _reason(first: Comparison, measured: Measurement) -> str:
+    what: dict[Aspect, str] = {
+        "forward": "top data",
+        "backward": "bottom gradient",
+        "parameter": "parameter gradient",
+        "total": "net loss",
+        "weight": "weight in the top's diff",
+        "unasked": "diff that nobody asked for",
+        "input": "input data",
+    }
+    place = f"[{', '.join(map(str, measured.index))}]" if measured.index else ""
+    return (
+        f"{what[first.aspect]} {first.blob}{place}: got {measured.got:.9g}, want {measured.want:.9g} "
+        f"within {measured.bound:.2g}; {measured.rejected} of {measured.size} element(s) out of bounds"
+    )
+
+
+def _right_by_weight(versions: tuple[Comparison, ...], dtype: str) -> bool:
+    if versions[0].aspect != "backward":
+        return False
+    weights = versions[0].weights - {0.0, 1.0}
+    wants = [version.want for version in versions]
+    return any(measure(versions[0].got * f, wants, dtype).accepted for w in weights for f in (w, 1 / w))

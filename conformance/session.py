@@ -1,0 +1,33 @@
+"""Session: one implementation under test, in one dtype, and the clock on it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from conformance.case import Case
+from conformance.implementation import Description, Implementation, Unsupported
+from conformance.outcome import Outcome, Refusal
+
+__all__ = ["Session"]
+
+
+@dataclass
+class Session:
+    """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do."""
+
+    implementation: Implementation
+    description: Description
+    dtype: str
+    dialect: str | None = None
+    seconds: float = field(default=0.0, init=False)
+
+    def run(self, case: Case) -> Outcome | Refusal:
+        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the dtype."""
+        if self.dtype not in self.description.dtypes:
+            raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
+        started = time.perf_counter()
+        try:
+            return self.implementation.run(case, self.dtype)
+        finally:
+            self.seconds += time.perf_counter() - started
