@@ -1,0 +1,22 @@
+"""Requirement: one sentence about a loss layer or a net that can be false, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conformance.verdict import Level
+
+__all__ = ["LOSS_TUTORIAL", "PROTO", "Requirement"]
+
+LOSS_TUTORIAL = "docs/tutorial/loss.md"
+PROTO = "src/caffe/proto/caffe.proto"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What must (or should) hold; ``citation`` names a document, field or function of BVLC Caffe 9b89154."""
+
+    id: str
+    statement: str
+    level: Level
+    citation: str
