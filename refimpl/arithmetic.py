@@ -123,12 +123,14 @@ def covering(expression: Any, *alternatives: Any) -> Any:
     return Approx(expression.value, error, expression.rounding)
 
 
-def rounded(constant: float, like: Any) -> Any:
-    """A decimal constant that the arithmetic of ``like`` has to round, such as 1e-4."""
+def rounded(constant: float | NDArray[np.float64], like: Any) -> Any:
+    """Constants in the arithmetic of ``like``, which has to round those that are no float32 numbers, such as 1e-4."""
     if not isinstance(like, Approx):
         return constant
-    value = np.float64(constant)
-    return Approx(value, like.rounding.of(value), like.rounding)
+    value = np.asarray(constant, np.float64)
+    with np.errstate(over="ignore"):
+        exact = value.astype(np.float32) == value
+    return Approx(value, np.where(exact, 0.0, like.rounding.of(value)), like.rounding)
 
 
 def may_be_below(x: Any, bound: float) -> NDArray[np.bool_]:

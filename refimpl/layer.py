@@ -85,6 +85,11 @@ class Layer:
         """Per bottom, each entry's distance to the nearest point without a derivative (inf where there is none); None: nowhere."""
         return [None for _ in bottom]
 
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Quirks whose situation the layer is in now, and that a further pass may still take it out of."""
+        return frozenset()
+
     def check_counts(self, bottoms: int, tops: int) -> None:
         """Refuse a wrong number of bottoms or tops."""
         for what, count, exact, low, high in (

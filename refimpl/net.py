@@ -81,7 +81,7 @@ class Net:
     @property
     def touched(self) -> frozenset[str]:
         """The quirks whose situation has arisen so far."""
-        return frozenset(self.dialect.touched)
+        return frozenset(self.dialect.touched).union(*(node.layer.unsettled for node in self.layers))
 
     @property
     def loss_weights(self) -> dict[str, float]:

@@ -187,6 +187,14 @@ class Approx(NDArrayOperatorsMixin):
         with np.errstate(invalid="ignore"):
             return _settled(value, np.maximum(spread, value - (self.value - self.error).max(axis=axis, keepdims=keepdims)), self.rounding)
 
+    def through(self, function: Callable[[Array], Array]) -> Approx:
+        """A non-decreasing function, rounded once: as uncertain as the interval it maps to."""
+        with np.errstate(all="ignore"):
+            value = function(self.value)
+            spread = np.maximum(function(self.value + self.error) - value, value - function(self.value - self.error))
+        value = self.rounding.fit(value)
+        return _settled(value, spread + self.rounding.of(value), self.rounding)
+
     def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
         terms = int(np.prod([self.shape[axis] for axis in axes], dtype=np.int64))

@@ -16,6 +16,7 @@ from refimpl.layers.elu import ELU
 from refimpl.layers.euclidean_loss import EuclideanLoss
 from refimpl.layers.exp import Exp
 from refimpl.layers.flatten import Flatten
+from refimpl.layers.hinge_loss import HingeLoss
 from refimpl.layers.infogain_loss import InfogainLoss
 from refimpl.layers.inner_product import InnerProduct
 from refimpl.layers.input import Input
@@ -54,6 +55,7 @@ REGISTRY: dict[str, type[Layer]] = {
         EuclideanLoss,
         Exp,
         Flatten,
+        HingeLoss,
         InfogainLoss,
         InnerProduct,
         Input,

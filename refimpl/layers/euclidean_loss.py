@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from refimpl.arithmetic import exact_sum
 from refimpl.blob import Blob
@@ -17,10 +16,14 @@ class EuclideanLoss(LossLayer):
     """``L = sum_i (a_i - b_i)^2 / (2 N)`` with N the first dimension.
 
     Bottoms a and b: as many entries per sample, shapes may differ otherwise; at most 4 axes. Either or both take a gradient:
-    ``dL/da = w (a - b) / N`` and ``dL/db = -dL/da``, w the top's diff. No kinks. ``loss_param`` has no effect.
+    ``dL/da = w (a - b) / N`` and ``dL/db = -dL/da``, w the top's diff; a - b is kept from forward to backward. No kinks. ``loss_param`` has no effect.
     """
 
     type = "EuclideanLoss"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().setup(bottom, top)
+        self.difference = self.context.blob()
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
@@ -29,22 +32,19 @@ class EuclideanLoss(LossLayer):
                 f"the inputs {bottom[0].shape} and {bottom[1].shape} differ in entries per sample",
                 "both bottoms need the same dimension",
             )
+        self.difference.reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
-        self.difference = _difference(bottom)
-        top[0].data[...] = exact_sum(self.difference * self.difference) / (2 * bottom[0].num)
+        difference = bottom[0].wide - bottom[1].wide.reshape(bottom[0].shape)
+        self.difference.data[...] = difference
+        top[0].data[...] = exact_sum(difference * difference) / (2 * bottom[0].num)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        gradient = top[0].wide_diff * self.difference / bottom[0].num
-        for blob, wanted, gradient in zip(bottom, propagate_down, (gradient, -gradient), strict=True):
+        gradient = self.difference.wide * (top[0].wide_diff / bottom[0].num)
+        for blob, wanted, own in zip(bottom, propagate_down, (gradient, -gradient), strict=True):
             if wanted:
-                blob.diff[...] = gradient.reshape(blob.shape)
+                blob.diff[...] = own.reshape(blob.shape)
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         return True
-
-
-def _difference(bottom: Sequence[Blob]) -> Any:
-    """a - b in the shape of a; a copy, since backward uses what forward saw."""
-    return bottom[0].wide - bottom[1].wide.reshape(bottom[0].shape)

@@ -1,0 +1,123 @@
+"""InfogainLoss: cross entropy weighted by a matrix (``src/caffe/layers/infogain_loss_layer.cpp``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.arithmetic import covering, exact_sum, may_be_below, rounded, step, value_of
+from refimpl.blob import Blob
+from refimpl.errors import LayerError
+from refimpl.layers.blobproto import read_blob_file
+from refimpl.layers.logits_loss import LogitsLoss
+from refimpl.layers.softmax import log_softmax, softmax_gradient
+
+__all__ = ["InfogainLoss"]
+
+FLOOR = float(np.float32(1e-20))
+"""kLOG_THRESHOLD, a float."""
+
+
+class InfogainLoss(LogitsLoss):
+    """``L = -sum sum_k H[label, k] log(max(p_k, 1e-20)) / Z`` over the counted positions, p the softmax along ``axis``.
+
+    Shapes as in `LogitsLoss`. The matrix H (classes * classes entries, any shape) is the third bottom, else the BlobProto file
+    ``infogain_loss_param.source``. ``dL/dx_i = w (p_i sum_k H[label, k] - H[label, i]) / Z`` at counted positions and 0
+    elsewhere, w the top's diff; the diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``, which BVLC Caffe leaves out.
+    The row sums are forward's, H itself is read in backward. ``loss_param``: ignore_label, normalization (default VALID);
+    ``normalize`` is refused.
+
+    Kinks: where a probability with a nonzero H[label, k] is 1e-20. Below it, Caffe's gradient stays that of the unheld
+    logarithm (a departure).
+    """
+
+    type = "InfogainLoss"
+    exact_bottoms = None
+    min_bottoms = 2
+    max_bottoms = 3
+
+    def softmax_axis(self) -> int:
+        return self.param.infogain_loss_param.axis
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self.param.loss_param.has("normalize"):
+            raise LayerError("InfogainLoss does not take the deprecated normalize", "use normalization")
+        super().setup(bottom, top)
+        self.row_sums = self.context.blob()
+        if len(bottom) == 2:
+            self.matrix = self._read_source()
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().reshape(bottom, top)
+        classes = bottom[0].shape[self.axis]
+        matrix = self._matrix(bottom)
+        if matrix.count != classes**2:
+            raise LayerError(
+                f"the infogain matrix has {matrix.count} entries (shape {matrix.shape}) for {classes} classes",
+                f"it needs {classes} x {classes}",
+            )
+        self.row_sums.reshape(classes)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        labels, counted = self.read_labels(bottom)
+        self.keep_softmax(bottom, top)
+        self.row_sums.data[...] = exact_sum(self._rows(bottom), 1)
+        terms = self._by_class(self._rows(bottom)[labels]) * -log_softmax(bottom[0].wide, self.axis, FLOOR)
+        top[0].data[...] = exact_sum(np.where(self.along_classes(counted), terms, 0.0)) / self.divisor(counted)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if len(propagate_down) > 2 and propagate_down[2]:
+            raise LayerError("InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom")
+        if not propagate_down[0]:
+            return
+        labels, counted = self.read_labels(bottom)
+        p = self.probability.wide
+        weights = self._by_class(self._rows(bottom)[labels])
+        sums = self.along_classes(self.row_sums.wide[labels])
+        held = may_be_below(p, FLOOR) & (value_of(weights) != 0) & self.along_classes(counted)
+        if held.any() and self.dialect.derivative("infogain-log-floor"):
+            weights = weights * np.where(held, step(p - FLOOR), 1.0)
+            sums = self.along_classes(exact_sum(weights, self.axis))
+        scale = top[0].wide_diff / self.divisor(counted)
+        gradient = covering((p * sums - weights) * scale, p * (sums * scale) - weights * scale)
+        gradient = np.where(self.along_classes(counted), gradient, 0.0)
+        if len(top) > 1 and np.any(value_of(top[1].diff) != 0) and not self.dialect.takes("second-top-no-gradient"):
+            gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
+        bottom[0].diff[...] = gradient
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        if bottom_index == 2:
+            return self.dialect.takes("infogain-matrix-forced")
+        return super().allow_force_backward(bottom_index)
+
+    def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
+        """A logarithm moves by no more than any one of its logits does."""
+        labels, counted = self.read_labels(bottom)
+        logarithms = log_softmax(value_of(bottom[0].wide), self.axis, FLOOR * FLOOR)
+        matters = (value_of(self._by_class(self._rows(bottom)[labels])) != 0) & self.along_classes(counted)
+        distance = np.where(matters, np.absolute(logarithms - np.log(FLOOR)), np.inf)
+        nearest = np.broadcast_to(distance.min(axis=self.axis, keepdims=True), bottom[0].shape)
+        return [nearest, *[None] * (len(bottom) - 1)]
+
+    def _read_source(self) -> Blob:
+        if not self.param.infogain_loss_param.has("source"):
+            raise LayerError("InfogainLoss has no matrix", "give a third bottom, or infogain_loss_param { source: ... }")
+        values = read_blob_file(self.param.infogain_loss_param.source, self.context.files)
+        blob = self.context.blob(*values.shape)
+        blob.data[...] = rounded(values, blob.data)
+        return blob
+
+    def _matrix(self, bottom: Sequence[Blob]) -> Blob:
+        return bottom[2] if len(bottom) > 2 else self.matrix
+
+    def _rows(self, bottom: Sequence[Blob]) -> Any:
+        """H as (classes, classes)."""
+        return self._matrix(bottom).wide.reshape(self.row_sums.count, -1)
+
+    def _by_class(self, rows: Any) -> Any:
+        """Rows picked by the labels, (positions..., classes), in the shape of the logits."""
+        return np.moveaxis(rows, -1, self.axis)

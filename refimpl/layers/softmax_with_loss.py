@@ -1,0 +1,76 @@
+"""SoftmaxWithLoss: the cross entropy of a softmax with labels (``src/caffe/layers/softmax_loss_layer.cpp``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.arithmetic import covering, exact_sum, may_be_below, step, value_of
+from refimpl.blob import Blob
+from refimpl.errors import LayerError
+from refimpl.layer import pick_label
+from refimpl.layers.logits_loss import LogitsLoss
+from refimpl.layers.softmax import log_softmax, softmax_gradient
+
+__all__ = ["SoftmaxWithLoss"]
+
+FLOOR = 2.0**-126
+"""FLT_MIN, in double nets as well."""
+
+
+class SoftmaxWithLoss(LogitsLoss):
+    """``L = -sum log(max(p_label, FLT_MIN)) / Z`` over the counted positions, p the softmax along ``softmax_param.axis``.
+
+    Shapes as in `LogitsLoss`. ``dL/dx_i = w (p_i - [i = label]) / Z`` at counted positions and 0 elsewhere, w the top's diff;
+    the diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``. ``loss_param``: ignore_label, normalization (default VALID).
+
+    Kinks: where a label's probability is FLT_MIN. Below it, Caffe's gradient stays that of the uncapped loss (a departure).
+    """
+
+    type = "SoftmaxWithLoss"
+
+    def softmax_axis(self) -> int:
+        return self.param.softmax_param.axis
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().setup(bottom, top)
+        weights = len(self.param.loss_weight)
+        if weights == len(top) == 2 and self.dialect.takes("softmax-inner-loss-weights"):
+            raise LayerError(
+                "the softmax inside SoftmaxWithLoss inherits two loss_weights and has one top",
+                "use one top, or a Softmax layer beside the loss",
+            )
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        labels, counted = self.read_labels(bottom)
+        self.keep_softmax(bottom, top)
+        logarithm = np.take_along_axis(log_softmax(bottom[0].wide, self.axis, FLOOR), self.along_classes(labels), self.axis)
+        losses = np.where(counted, -np.squeeze(logarithm, self.axis), 0.0)
+        top[0].data[...] = exact_sum(losses) / self.divisor(counted)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if not propagate_down[0]:
+            return
+        labels, counted = self.read_labels(bottom)
+        p = self.probability.wide
+        label = pick_label(labels, p.shape[self.axis], self.axis)
+        scale = top[0].wide_diff / self.divisor(counted)
+        gradient = np.where(self.along_classes(counted), covering((p - label) * scale, p * scale - label * scale), 0.0)
+        of_label = np.take_along_axis(p, self.along_classes(labels), self.axis)
+        capped = may_be_below(of_label, FLOOR) & self.along_classes(counted)
+        if capped.any() and self.dialect.derivative("softmax-log-floor"):
+            gradient = gradient * np.where(capped, step(of_label - FLOOR), 1.0)
+        if len(top) > 1:
+            gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
+        bottom[0].diff[...] = gradient
+
+    def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
+        """A logarithm moves by no more than any one of its logits does."""
+        labels, counted = self.read_labels(bottom)
+        logarithms = log_softmax(value_of(bottom[0].wide), self.axis, FLOOR * FLOOR)
+        margin = np.absolute(np.take_along_axis(logarithms, self.along_classes(labels), self.axis) - np.log(FLOOR))
+        distance = np.where(self.along_classes(counted), margin, np.inf)
+        return [np.broadcast_to(distance, bottom[0].shape), None]
