@@ -8,8 +8,9 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from refimpl.errors import PrototxtError
+from refimpl.quoting import quote
 from refimpl.schema import FieldType
-from refimpl.textformat import Scalar, quote
+from refimpl.textformat import Scalar
 
 __all__ = ["Value", "read_scalar", "write_scalar"]
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from refimpl.errors import PrototxtError
+from refimpl.quoting import quote, unquote
+from refimpl.syntax_error import binary_file, syntax_error
 
 if TYPE_CHECKING:
     from lark import Lark, Token
-    from lark.exceptions import UnexpectedInput
 
-__all__ = ["Block", "Field", "Scalar", "quote", "read_text"]
+__all__ = ["Block", "Field", "Scalar", "read_text"]
 
 GRAMMAR = r"""
 document: field*
@@ -45,7 +46,7 @@ STRING: /"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/
 %ignore /#[^\n]*/
 """
 _NUMBER = re.compile(
-    r"-?(0[xX][0-9a-fA-F]+|0[0-7]+|((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fF]?)", re.ASCII
+    r"0[xX][0-9a-fA-F]+|0[0-7]+|((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[fF]?", re.ASCII
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
@@ -92,15 +93,11 @@ def read_text(text: str) -> Block:
     from lark.exceptions import UnexpectedInput
 
     if found := _CONTROL.search(text):
-        raise PrototxtError(
-            f"not a text file: it holds the control character 0x{ord(found[0]):02x}",
-            *_position(text, found.start()),
-            "give the net's .prototxt, not a binary .caffemodel",
-        )
+        raise binary_file(text, found.start())
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
-        _refuse(error, text)
+        raise syntax_error(text, error) from None
     # lark declares that parse returns its own tree; the builder below replaces that by ours.
     return tree  # type: ignore[return-value]
 
@@ -116,6 +113,14 @@ def _parser() -> Lark:
 
 class _Builder:
     """Turns each rule's children into our tree while lark parses; the method names are the grammar's."""
+
+    def NUMBER(self, token: Token) -> Token:
+        """Called by the lexer, whose pattern takes in all that could be meant as part of the number."""
+        if not _NUMBER.fullmatch(token):
+            octal = re.match("0[0-9]", token)
+            hint = "a leading zero means octal" if octal else "a space separates it from what follows"
+            raise PrototxtError(f"{token} is not a number", *_place(token), hint)
+        return token
 
     def document(self, fields: list[Field]) -> Block:
         return Block(tuple(fields), 1, 1)
@@ -133,131 +138,26 @@ class _Builder:
         return Field(str(name), tuple(values), True, name.line, name.column)
 
     def string(self, parts: list[Token]) -> Scalar:
-        text = b"".join(_unquote(part) for part in parts).decode("utf-8", "surrogateescape")
+        text = b"".join(_unquoted(part) for part in parts).decode("utf-8", "surrogateescape")
         return Scalar("string", text, *_place(parts[0]))
 
     def number(self, parts: list[Token]) -> Scalar:
-        text = "".join(parts)
-        if not _NUMBER.fullmatch(text):
-            hint = (
-                "a leading zero means octal" if re.match("-?0[0-9]", text) else "a space separates it from what follows"
-            )
-            raise PrototxtError(f"{text} is not a number", *_place(parts[0]), hint)
-        return Scalar("number", text, *_place(parts[0]))
+        return Scalar("number", "".join(parts), *_place(parts[0]))
 
     def word(self, parts: list[Token]) -> Scalar:
         return Scalar("word", "".join(parts), *_place(parts[0]))
 
 
-_ESCAPES = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, "?": 63, "'": 39, '"': 34}
-_ESCAPE = re.compile(
-    r"\\(?:(?P<octal>[0-7]{1,3})|x(?P<hex>[0-9a-fA-F]{1,2})"
-    r"|u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
-    r"|(?:u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8}))|(?P<plain>.))"
-)
-
-
-def _unquote(token: Token) -> bytes:
-    """The bytes of one quoted string; escapes may spell bytes that are not UTF-8 until strings are joined."""
-    body = str(token)[1:-1]
-    out, end = bytearray(), 0
-    for match in _ESCAPE.finditer(body):
-        out += body[end : match.start()].encode("utf-8", "surrogateescape")
-        out += _escaped(match, token)
-        end = match.end()
-    return bytes(out + body[end:].encode("utf-8", "surrogateescape"))
-
-
-def _escaped(match: re.Match[str], token: Token) -> bytes:
-    octal, hexadecimal, high, low, short, long, plain = match.groups()
-    if octal or hexadecimal:
-        return bytes([int(octal or hexadecimal, 8 if octal else 16) & 0xFF])
-    if high:
-        return bytes.fromhex(high + low).decode("utf-16-be").encode()
-    if plain in _ESCAPES:
-        return bytes([_ESCAPES[plain]])
-    code = int(short or long or "110000", 16)
-    if code < 0x110000:
-        return chr(code).encode("utf-8", "surrogatepass")
-    line, column = _place(token)
-    column += 1 + match.start()
-    raise PrototxtError(f"{match[0]} is not an escape sequence", line, column, "write a backslash as \\\\")
-
-
-def quote(text: str) -> str:
-    """A string as the text format writes it; bytes that are not UTF-8 become octal escapes."""
-    named = {code: "\\" + name for name, code in _ESCAPES.items() if name in 'nrt\\"'}
-    out = []
-    for char in text:
-        code = ord(char)
-        if 0xDC80 <= code <= 0xDCFF:
-            out.append(f"\\{code - 0xDC00:03o}")
-        elif code in named:
-            out.append(named[code])
-        else:
-            out.append(char if char.isprintable() else "".join(f"\\{byte:03o}" for byte in char.encode()))
-    return f'"{"".join(out)}"'
+def _unquoted(token: Token) -> bytes:
+    """The bytes of one string; those of adjacent strings are joined before they are read as UTF-8."""
+    try:
+        return unquote(str(token))
+    except ValueError as error:
+        escape, offset = error.args
+        line, column = _place(token)
+        message = f"{escape} is not an escape sequence"
+        raise PrototxtError(message, line, column + offset, r"write a backslash as \\") from None
 
 
 def _place(token: Token) -> tuple[int, int]:
     return token.line or 1, token.column or 1
-
-
-def _position(text: str, index: int) -> tuple[int, int]:
-    return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-
-
-_OPENING = {"LBRACE": "RBRACE", "LANGLE": "MORETHAN", "LSQB": "RSQB"}
-_SPELLED = {
-    "COLON": "':'",
-    "COMMA": "','",
-    "LBRACE": "'{'",
-    "RBRACE": "'}'",
-    "LANGLE": "'<'",
-    "MORETHAN": "'>'",
-    "LSQB": "'['",
-    "RSQB": "']'",
-    "NAME": "a name",
-    "NUMBER": "a number",
-    "STRING": "a string",
-}
-
-
-def _refuse(error: UnexpectedInput, text: str) -> NoReturn:
-    """Say what lark stumbled over in the words of the format."""
-    from lark.exceptions import UnexpectedToken
-
-    if not isinstance(error, UnexpectedToken):
-        _refuse_character(text, error.pos_in_stream or 0)
-    token = error.token
-    stack = error.interactive_parser.parser_state.value_stack
-    opened = [item for item in stack if getattr(item, "type", None) in _OPENING]
-    if token.type == "$END":
-        if opened:
-            raise PrototxtError(f"the text ends inside the '{opened[-1]}' opened here", *_place(opened[-1]), "close it")
-        raise PrototxtError("the text ends in the middle of a field", *_position(text, len(text.rstrip())))
-    if token.type in _OPENING.values() and not opened:
-        raise PrototxtError(f"this '{token}' closes nothing", *_place(token), "remove it, or open its block")
-    if "COLON" in error.expected:
-        hint = "a name is followed by ':' and its value, or by '{'"
-    else:
-        wrong_closers = set(_OPENING.values()) - {_OPENING[item.type] for item in opened[-1:]}
-        expected = (error.expected & _SPELLED.keys()) - wrong_closers
-        hint = "expected " + " or ".join(sorted(_SPELLED[name] for name in expected))
-    raise PrototxtError(f"unexpected {token}", *_place(token), hint)
-
-
-def _refuse_character(text: str, index: int) -> NoReturn:
-    char, hint = text[index], ""
-    message = f"unexpected character {char!r}"
-    if char in "\"'":
-        message, hint = "a string is not closed on its line", f"end it with {char}"
-    elif char == "/":
-        hint = "a comment starts with #"
-    elif char == "\ufeff":
-        message, hint = "the text starts with a byte order mark", "save it as UTF-8 without one"
-    elif char == "+":
-        hint = "a number has no plus sign"
-    elif char == "=":
-        hint = "a name and its value are separated by ':'"
-    raise PrototxtError(message, *_position(text, index), hint)
