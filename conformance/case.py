@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,18 @@ class Case:
         unknown = [step for step in self.steps if step not in _STEPS]
         if unknown or not self.steps:
             raise ValueError(f"case {self.id}: steps are 'forward' and 'backward', at least one; got {list(self.steps)}")
+
+    def rounded(self, dtype: str) -> Case:
+        """The case as an implementation of ``dtype`` holds it: inputs and parameters rounded to that type."""
+
+        def fit(array: Array) -> Array:
+            return np.asarray(array).astype(dtype).astype(np.float64)
+
+        return replace(
+            self,
+            inputs={name: fit(array) for name, array in self.inputs.items()},
+            params={name: tuple(fit(array) for array in arrays) for name, arrays in self.params.items()},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The case as the fixtures store it; what has its default is left out."""

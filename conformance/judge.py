@@ -38,6 +38,7 @@ class Judgement:
 def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None) -> Judgement:
     """Judge one answer; without a ``dialect`` any side of the quirks will do, and the one that fits best is named."""
     best: Judgement | None = None
+    case = case.rounded(dtype)
     for side in sides_of(case, dialect):
         judged = Judgement(side, tuple(_findings(case, answer, dtype, side, subgradient=dialect != "bvlc")))
         if not judged.failures:

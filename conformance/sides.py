@@ -46,10 +46,11 @@ def touched_by(case: Case) -> frozenset[str]:
 def _touched(case: Case, taken: frozenset[str]) -> frozenset[str]:
     dialect = Dialect("probe", taken)
     try:
-        run_steps(build(case, dialect=dialect), case)
+        net = build(case, dialect=dialect)
+        run_steps(net, case)
     except NetError:
-        pass  # a refusal is an answer; what was touched on the way to it counts
-    return frozenset(dialect.touched)
+        return frozenset(dialect.touched)  # a refusal is an answer; what was touched on the way to it counts
+    return net.touched
 
 
 def sides_of(case: Case, asked: str | None) -> Iterator[Side]:

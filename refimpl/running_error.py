@@ -12,6 +12,7 @@ Two operations are charged as the plain program would compute them, although the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -197,9 +198,10 @@ class Approx(NDArrayOperatorsMixin):
 
     def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
-        terms = int(np.prod([self.shape[axis] for axis in axes], dtype=np.int64))
-        added = max(terms - 1, 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
-        return _settled(self.rounding.fit(value), self.error.sum(axis=axes) + added, self.rounding)
+        terms = math.prod(self.shape[axis] for axis in axes)
+        with np.errstate(all="ignore"):
+            added = max(terms - 1, 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
+            return _settled(self.rounding.fit(value), self.error.sum(axis=axes) + added, self.rounding)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:

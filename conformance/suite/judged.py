@@ -1,0 +1,78 @@
+"""Judged: run a case, judge the answer; whatever goes wrong on the way costs this case its verdicts and no other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from conformance.case import Case
+from conformance.check import Check
+from conformance.implementation import (
+    Crash,
+    DoesNotStart,
+    ImplementationError,
+    ProtocolError,
+    TimedOut,
+    Unsupported,
+)
+from conformance.judge import judge
+from conformance.requirements import CATALOGUE
+from conformance.session import Session
+from conformance.verdict import Status, Verdict
+
+__all__ = ["bundle", "failed_to_answer", "guarded", "judged", "single"]
+
+_STATUS: dict[type[ImplementationError], Status] = {
+    Crash: Status.CRASHED,
+    TimedOut: Status.TIMED_OUT,
+    ProtocolError: Status.PROTOCOL_ERROR,
+    Unsupported: Status.UNSUPPORTED,
+}
+
+
+def failed_to_answer(check: str, requirements: Sequence[str], dtype: str, error: ImplementationError) -> list[Verdict]:
+    """A verdict for each requirement that an implementation's failure to answer leaves open."""
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), Status.CRASHED)
+    return [
+        Verdict(check, name, dtype, status, CATALOGUE[name].level, reason=error.reason, detail={"stderr": error.detail} if error.detail else {})
+        for name in requirements
+    ]
+
+
+def guarded(session: Session, check: str, requirements: Sequence[str], body: Callable[[], Iterable[Verdict]]) -> list[Verdict]:
+    """What ``body`` gives; an implementation's failure to answer becomes a verdict for each requirement."""
+    try:
+        return list(body())
+    except DoesNotStart:
+        raise
+    except ImplementationError as error:
+        return failed_to_answer(check, requirements, session.dtype, error)
+
+
+def judged(session: Session, check: str, requirements: Sequence[str], case: Case) -> list[Verdict]:
+    """Run the case and judge what comes back."""
+    return guarded(
+        session, check, requirements, lambda: judge(check, requirements, case, session.run(case), session.dtype, session.dialect)
+    )
+
+
+def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, **fields: object) -> Check:
+    """A check that runs and judges one case; its family is the first part of its id."""
+    return Check(
+        check_id,
+        check_id.partition("/")[0],
+        layer,
+        tuple(requirements),
+        lambda session: judged(session, check_id, requirements, case),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def bundle(check_id: str, layer: str, cases: Sequence[tuple[Case, Sequence[str]]], **fields: object) -> Check:
+    """A check that runs many small cases, each with its own verdicts; a case's id is the id of its verdicts."""
+
+    def run(session: Session) -> Iterator[Verdict]:
+        for case, requirements in cases:
+            yield from judged(session, case.id, requirements, case)
+
+    together = tuple(dict.fromkeys(name for _, requirements in cases for name in requirements))
+    return Check(check_id, check_id.partition("/")[0], layer, together, run, **fields)  # type: ignore[arg-type]

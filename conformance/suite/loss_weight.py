@@ -1,0 +1,202 @@
+"""Loss weights: implicit, explicit, zero, negative, tiny, huge; the total and the gradient scale, and the top's diff is the weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from conformance.case import Array, Case
+from conformance.check import Check
+from conformance.outcome import Outcome, Refusal
+from conformance.requirements import CATALOGUE
+from conformance.requirements.serving import STEMS
+from conformance.session import Session
+from conformance.suite.judged import bundle, guarded, judged, single
+from conformance.suite.recipes import Recipe, recipes_of
+from conformance.verdict import Status, Verdict
+
+__all__ = ["checks"]
+
+FAMILY = "loss_weight"
+WEIGHTS: dict[str, tuple[float, ...]] = {
+    "implicit": (),
+    "one": (1.0,),
+    "zero": (0.0,),
+    "minus-one": (-1.0,),
+    "two-and-a-half": (2.5,),
+    "thousandth": (1e-3,),
+    "tenth": (0.1,),
+    "tiny": (1e-20,),
+    "huge": (1e10,),
+    "underflowing": (1e-50,),
+}
+"""0.1 and 1e-3 are rounded to float32 by the format; 1e-50 is 0 there."""
+
+
+def checks() -> Iterator[Check]:
+    for stem in STEMS:
+        for recipe in recipes_of(stem)[:2]:
+            yield _weights(recipe)
+        plain = recipes_of(stem)[0]
+        yield from (_top_diff(plain, value) for value in (5.0, -0.5, 0.0))
+        yield _scaling(plain)
+        yield _removed(plain)
+    yield _any_layer()
+
+
+def _weights(recipe: Recipe) -> Check:
+    facet = f"{recipe.stem}.loss-weight"
+    cases = []
+    for name, weights in WEIGHTS.items():
+        kind = "net.explicit-loss-weight" if weights else "net.implicit-loss-weight"
+        zero = ["net.zero-loss-weight"] if weights and np.float32(weights[0]) == 0 else []
+        case = recipe.case(f"{FAMILY}/{recipe.stem}/{recipe.name}/{name}", weights=weights)
+        cases.append((case, [facet, kind, *zero, "net.total-loss", "net.top-diff-is-the-weight"]))
+    return bundle(f"{FAMILY}/{recipe.stem}/{recipe.name}", recipe.stem, cases, layer_types=(recipe.type,))
+
+
+def _top_diff(recipe: Recipe, value: float) -> Check:
+    """The top's diff, set by hand between the passes, is what scales the gradient."""
+    check_id = f"{FAMILY}/{recipe.stem}/top-diff/{value:g}"
+    case = recipe.case(check_id, weights=(2.0,), top_diff={"loss": value})
+    return single(check_id, recipe.stem, [f"{recipe.stem}.loss-weight", "net.top-diff-is-the-weight"], case, layer_types=(recipe.type,))
+
+
+def _scaling(recipe: Recipe) -> Check:
+    """A weight that is a power of two changes nothing but exponents, in any order of evaluation."""
+    check_id = f"{FAMILY}/{recipe.stem}/scaling"
+    requirement = f"{recipe.stem}.weight-scaling"
+
+    def body(session: Session) -> Iterator[Verdict]:
+        whole = session.run(recipe.case(check_id, weights=(1.0,)))
+        for weight in (4.0, -0.5):
+            part = session.run(recipe.case(check_id, weights=(weight,)))
+            yield _same(check_id, requirement, session.dtype, part, _scaled(whole, weight, recipe.learned), recipe.learned)
+
+    return _checked(check_id, recipe, [requirement], body)
+
+
+def _scaled(answer: Outcome | Refusal, weight: float, blobs: Sequence[str]) -> Outcome | Refusal:
+    if isinstance(answer, Refusal):
+        return answer
+    return replace(answer, loss=answer.loss * weight, diff={name: answer.diff[name] * weight for name in blobs if name in answer.diff})
+
+
+def _removed(recipe: Recipe) -> Check:
+    """A loss of weight 0 on a blob that another loss uses leaves no trace, bit for bit."""
+    check_id = f"{FAMILY}/{recipe.stem}/zero-is-removed"
+    requirement = f"{recipe.stem}.zero-weight-removed"
+    first = replace(recipe, forced=False)
+    alone, beside = _case(first, check_id, ()), _case(first, check_id, (0.0,))
+
+    def body(session: Session) -> Iterator[Verdict]:
+        with_both = session.run(beside)
+        yield from judged(replace_run(session, with_both), check_id, ["net.zero-loss-weight"], beside)
+        same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), recipe.learned)
+        if same.status is Status.FAILED and recipe.stem == "hinge_loss" and session.dialect != "documented":
+            explained = judged(replace_run(session, with_both), check_id, ["quirk.hinge-scratch"], beside)
+            yield from (replace(v, reason=v.reason or same.reason) for v in explained)
+        else:
+            yield same
+
+    return _checked(check_id, recipe, [requirement, "net.zero-loss-weight"], body)
+
+
+def _case(recipe: Recipe, check_id: str, weights: tuple[float, ...]) -> Case:
+    """A EuclideanLoss on the recipe's first bottom and, with ``weights``, the recipe's loss beside it."""
+    blob, shape, _ = recipe.bottoms[0]
+    dims = " ".join(f"dim: {d}" for d in shape)
+    net = recipe.sources() + f'layer {{ name: "target" type: "Input" top: "target" input_param {{ shape {{ {dims} }} }} }}\n'
+    net += f'layer {{ name: "main" type: "EuclideanLoss" bottom: "{blob}" bottom: "target" top: "main" }}\n'
+    net += recipe.layer(name="aside", weights=weights) if weights else ""
+    values = recipe.values()
+    fed = recipe.feed(values)
+    fed["inputs"]["target"] = np.linspace(-2, 2, values[blob].size).round(2).astype(np.float32).astype(np.float64).reshape(shape)
+    return Case(check_id, net, **fed)
+
+
+def replace_run(session: Session, answer: Outcome | Refusal) -> Session:
+    """The session with an answer it already gave."""
+
+    class _Given:
+        def describe(self) -> object:
+            return session.description
+
+        def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+            return answer
+
+        def close(self) -> None:
+            """Nothing was opened."""
+
+    return Session(_Given(), session.description, session.dtype, session.dialect)  # type: ignore[arg-type]
+
+
+def _same(check: str, requirement: str, dtype: str, got: Outcome | Refusal, want: Outcome | Refusal, blobs: Sequence[str]) -> Verdict:
+    level = CATALOGUE[requirement].level
+    if isinstance(got, Refusal) or isinstance(want, Refusal):
+        refused = got if isinstance(got, Refusal) else want
+        assert isinstance(refused, Refusal)
+        return Verdict(check, requirement, dtype, Status.FAILED, level, reason=f"refused at {refused.stage}: {refused.message}")
+    pairs: dict[str, tuple[Array, Array]] = {
+        f"gradient of {name}": (got.diff[name], want.diff[name]) for name in blobs if name in got.diff and name in want.diff
+    }
+    if not pairs:
+        return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
+    if requirement.endswith("weight-scaling"):
+        pairs["net loss"] = (np.array(got.loss), np.array(want.loss))
+    for name, (mine, theirs) in pairs.items():
+        if not np.array_equal(mine, theirs, equal_nan=True):
+            return Verdict(check, requirement, dtype, Status.FAILED, level, reason=f"{name} is {_short(mine)}, wanted exactly {_short(theirs)}")
+    return Verdict(check, requirement, dtype, Status.PASSED, level)
+
+
+def _short(array: Array) -> str:
+    shown = ", ".join(f"{x:.9g}" for x in np.asarray(array).ravel()[:4])
+    return f"[{shown}{', …' if np.size(array) > 4 else ''}]"
+
+
+def _checked(check_id: str, recipe: Recipe, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]) -> Check:
+    return Check(
+        check_id,
+        FAMILY,
+        recipe.stem,
+        tuple(requirements),
+        lambda session: guarded(session, check_id, requirements, lambda: body(session)),
+        layer_types=(recipe.type,),
+    )
+
+
+_ANY = {
+    "AbsVal": "",
+    "BNLL": "",
+    "ELU": "",
+    "Exp": "",
+    "Flatten": "",
+    "InnerProduct": "inner_product_param { num_output: 2 }",
+    "Power": "power_param { power: 2 scale: 0.5 shift: 1 }",
+    "ReLU": "",
+    "Reduction": "reduction_param { operation: SUMSQ axis: 1 }",
+    "Reshape": "reshape_param { shape { dim: 0 dim: -1 } }",
+    "Scale": "",
+    "Sigmoid": "",
+    "Softmax": "",
+    "TanH": "",
+}
+
+
+def _any_layer() -> Check:
+    """Any layer's top may carry a weight: the loss is the weighted sum of every entry."""
+    values = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.25]])
+    cases = []
+    for kind, options in _ANY.items():
+        for weight in (2.5, -1.0):
+            net = (
+                'force_backward: true\nlayer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+                f'layer {{ name: "f" type: "{kind}" bottom: "x" top: "f" loss_weight: {weight} {options} }}\n'
+            )
+            params = {"InnerProduct": (np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]]), np.array([0.5, -0.5])), "Scale": (np.array([0.5, 2.0, -1.0]),)}
+            case = Case(f"{FAMILY}/net/{kind}/{weight:g}", net, {"x": values}, params={"f": params[kind]} if kind in params else {})
+            cases.append((case, ["net.non-loss-weight", "net.total-loss"]))
+    return bundle(f"{FAMILY}/net/any-layer", "net", cases, needs_net=True)
