@@ -233,7 +233,7 @@ def test_being_set_is_kept_apart_from_the_default() -> None:
     assert param != LossParameter()
 
 
-def test_an_empty_block_is_set_and_equals_no_block_given_in_value() -> None:
+def test_an_empty_block_is_set_and_reads_as_defaults() -> None:
     given = layer("softmax_param { }")
     assert given.has("softmax_param") and not given.has("loss_param")
     assert given.softmax_param == SoftmaxParameter()
