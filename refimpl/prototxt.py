@@ -112,7 +112,7 @@ def _in_layer(error: PrototxtError, block: Block) -> PrototxtError:
 
 
 def _refuse_mixed_formats(document: Block) -> None:
-    """Refuse `layer` beside `layers`, as Caffe does, and the V0 format, which Caffe still converts and this does not."""
+    """Refuse `layer` beside `layers`, as Caffe does, and the V0 format, which only Caffe's own tools convert."""
     old = [value for value in document.all("layers") if isinstance(value, Block)]
     if old and document.all("layer"):
         later = max(_first(document, "layer"), _first(document, "layers"), key=lambda item: (item.line, item.column))

@@ -1,32 +1,23 @@
-"""Nets as text: what the grammar takes, what the messages default to, how old nets are upgraded, what errors say."""
+"""Reading nets: every form of the text format, the defaults of caffe.proto, presence, and blocks not known."""
 
 from __future__ import annotations
 
-import ctypes
 import math
 import pickle
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import refimpl.messages as messages
-from refimpl.errors import LayerError, NetError, PrototxtError
 from refimpl.messages import (
     BlobShape,
-    InnerProductParameter,
     LayerParameter,
     LossParameter,
     NetParameter,
-    NetState,
-    ParamSpec,
     SoftmaxParameter,
-    V1LayerParameter,
 )
-from refimpl.prototxt import dump_layer, dump_net, parse_net
-from refimpl.schema import Extra, FieldType, Message
+from refimpl.prototxt import parse_net
 from refimpl.textformat import Block, Field, Scalar
 
 
@@ -34,12 +25,6 @@ def layer(body: str) -> LayerParameter:
     """The one layer of the net `layer { body }`."""
     (only,) = parse_net(f"layer {{ {body} }}").layer
     return only
-
-
-def refusal(text: str) -> PrototxtError:
-    with pytest.raises(PrototxtError) as caught:
-        parse_net(text)
-    return caught.value
 
 
 # Grammar
@@ -301,298 +286,3 @@ def test_stored_blobs_pass_through() -> None:
 
 def test_unknown_layer_types_are_read() -> None:
     assert layer("type: 'NoSuchLoss'").type == "NoSuchLoss"
-
-
-# Upgrades
-
-V1_TYPES = {
-    "SOFTMAX_LOSS": "SoftmaxWithLoss",
-    "EUCLIDEAN_LOSS": "EuclideanLoss",
-    "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss",
-    "HINGE_LOSS": "HingeLoss",
-    "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss",
-    "INFOGAIN_LOSS": "InfogainLoss",
-    "CONTRASTIVE_LOSS": "ContrastiveLoss",
-    "NONE": "",
-    "ABSVAL": "AbsVal",
-    "ACCURACY": "Accuracy",
-    "ARGMAX": "ArgMax",
-    "BNLL": "BNLL",
-    "CONCAT": "Concat",
-    "CONVOLUTION": "Convolution",
-    "DATA": "Data",
-    "DECONVOLUTION": "Deconvolution",
-    "DROPOUT": "Dropout",
-    "DUMMY_DATA": "DummyData",
-    "ELTWISE": "Eltwise",
-    "EXP": "Exp",
-    "FLATTEN": "Flatten",
-    "HDF5_DATA": "HDF5Data",
-    "HDF5_OUTPUT": "HDF5Output",
-    "IM2COL": "Im2col",
-    "IMAGE_DATA": "ImageData",
-    "INNER_PRODUCT": "InnerProduct",
-    "LRN": "LRN",
-    "MEMORY_DATA": "MemoryData",
-    "MVN": "MVN",
-    "POOLING": "Pooling",
-    "POWER": "Power",
-    "RELU": "ReLU",
-    "SIGMOID": "Sigmoid",
-    "SILENCE": "Silence",
-    "SLICE": "Slice",
-    "SOFTMAX": "Softmax",
-    "SPLIT": "Split",
-    "TANH": "TanH",
-    "THRESHOLD": "Threshold",
-    "WINDOW_DATA": "WindowData",
-}
-
-
-def test_every_v1_type_is_covered() -> None:
-    assert V1_TYPES.keys() == V1LayerParameter.schema["type"].numbers.keys()
-
-
-@pytest.mark.parametrize("old", V1_TYPES)
-def test_a_v1_type_is_renamed(old: str) -> None:
-    (upgraded,) = parse_net(f"layers {{ type: {old} }}").layer
-    assert upgraded == LayerParameter(type=V1_TYPES[old])
-
-
-def test_a_v1_layer_keeps_what_it_says() -> None:
-    net = parse_net(
-        """
-        layers {
-          name: "ip" type: INNER_PRODUCT bottom: "x" top: "z" loss_weight: 2 include { phase: TRAIN }
-          blobs_lr: 1 blobs_lr: 0 weight_decay: 3 param: "w" blob_share_mode: PERMISSIVE
-          inner_product_param { num_output: 4 } convolution_param { pad: 1 }
-        }
-        """
-    )
-    (upgraded,) = net.layer
-    assert net.layers == ()
-    assert (upgraded.name, upgraded.bottom, upgraded.top, upgraded.loss_weight) == ("ip", ("x",), ("z",), (2.0,))
-    assert upgraded.inner_product_param == InnerProductParameter(num_output=4)
-    assert upgraded.include[0].phase == "TRAIN"
-    assert upgraded.param == (
-        ParamSpec(name="w", share_mode="PERMISSIVE", lr_mult=1.0, decay_mult=3.0),
-        ParamSpec(lr_mult=0.0),
-    )
-    assert list(upgraded.extra) == ["convolution_param"]
-
-
-def test_inputs_with_four_dimensions_each_become_one_input_layer_in_front() -> None:
-    net = parse_net(
-        """
-        input: "x" input_dim: 4 input_dim: 3 input_dim: 1 input_dim: 1
-        input: "y" input_dim: 4 input_dim: 1 input_dim: 1 input_dim: 1
-        layers { name: "loss" type: SOFTMAX_LOSS bottom: "x" bottom: "y" }
-        """
-    )
-    first, second = net.layer
-    assert (first.name, first.type, first.top) == ("input", "Input", ("x", "y"))
-    assert [shape.dim for shape in first.input_param.shape] == [(4, 3, 1, 1), (4, 1, 1, 1)]
-    assert second.name == "loss"
-    assert not (net.input or net.input_shape or net.input_dim)
-
-
-def test_input_shapes_win_over_input_dims() -> None:
-    net = parse_net("input: 'x' input_shape { dim: 2 dim: 3 } input_dim: [1, 1, 1, 1] layer { name: 'l' }")
-    assert net.layer[0].input_param.shape == (BlobShape(dim=(2, 3)),)
-
-
-def test_inputs_without_any_shape_are_dropped_as_caffe_drops_them() -> None:
-    assert parse_net("input: 'x' layer { name: 'l' }") == NetParameter(layer=(LayerParameter(name="l"),))
-
-
-# Errors
-
-BROKEN = [
-    ('layer { nam: "x" }', 1, 9, 'layer has no field "nam"; did you mean name?'),
-    ("layer {\n  loss_parm { }\n}", 2, 3, "did you mean loss_param?"),
-    ("layer { Loss_param { } }", 1, 9, "did you mean loss_param?"),
-    (
-        "layer { loss_param { ignore_labels: 1 } }",
-        1,
-        22,
-        "did you mean ignore_label?",
-    ),
-    ("layer { normalization: FULL }", 1, 9, "it belongs in loss_param { }"),
-    ("layer { axis: 1 }", 1, 9, "it belongs in a block such as accuracy_param { }"),
-    ("layer { zzz: 1 }", 1, 9, "it has name, type, bottom, top"),
-    ("layer { blobs_lr: 1 }", 1, 9, "write param { lr_mult: VALUE }"),
-    ('bottom: "x"', 1, 1, "it belongs in layer { }"),
-    ("layer { loss_param { normalization: SOME } }", 1, 37, "it is one of FULL, VALID, BATCH_SIZE, NONE"),
-    ("layer { loss_param { normalization: valid } }", 1, 37, "did you mean VALID?"),
-    ('layer { loss_param { normalization: "FULL" } }', 1, 37, "write FULL without quotes"),
-    ("layer { loss_param { normalization: 4 } }", 1, 37, "4 is not a value of normalization"),
-    ("layer { type: SOFTMAX_LOSS }", 1, 15, "type takes a string, not SOFTMAX_LOSS"),
-    ("layer { name: loss }", 1, 15, 'write "loss"'),
-    ('layers { type: "SoftmaxWithLoss" }', 1, 16, "layers { } is the old format"),
-    ("layers { type: SOFTMAXLOSS }", 1, 16, "did you mean SOFTMAX_LOSS?"),
-    ('layer { name "x" }', 1, 14, "a name is followed by ':' and its value, or by '{'"),
-    ('layer { name = "x" }', 1, 14, "a name and its value are separated by ':'"),
-    ('layer {\n  name: "x"\n', 1, 7, "the text ends inside the '{' opened here"),
-    ("layer { loss_weight: [1, 2", 1, 22, "the text ends inside the '[' opened here"),
-    ("layer", 1, 6, "the text ends in the middle of a field"),
-    ('layer { name: "x" }\n}', 2, 1, "it closes nothing"),
-    ('layer { name: "x" >', 1, 19, "unexpected >; expected '}' or a name"),
-    ("layer { loss_weight: [1, ] }", 1, 26, "unexpected ]"),
-    ('layer { name: "x\n" }', 1, 15, "the string is not closed on its line"),
-    (r'layer { name: "a\q" }', 1, 17, r"\q is not an escape sequence; write a backslash as \\"),
-    ("layer { // loss\n}", 1, 9, "a comment starts with #"),
-    ("\ufefflayer { }", 1, 1, "byte order mark"),
-    ("layer { loss_weight: +1 }", 1, 22, "a number has no plus sign"),
-    ("layer { loss_weight: 1.5.2 }", 1, 22, "1.5.2 is not a number"),
-    ("layer { loss_weight: 1top: 'x' }", 1, 22, "a space separates it from what follows"),
-    ("layer { loss_weight: 0x10 }", 1, 22, "loss_weight takes a decimal number, not 0x10"),
-    ('layer { loss_weight: "1" }', 1, 22, 'loss_weight takes a number, not "1"'),
-    ("layer { loss_weight: high }", 1, 22, "loss_weight takes a number, not high"),
-    ("layer { accuracy_param { top_k: 08 } }", 1, 33, "a leading zero means octal"),
-    ("layer { accuracy_param { top_k: 1.5 } }", 1, 33, "top_k takes an integer, not 1.5"),
-    ("layer { accuracy_param { top_k: -1 } }", 1, 33, "uint32 holds 0 to 4294967295"),
-    ("layer { accuracy_param { top_k: 4294967296 } }", 1, 33, "4294967296 is out of range for top_k"),
-    ("layer { loss_param { ignore_label: 2147483648 } }", 1, 36, "int32 holds -2147483648 to 2147483647"),
-    ("layer { propagate_down: yes }", 1, 25, "propagate_down takes true or false, not yes"),
-    ("layer { loss_param { ignore_label: 1\nignore_label: 1 } }", 2, 1, "ignore_label is specified multiple times"),
-    ("layer { loss_param { ignore_label: 1 } loss_param { ignore_label: 1 } }", 1, 53, "is specified multiple times"),
-    ("layer { loss_param { ignore_label: [1] } }", 1, 22, "ignore_label holds one value, not a list"),
-    ("layer: 5", 1, 8, "layer takes a block, not 5"),
-    ("layer { loss_weight { } }", 1, 21, "loss_weight takes a float, not a block"),
-    ("layer { my_param: 3 }", 1, 19, "my_param takes a block, not 3"),
-    ("layer { my_block { } }", 1, 9, 'layer has no field "my_block"'),
-    ('layer { name: "a" }\nlayers { name: "b" }', 2, 1, 'write them all as layer { type: "..." }'),
-    ('layers { layer { name: "a" type: "conv" } }', 1, 10, "V0 format"),
-    ('net: "train.prototxt"\nbase_lr: 0.1', 1, 1, "this is a solver definition"),
-    ("\n\x05LeNet\x12", 2, 1, "not a binary .caffemodel"),
-    ('{"layer": 1}', 1, 1, "unexpected {; expected a name"),
-    ("input: 'a' input: 'b' input_dim: [1, 2, 3, 4]", 1, 1, "there are 2 inputs, but shapes for 1 of them"),
-]
-
-
-@pytest.mark.parametrize(("text", "line", "column", "says"), BROKEN, ids=[text for text, *_ in BROKEN])
-def test_a_broken_text_gets_one_line_that_says_where_and_what(text: str, line: int, column: int, says: str) -> None:
-    error = refusal(text)
-    assert (error.line, error.column) == (line, column)
-    assert says in str(error)
-    assert "\n" not in str(error)
-    assert error.stage == "parse"
-
-
-def test_an_error_names_its_layer() -> None:
-    error = refusal('layer { loss_param { bad: 1 } name: "loss" }')
-    assert error.layer == "loss"
-    assert str(error).startswith('parse, line 1, column 22, layer "loss": loss_param has no field "bad"')
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        NetError("it fails", "setup", "loss", "mend it"),
-        PrototxtError("it fails", 3, 4, "mend it", "loss"),
-        LayerError("it fails", "mend it"),
-    ],
-)
-def test_an_error_reads_the_same_after_pickling(error: Exception) -> None:
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)
-    assert str(error).endswith("it fails; mend it")
-
-
-def test_an_error_of_several_lines_is_shown_on_one() -> None:
-    assert str(NetError("one\ntwo", "forward", hint="do\n this")) == "forward: one two; do this"
-
-
-# Writing
-
-names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True)
-words = st.text(max_size=6)
-numbers = st.one_of(st.integers(-9, 99).map(str), st.floats(allow_nan=False, allow_infinity=False, width=32).map(repr))
-scalars = st.one_of(
-    st.builds(Scalar, st.just("number"), numbers),
-    st.builds(Scalar, st.just("string"), words),
-    st.builds(Scalar, st.just("word"), names),
-)
-
-
-def fields(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Field]:
-    single = st.builds(Field, names, st.tuples(inner))
-    several = st.lists(scalars, max_size=3) | st.lists(st.builds(Block), min_size=1, max_size=2)
-    return single | st.builds(Field, names, several.map(tuple), st.just(True))
-
-
-blocks = st.recursive(
-    st.just(Block()), lambda b: st.builds(Block, st.lists(fields(scalars | b), max_size=3).map(tuple)), max_leaves=4
-)
-SCALARS: dict[str, st.SearchStrategy[Any]] = {
-    "int32": st.integers(-(2**31), 2**31 - 1),
-    "int64": st.integers(-(2**63), 2**63 - 1),
-    "uint32": st.integers(0, 2**32 - 1),
-    "float": st.floats(width=32, allow_nan=False),
-    "bool": st.booleans(),
-    "string": words,
-    "raw": blocks,
-}
-
-
-def values(field: FieldType) -> st.SearchStrategy[Any]:
-    if field.kind == "extra":
-        third_party = names.map(lambda name: f"zz_{name}_param")
-        return st.dictionaries(third_party, st.lists(blocks, min_size=1, max_size=2).map(tuple), max_size=2).map(Extra)
-    if field.message:
-        each: st.SearchStrategy[Any] = instances(field.message)
-    else:
-        each = st.sampled_from(sorted(field.numbers)) if field.numbers else SCALARS[field.kind]
-    return st.lists(each, max_size=2).map(tuple) if field.repeated else each
-
-
-def instances(cls: type[Message]) -> st.SearchStrategy[Message]:
-    """Messages with up to five of their fields set, to anything."""
-
-    def some(chosen: list[str]) -> st.SearchStrategy[Message]:
-        return st.fixed_dictionaries({name: values(cls.schema[name]) for name in chosen}).map(lambda f: cls(**f))
-
-    return st.lists(st.sampled_from(sorted(cls.schema)), unique=True, max_size=5).flatmap(some)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(instances(LayerParameter), max_size=3), instances(NetState), words)
-def test_reading_what_was_written_gives_the_same_net(layers: list[Any], state: Any, name: str) -> None:
-    net = NetParameter(name=name, layer=tuple(layers), state=state)
-    assert parse_net(dump_net(net)) == net
-
-
-@given(st.floats(width=32, allow_nan=False))
-def test_a_float_is_written_so_that_it_reads_back(value: float) -> None:
-    text = dump_layer(LayerParameter(loss_weight=(value,)))
-    (back,) = parse_net(text).layer[0].loss_weight
-    assert bytes(ctypes.c_float(back)) == bytes(ctypes.c_float(value))
-
-
-def test_a_float_is_written_as_short_as_it_reads_back() -> None:
-    assert "loss_weight: 0.1\n" in dump_layer(layer("loss_weight: 0.1"))
-
-
-def test_short_blocks_are_written_on_one_line() -> None:
-    text = 'layer {\n  name: "l"\n  type: "Input"\n  top: "x"\n  input_param { shape { dim: 2 dim: 3 } }\n}\n'
-    assert dump_net(parse_net(text)) == text
-
-
-NET = """
-name: "n" # a comment
-layer { name: "x" type: 'Input' top: "x" input_param { shape: < dim: [2, 0x3] > } }
-layer { name: "l" type: "HingeLoss" bottom: "x" top: "l" loss_weight: -1.5e1 hinge_loss_param { norm: L2 } }
-"""
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.integers(0, len(NET)), st.integers(0, 12), st.text("{}<>[]:;,-+.\"'\\#ex0189fL \n\x00é", max_size=4))
-def test_whatever_is_broken_the_error_is_ours(start: int, length: int, inserted: str) -> None:
-    text = NET[:start] + inserted + NET[start + length :]
-    try:
-        net = parse_net(text)
-    except PrototxtError as error:
-        assert 1 <= error.line <= text.count("\n") + 1
-        assert error.column >= 1
-        assert "\n" not in str(error)
-    else:
-        assert parse_net(dump_net(net)) == net
