@@ -10,7 +10,17 @@ import numpy as np
 
 from refimpl.running_error import Rounding
 
-__all__ = ["FACTOR", "UNIT", "rounding_of"]
+__all__ = [
+    "DIFFERENCE_COORDINATES",
+    "DIFFERENCE_LEVELS",
+    "DIFFERENCE_POWER",
+    "DIFFERENCE_ROUNDINGS",
+    "DIFFERENCE_SAFETY",
+    "DIFFERENCE_STEP",
+    "FACTOR",
+    "UNIT",
+    "rounding_of",
+]
 
 FACTOR = 2.0
 """Roundings charged per operation: correctly rounded operations need 1, exp and log of common libraries up to 2."""
@@ -36,3 +46,21 @@ def rounding_of(dtype: str, *, subgradient: bool = False, unlimited: bool = Fals
         factor=FACTOR,
         subgradient=subgradient,
     )
+
+DIFFERENCE_STEP = 2.0**-5
+"""The largest step of the finite differences; steps are powers of two, so that changing an input is exact."""
+
+DIFFERENCE_LEVELS = 6
+"""Halvings of the step: the sixth extrapolation has a truncation error of order step^12."""
+
+DIFFERENCE_SAFETY = 4.0
+"""An extrapolation's last change bounds its error for a smooth function; this many times over for the constants nobody knows."""
+
+DIFFERENCE_ROUNDINGS = 64.0
+"""Unit roundoffs of the loss that two evaluations of it may differ by: a loss of up to 64 terms, each off by one."""
+
+DIFFERENCE_POWER = 1e-6
+"""A derivative known no better than this, relative to the array's largest, cannot tell right from wrong: inconclusive."""
+
+DIFFERENCE_COORDINATES = 24
+"""Coordinates of one case that are differenced."""

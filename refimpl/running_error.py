@@ -4,7 +4,7 @@ A formula written in numpy and given an `Approx` instead of an array returns its
 of evaluating the same formula, operation by operation, in an arithmetic with unit roundoff ``unit``. The bound is the
 first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical Algorithms*,
 2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
-``factor * unit * |result|`` of its own; a sum of n terms adds ``(n - 1) * unit * sum |terms|``, which holds for any order.
+``factor * unit * |result|`` of its own; a sum of n terms adds ``n * unit * sum |terms|``, which holds for any order.
 
 Two operations are charged as the plain program would compute them, although their value is computed better here:
 ``log1p(x)`` as ``log(1 + x)`` and ``expm1(x)`` as ``exp(x) - 1``.
@@ -200,7 +200,7 @@ class Approx(NDArrayOperatorsMixin):
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
         terms = math.prod(self.shape[axis] for axis in axes)
         with np.errstate(all="ignore"):
-            added = max(terms - 1, 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
+            added = (terms if terms > 1 else 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
             return _settled(self.rounding.fit(value), self.error.sum(axis=axes) + added, self.rounding)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
