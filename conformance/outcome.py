@@ -13,7 +13,6 @@ from conformance.case import Array, array_from_json, array_to_json
 __all__ = ["LayerRecord", "Outcome", "Refusal", "outcome_from_json"]
 
 
-
 @dataclass(frozen=True)
 class LayerRecord:
     """One layer after splitting; ``loss_weights`` and ``need_backward`` are None where an implementation does not tell."""
@@ -88,9 +87,12 @@ def outcome_from_json(value: Mapping[str, Any], dtype: str) -> Outcome | Refusal
         return Outcome(
             dtype=dtype,
             loss=number.item(),
-            data={name: array_from_json(a, dtype) for name, a in value.get("data", {}).items()},
-            diff={name: array_from_json(a, dtype) for name, a in value.get("diff", {}).items()},
-            param_diff={n: tuple(array_from_json(a, dtype) for a in arrays) for n, arrays in value.get("param_diff", {}).items()},
+            data={name: _array(f"data.{name}", a, dtype) for name, a in value.get("data", {}).items()},
+            diff={name: _array(f"diff.{name}", a, dtype) for name, a in value.get("diff", {}).items()},
+            param_diff={
+                name: tuple(_array(f"param_diff.{name}", a, dtype) for a in arrays)
+                for name, arrays in value.get("param_diff", {}).items()
+            },
             layers=None if layers is None else tuple(_record_from_json(record) for record in layers),
             outputs=None if outputs is None else tuple(outputs),
             loss_trace=None if trace is None else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
@@ -99,6 +101,13 @@ def outcome_from_json(value: Mapping[str, Any], dtype: str) -> Outcome | Refusal
         raise ValueError(f"the field {error} is missing") from None
     except (AttributeError, TypeError) as error:
         raise ValueError(str(error)) from None
+
+
+def _array(place: str, value: Mapping[str, Any], dtype: str) -> Array:
+    try:
+        return array_from_json(value, dtype)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
 
 
 def _record_to_json(record: LayerRecord) -> dict[str, Any]:

@@ -110,17 +110,21 @@ class Child:
             if gone and len(self._lines) == before:
                 raise Ended
 
-    def end(self, grace: float) -> int:
-        """Waits up to ``grace`` seconds, then kills the group; the process's exit status, negative for a signal."""
+    def end(self, grace: float) -> int | None:
+        """Waits up to ``grace`` seconds, then kills the group.
+
+        The process's exit status, negative for a signal; None where it had to be killed.
+        """
         with contextlib.suppress(OSError):
             self._in.close()
         deadline = time.monotonic() + grace
         while self._popen.poll() is None and time.monotonic() < deadline:
             self._pump(_BLINK)
             self._lines.clear()
+        status = self._popen.poll()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
-        status = self._popen.wait()
+        self._popen.wait()
         self._drain_errors()
         self._selector.close()
         self._out.close()

@@ -34,6 +34,7 @@ __all__ = ["ProcessImplementation"]
 
 _STDERR_LINES = 30
 T = TypeVar("T")
+_MOST_FAILED_STARTS = 3  # in a row; a start may take a minute to fail, and there is one for every case left
 _GRACE = 2.0  # seconds a process has to end by itself once its pipes are closed
 
 
@@ -59,15 +60,16 @@ class ProcessImplementation:
         self._environment = dict(os.environ if environment is None else environment)
         self._numbers = itertools.count(1)
         self._child: Child | None = None
-        self._scratch: str | None = None
+        self.scratch: str | None = None
         self._description: Description | None = None
         self._stage = "construct"
+        self._failed_starts = 0
 
     def describe(self) -> Description:
         """What the process says of itself; starts it if need be. Raises `DoesNotStart`."""
         if self._description is None:
             self._started()
-            assert self._description is not None
+        assert self._description is not None
         return self._description
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
@@ -92,14 +94,21 @@ class ProcessImplementation:
 
     def _started(self) -> Child:
         """The running process: the one there is, unless it died or spoke out of turn since the last case."""
-        if self._child is not None:
-            if self._child.alive and not self._child.unread:
-                return self._child
-            self._discard()
-        self._scratch = tempfile.mkdtemp(prefix="lossconf-")
+        if self._child is not None and self._child.alive and not self._child.unread:
+            return self._child
+        self._discard()
+        if self._failed_starts >= _MOST_FAILED_STARTS:
+            raise DoesNotStart(f"it has not started {self._failed_starts} times in a row and is not tried again")
+        self._failed_starts += 1
+        self._child, self._description = self._start()
+        self._failed_starts = 0
+        return self._child
+
+    def _start(self) -> tuple[Child, Description]:
+        self.scratch = tempfile.mkdtemp(prefix="lossconf-")
         try:
-            self._child = Child(self.command, {**self._environment, "TMPDIR": self._scratch}, self.limit)
-            self._description = self._introduce(self._child, time.monotonic() + self.start_timeout)
+            child = self._child = Child(self.command, {**self._environment, "TMPDIR": self.scratch}, self.limit)
+            return child, self._introduce(child, time.monotonic() + self.start_timeout)
         except OSError as error:
             self._discard()
             raise DoesNotStart(f"cannot start {shlex.join(self.command)}: {error.strerror}") from None
@@ -107,10 +116,10 @@ class ProcessImplementation:
             raise DoesNotStart(f"no description within {self.start_timeout:g} s", self._discard().said) from None
         except Ended:
             end = self._discard(_GRACE)
-            raise DoesNotStart(f"{end.how} before it described itself", end.said) from None
+            last = "".join(f": {line}" for line in end.said.splitlines()[-1:])
+            raise DoesNotStart(f"{end.how} before it described itself{last}", end.said) from None
         except (ValueError, Overlong) as error:
             raise DoesNotStart(f"its description is none: {error}", self._discard().said) from None
-        return self._child
 
     def _introduce(self, child: Child, deadline: float) -> Description:
         answer = self._ask(child, "describe", deadline, protocol=VERSION)
@@ -187,22 +196,24 @@ class ProcessImplementation:
     def _discard(self, grace: float = 0.0) -> _End:
         """Ends the process, if there is one, and removes its folder."""
         child, self._child = self._child, None
-        status, errors = (0, "") if child is None else (child.end(grace), child.errors)
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
+        status, errors = (None, "") if child is None else (child.end(grace), child.errors)
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch = None
         return _End(status, errors)
 
 
 @dataclass(frozen=True)
 class _End:
-    """A process's exit status, negative for a signal, and its standard error."""
+    """A process's exit status, negative for a signal and None where it had to be killed, and its standard error."""
 
-    status: int
+    status: int | None
     errors: str
 
     @property
     def how(self) -> str:
+        if self.status is None:
+            return "closed its standard output and went on"
         return f"died by {signal_name(-self.status)}" if self.status < 0 else f"exited with status {self.status}"
 
     @property
