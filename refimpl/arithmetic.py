@@ -1,7 +1,8 @@
 """The few operations that the layers' formulas need beyond numpy's: exact sums, and functions with a kink.
 
-Each takes a float64 array, a complex128 one (complex-step differentiation: comparisons look at the real part, which is what
-numpy's ordering of complex numbers does as long as the real parts differ) or an `Approx` (the formula's error bound).
+Each takes a float64 array, a complex128 one (complex-step differentiation: comparisons look at the real part, which
+is what numpy's ordering of complex numbers does as long as the real parts differ) or an `Approx` (the formula's error
+bound).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = [
     "sign",
     "step",
     "value_of",
+    "weighted",
 ]
 
 
@@ -74,7 +76,8 @@ def _ieee_sum(row: NDArray[Any]) -> float:
 def like(x: Any, value: Any) -> Any:
     """``value``, which is exact, as an array of the kind and the shape of ``x``.
 
-    For constants that a formula rounds: ``np.log(like(x, base))`` is charged the rounding of the logarithm, ``math.log(base)`` is not.
+    For constants that a formula rounds: ``np.log(like(x, base))`` is charged the rounding of the logarithm,
+    ``math.log(base)`` is not.
     """
     filled = np.broadcast_to(np.asarray(value, dtype=np.float64), x.shape)
     return Approx(filled, np.zeros(x.shape), x.rounding) if isinstance(x, Approx) else filled
@@ -123,14 +126,19 @@ def covering(expression: Any, *alternatives: Any) -> Any:
     return Approx(expression.value, error, expression.rounding)
 
 
-def rounded(constant: float | NDArray[np.float64], like: Any) -> Any:
-    """Constants in the arithmetic of ``like``, which has to round those that are no float32 numbers, such as 1e-4."""
-    if not isinstance(like, Approx):
+def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
+    """Constants in the arithmetic of ``x``, which has to round those that are no float32 numbers, such as 1e-4."""
+    if not isinstance(x, Approx):
         return constant
     value = np.asarray(constant, np.float64)
     with np.errstate(over="ignore"):
         exact = value.astype(np.float32) == value
-    return Approx(value, np.where(exact, 0.0, like.rounding.of(value)), like.rounding)
+    return Approx(value, np.where(exact, 0.0, x.rounding.of(value)), x.rounding)
+
+
+def weighted(x: Any, weight: Any) -> Any:
+    """``x * weight``, and 0 where the weight is 0 even for NaN and infinities: BLAS's scal and axpy, which Caffe calls, skip them."""
+    return np.where(value_of(weight) == 0, 0.0 * weight, x * weight)
 
 
 def may_be_below(x: Any, bound: float) -> NDArray[np.bool_]:

@@ -130,10 +130,25 @@ QUIRKS: dict[str, Quirk] = {
             "src/caffe/layers/contrastive_loss_layer.cpp LayerSetUp; include/caffe/layer.hpp Reshape",
         ),
         Quirk(
+            "in-place-input-lost",
+            "a layer that runs in place takes its output for its input in backward: wrong for Power, Log, BNLL, a ReLU with "
+            "a negative slope and an ELU with a negative alpha; Power and Log also overwrite the top's gradient before they "
+            "multiply by it",
+            "the gradient is the same in place and out of place",
+            "src/caffe/layers/power_layer.cpp, log_layer.cpp, bnll_layer.cpp, relu_layer.cpp, elu_layer.cpp Backward_cpu",
+        ),
+        Quirk(
             "power-gradient-through-quotient",
-            "Power with shift 0 computes its gradient as top / bottom: NaN where the bottom is 0",
-            "the gradient of x^p at 0 is the derivative",
+            "Power with an exponent other than 0, 1 and 2 computes its gradient as top / base: NaN where the base is 0",
+            "the gradient of base^p at a base of 0 is the derivative",
             "src/caffe/layers/power_layer.cpp Backward_cpu",
+        ),
+        Quirk(
+            "parameter-layer-shares-diff",
+            "a Parameter layer's top shares its diff with the parameter: each backward overwrites the parameter's gradient, and a "
+            "loss_weight of the top is lost",
+            "parameter diffs accumulate until they are cleared, and every weighted top counts",
+            f"include/caffe/layers/parameter_layer.hpp Forward_cpu; include/caffe/net.hpp ClearParamDiffs; {_LOSS}",
         ),
         Quirk(
             "scale-scratch",
@@ -143,7 +158,8 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "scale-overwrites-parameter-diff",
-            "Scale overwrites its parameter's diff where the parameter has the bottom's own shape",
+            "Scale overwrites its parameter's diff where the parameter starts at the bottom's first axis (but for a single "
+            "entry before further axes)",
             "parameter diffs accumulate until they are cleared",
             "src/caffe/layers/scale_layer.cpp Backward_cpu; include/caffe/net.hpp ClearParamDiffs",
         ),

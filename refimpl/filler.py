@@ -11,14 +11,16 @@ _RANDOM = ("uniform", "gaussian", "positive_unitball", "xavier", "msra", "biline
 
 
 def fill_value(filler: FillerParameter) -> float:
-    """The value of a constant filler. Raises `LayerError` for any other: what it fills with is not defined by the net."""
+    """The value of a constant filler. Raises `LayerError` for the others: the net does not define what they give."""
     if filler.type != "constant":
-        raise LayerError(f"a filler of type {filler.type!r} has no defined values", 'use a filler { type: "constant" value: ... }')
+        raise LayerError(
+            f"a filler of type {filler.type!r} has no defined values", 'use a filler { type: "constant" value: ... }'
+        )
     return filler.value
 
 
 def initial_value(filler: FillerParameter) -> float:
-    """The value a learnable blob starts with: the constant filler's, and 0 for the random ones, whose values a case sets.
+    """What a learnable blob starts with: a constant filler's value; 0 for random ones, whose values a case sets.
 
     Raises `LayerError` for a type that Caffe does not know.
     """

@@ -18,9 +18,10 @@ __all__ = ["Accuracy"]
 class Accuracy(Layer):
     """The share of counted positions whose label is among the ``top_k`` highest scores along ``axis``.
 
-    Bottoms: scores, and one label per position. Top 0: shape (), 0 where nothing counts; top 1, if there is one: the same per
-    class, shape (classes,), 0 for classes never seen. ``ignore_label`` positions do not count. A tie counts against the label;
-    a score of NaN beats nothing and is beaten by nothing. No backward, which is refused when asked for.
+    Bottoms: scores, and one label per position. Top 0: shape (), 0 where nothing counts; top 1, if there is one: the
+    same per class, shape (classes,), 0 for classes never seen. ``ignore_label`` positions do not count. A tie counts
+    against the label; a score of NaN beats nothing and is beaten by nothing. No backward, which is refused when asked
+    for.
     """
 
     type = "Accuracy"

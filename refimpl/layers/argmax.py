@@ -17,9 +17,9 @@ __all__ = ["ArgMax"]
 class ArgMax(Layer):
     """Indices of the ``top_k`` largest entries, largest first; of equal ones the one with the higher index comes first.
 
-    With ``axis``: along it, top of the bottom's shape with ``top_k`` there; ``out_max_val`` gives the values instead. Without:
-    over each sample flattened, top (N, 1, top_k), or (N, 2, top_k) with ``out_max_val``: indices, then values (axes of 1 follow
-    where the bottom has more than 3). No backward, which is refused.
+    With ``axis``: along it, top of the bottom's shape with ``top_k`` there; ``out_max_val`` gives the values instead.
+    Without: over each sample flattened, top (N, 1, top_k), or (N, 2, top_k) with ``out_max_val``: indices, then
+    values (axes of 1 follow where the bottom has more than 3). No backward, which is refused.
     """
 
     type = "ArgMax"
@@ -32,7 +32,9 @@ class ArgMax(Layer):
         self.axis = bottom[0].canonical_axis(param.axis) if param.has("axis") else None
         classes = bottom[0].count_between(1) if self.axis is None else bottom[0].shape[self.axis]
         if not 1 <= param.top_k <= classes:
-            raise LayerError(f"top_k {param.top_k} is not from 1 to the {classes} entries to choose from", "choose another top_k")
+            raise LayerError(
+                f"top_k {param.top_k} is not from 1 to the {classes} entries to choose from", "choose another top_k"
+            )
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param, shape = self.param.argmax_param, bottom[0].shape

@@ -13,10 +13,11 @@ __all__ = ["Bias"]
 
 
 class Bias(Layer):
-    """``y = x + b``, b broadcast from ``axis`` on: the second bottom, or a learnt blob over ``num_axes`` axes of the first.
+    """``y = x + b``, b broadcast from ``axis`` on: the second bottom, or a learnt blob over ``num_axes`` axes of the
+    first.
 
-    ``dx = dy``; ``db`` is dy summed over the axes that b does not cover: written into a second bottom, added to a parameter.
-    May run in place. No kinks.
+    ``dx = dy``; ``db`` is dy summed over the axes that b does not cover: written into a second bottom, added to a
+    parameter. May run in place. No kinks.
     """
 
     type = "Bias"

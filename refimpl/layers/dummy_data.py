@@ -29,7 +29,9 @@ class DummyData(Layer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         fillers = self.param.dummy_data_param.data_filler or (FillerParameter(),)
-        for blob, shape, filler in zip(top, self._shapes(len(top)), _per_top("data_filler", fillers, len(top)), strict=True):
+        for blob, shape, filler in zip(
+            top, self._shapes(len(top)), _per_top("data_filler", fillers, len(top)), strict=True
+        ):
             blob.reshape(*shape)
             blob.data[...] = fill_value(filler)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, step, value_of
+from refimpl.arithmetic import exact_sum, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import Layer
@@ -19,11 +19,12 @@ __all__ = ["Eltwise"]
 
 
 class Eltwise(Layer):
-    """SUM: ``y = sum_i c_i x_i`` (c_i is 1 unless ``coeff`` is given); PROD: ``y = prod_i x_i``; MAX: ``y = max_i x_i``.
+    """SUM: ``y = sum_i c_i x_i`` (c_i is 1 unless ``coeff`` is given); PROD: ``y = prod_i x_i``; MAX: ``y = max_i
+    x_i``.
 
-    ``dx_i = c_i dy``; ``dx_i = dy prod_{j != i} x_j``, or ``dy y / x_i`` without ``stable_prod_grad``; ``dx_i = dy`` where bottom i
-    gave the maximum, else 0. Kinks: ties of MAX, which Caffe gives to the second of the first two bottoms and else to the
-    earlier; a NaN never wins except as the second bottom.
+    ``dx_i = c_i dy``; ``dx_i = dy prod_{j != i} x_j``, or ``dy y / x_i`` without ``stable_prod_grad``; ``dx_i = dy``
+    where bottom i gave the maximum, else 0. Kinks: ties of MAX, which Caffe gives to the second of the first two
+    bottoms and else to the earlier; a NaN never wins except as the second bottom.
     """
 
     type = "Eltwise"
@@ -33,16 +34,26 @@ class Eltwise(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.eltwise_param
         if param.coeff and len(param.coeff) != len(bottom):
-            raise LayerError(f"{len(param.coeff)} coeff(s) for {len(bottom)} bottoms", "give coeff once per bottom, or not at all")
+            raise LayerError(
+                f"{len(param.coeff)} coeff(s) for {len(bottom)} bottoms", "give coeff once per bottom, or not at all"
+            )
         if param.coeff and param.operation == "PROD":
             raise LayerError("PROD takes no coeff", "coefficients are for SUM")
         self.operation = param.operation
         self.coefficients = param.coeff or (1.0,) * len(bottom)
+        self.shares: list[Any] = [1.0] + [0.0] * (len(bottom) - 1)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] in bottom:
+            raise LayerError(
+                "Eltwise cannot run in place: Caffe overwrites what it still has to read",
+                "give its top a name of its own",
+            )
         for i, blob in enumerate(bottom):
             if blob.shape != bottom[0].shape:
-                raise LayerError(f"bottom {i} has shape {blob.shape}, bottom 0 {bottom[0].shape}", "all bottoms need one shape")
+                raise LayerError(
+                    f"bottom {i} has shape {blob.shape}, bottom 0 {bottom[0].shape}", "all bottoms need one shape"
+                )
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -79,11 +90,11 @@ class Eltwise(Layer):
 
 
 def _times(coefficient: float, x: Any) -> Any:
-    return x if coefficient == 1 else coefficient * x
+    return x if coefficient == 1 else weighted(x, coefficient)
 
 
 def _contest(values: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The maximum, and each bottom's share in it: 1 where it is the winner, else 0. The second bottom holds, the rest challenge."""
+    """The maximum, and each bottom's share in it: 1 or 0. The second bottom holds it, the others challenge in turn."""
     best, shares = values[1], [np.ones(values[1].shape) for _ in values]
     held = [1]
     for i in (0, *range(2, len(values))):

@@ -16,15 +16,15 @@ __all__ = ["ELU"]
 
 
 class ELU(NeuronLayer):
-    """``y = max(x, 0) + alpha (e^min(x, 0) - 1)``; ``dy/dx = 1`` where x > 0, else ``alpha + y`` from the live top.
+    """``y = x`` where x > 0, else ``alpha (e^x - 1)``; ``dy/dx = 1`` where x > 0, else ``alpha + y`` from the live top.
 
-    Kink at 0 unless alpha is 1; Caffe takes alpha there. In place it reads the sign off y.
+    Kink at 0 unless alpha is 1; Caffe takes alpha there.
     """
 
     type = "ELU"
 
     def value(self, x: Any) -> Any:
-        return np.maximum(x, 0.0) + self.param.elu_param.alpha * np.expm1(np.minimum(x, 0.0))
+        return np.where(x > 0, x, self.param.elu_param.alpha * np.expm1(np.minimum(x, 0.0)))
 
     def slope(self, x: Any, y: Any) -> Any:
         # Caffe masks by multiplication, so an infinite y gives NaN.

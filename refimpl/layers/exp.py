@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refimpl.arithmetic import like
+from refimpl.arithmetic import like, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layers.neuron import NeuronLayer
@@ -29,7 +29,7 @@ class Exp(NeuronLayer):
     def value(self, x: Any) -> Any:
         param = self.param.exp_param
         rate = self._rate(x)
-        power = np.exp(x if rate is None else rate * x)
+        power = np.exp(x if rate is None else weighted(x, rate))
         if param.shift == 0:
             return power
         outer = np.exp(like(x, param.shift)) if param.base == -1 else np.power(like(x, param.base), param.shift)
@@ -37,7 +37,7 @@ class Exp(NeuronLayer):
 
     def slope(self, x: Any, y: Any) -> Any:
         rate = self._rate(x)
-        return y if rate is None else y * rate
+        return y if rate is None else weighted(y, rate)
 
     def _rate(self, x: Any) -> Any:
         """``scale ln(base)``; None where it is 1."""

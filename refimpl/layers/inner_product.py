@@ -19,8 +19,9 @@ __all__ = ["InnerProduct"]
 class InnerProduct(Layer):
     """``y = x W^T + b`` over the axes from ``axis`` on, flattened to K; the axes before it are independent.
 
-    Weight W: shape (num_output, K), or its transpose with ``transpose``; bias b: shape (num_output,), unless ``bias_term`` is
-    false. Top: the axes before ``axis``, then num_output. ``dx = dy W``, ``dW += dy^T x``, ``db += sum dy``. No kinks.
+    Weight W: shape (num_output, K), or its transpose with ``transpose``; bias b: shape (num_output,), unless
+    ``bias_term`` is false. Top: the axes before ``axis``, then num_output. ``dx = dy W``, ``dW += dy^T x``, ``db +=
+    sum dy``. No kinks.
     """
 
     type = "InnerProduct"
@@ -44,7 +45,7 @@ class InnerProduct(Layer):
         inputs = self._weight().shape[1]
         if bottom[0].count_between(axis) != inputs:
             raise LayerError(
-                f"a bottom of shape {bottom[0].shape} has {bottom[0].count_between(axis)} inputs from axis {axis} on, the weights {inputs}",
+                f"a bottom of shape {bottom[0].shape} does not have the weights' {inputs} inputs from axis {axis} on",
                 "the flattened axes cannot change after set-up",
             )
         top[0].reshape(*bottom[0].shape[:axis], param.num_output)

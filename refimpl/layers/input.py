@@ -21,7 +21,9 @@ class Input(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shapes = self.param.input_param.shape
         if len(shapes) not in (0, 1, len(top)):
-            raise LayerError(f"{len(shapes)} shapes for {len(top)} top(s)", "give shape once, once per top, or not at all")
+            raise LayerError(
+                f"{len(shapes)} shapes for {len(top)} top(s)", "give shape once, once per top, or not at all"
+            )
         for i, blob in enumerate(top):
             if shapes:
                 blob.reshape(*shapes[i if len(shapes) > 1 else 0].dim)

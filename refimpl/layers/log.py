@@ -24,6 +24,7 @@ class Log(NeuronLayer):
     """
 
     type = "Log"
+    overwrites_gradient = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         base = self.param.log_param.base

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
+
+from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
 from refimpl.layer import Layer
 
@@ -14,12 +17,16 @@ __all__ = ["NeuronLayer"]
 class NeuronLayer(Layer):
     """``y = value(x)`` and ``dx = dy * slope(x, y)``; subclasses give the two formulas.
 
-    ``slope`` sees the live data of bottom and top at backward time. Run in place, both are y, as in Caffe: exact where the
-    formula reads y only, or only the sign of x.
+    Out of place ``slope`` sees the live data of bottom and top. In place the bottom holds y by then: Caffe takes it
+    for x, harmlessly where the formula reads y only, or only a sign that x and y share; elsewhere the quirk
+    ``in-place-input-lost`` decides. Layers that set ``overwrites_gradient`` compute the slope in the diff that in
+    place holds dy, and square it.
     """
 
     exact_bottoms = 1
     exact_tops = 1
+    overwrites_gradient: ClassVar[bool] = False
+    lost: Any = None
 
     def value(self, x: Any) -> Any:
         raise NotImplementedError(self.type)
@@ -31,8 +38,19 @@ class NeuronLayer(Layer):
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        top[0].data[...] = self.value(bottom[0].wide)
+        x = bottom[0].wide
+        self.lost = x.copy() if top[0] is bottom[0] else None
+        top[0].data[...] = self.value(x)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            bottom[0].diff[...] = top[0].wide_diff * self.slope(bottom[0].wide, top[0].wide)
+        if not propagate_down[0]:
+            return
+        y, top_diff = top[0].wide, top[0].wide_diff
+        gradient = top_diff * self.slope(bottom[0].wide if self.lost is None else self.lost, y)
+        if top[0] is bottom[0]:
+            mistaken = self.slope(y, y)
+            mistaken = mistaken * (mistaken if self.overwrites_gradient else top_diff)
+            same = np.array_equal(value_of(gradient), value_of(mistaken), equal_nan=True)
+            if not same and self.dialect.takes("in-place-input-lost"):
+                gradient = mistaken
+        bottom[0].diff[...] = gradient

@@ -11,9 +11,10 @@ __all__ = ["Parameter"]
 
 
 class Parameter(Layer):
-    """The top has the declared shape; from the first forward on it shares data and diff with the learnable blob.
+    """The top has the declared shape; from the first forward on it shares the learnable blob's data.
 
-    So the gradient that arrives at the top is the parameter's, overwritten by each backward and not accumulated.
+    Caffe shares the diff too, which matters where the top carries a weight and where a second backward adds to the
+    gradient: quirk ``parameter-layer-shares-diff``.
     """
 
     type = "Parameter"
@@ -24,6 +25,7 @@ class Parameter(Layer):
         shape = self.param.parameter_param.shape.dim
         self.blobs = [self.context.blob(*shape)]
         self.param_propagate_down = [True]
+        self.backwards = 0
         top[0].reshape(*shape)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -31,7 +33,16 @@ class Parameter(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].share_data(self.blobs[0])
-        top[0].share_diff(self.blobs[0])
+        if self._shares_diff():
+            top[0].share_diff(self.blobs[0])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """The diff is shared: there is nothing to pass on."""
+        self.backwards += 1
+        if not self._shares_diff() and self.param_propagate_down[0]:
+            self.blobs[0].diff[...] = self.blobs[0].wide_diff + top[0].wide_diff
+
+    def _shares_diff(self) -> bool:
+        """Caffe's side; the quirk shows once a weight would be lost or a gradient not be added."""
+        if any(self.loss_weights) or self.backwards > 1:
+            return self.dialect.takes("parameter-layer-shares-diff")
+        return "parameter-layer-shares-diff" in self.dialect.taken

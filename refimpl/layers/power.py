@@ -18,12 +18,13 @@ __all__ = ["Power"]
 class Power(NeuronLayer):
     """``y = (shift + scale x)^power``; ``dy/dx = power scale (shift + scale x)^(power - 1)``.
 
-    The last factor is computed as ``y / (shift + scale x)`` from the live top, except for the powers 0, 1 and 2. Where that
-    quotient is not the derivative (0/0 where the base is 0), the quirk ``power-gradient-through-quotient`` decides.
-    Kinks: a base of 0, unless the power is a natural number.
+    The last factor is computed as ``y / (shift + scale x)`` from the live top, except for the powers 0, 1 and 2.
+    Where that quotient is not the derivative (0/0 where the base is 0), the quirk ``power-gradient-through-quotient``
+    decides. Kinks: a base of 0, unless the power is a natural number.
     """
 
     type = "Power"
+    overwrites_gradient = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.power_param
@@ -35,9 +36,9 @@ class Power(NeuronLayer):
 
     def value(self, x: Any) -> Any:
         if self._constant:
-            return like(x, np.power(self.shift, self.power))
+            return self._raised(like(x, self.shift), self.power)
         base = affine(x, self.scale, self.shift)
-        return base if self.power == 1 else np.power(base, self.power)
+        return base if self.power == 1 else self._raised(base, self.power)
 
     def slope(self, x: Any, y: Any) -> Any:
         factor = like(x, self.power) * self.scale
@@ -48,10 +49,15 @@ class Power(NeuronLayer):
             return linear if self.shift == 0 else linear + factor * self.shift
         return factor * self._lowered(affine(x, self.scale, self.shift), y)
 
+    @staticmethod
+    def _raised(base: Any, exponent: float) -> Any:
+        """``base^exponent`` as C has it: numpy takes a square root for the number 0.5, which differs at -inf."""
+        return np.power(base, np.full(base.shape, exponent))
+
     def _lowered(self, base: Any, y: Any) -> Any:
         """``base^(power - 1)``, as a quotient."""
         quotient = y / base
-        lowered = np.power(base, self.power - 1)
+        lowered = self._raised(base, self.power - 1)
         astray = ~np.isfinite(quotient) & (quotient != lowered) & ~np.isnan(lowered) | (quotient == 0) & (lowered != 0)
         if astray.any() and not self.dialect.takes("power-gradient-through-quotient"):
             quotient = np.where(astray, lowered, quotient)

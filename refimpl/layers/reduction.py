@@ -16,11 +16,11 @@ __all__ = ["Reduction"]
 
 
 class Reduction(Layer):
-    """``y = coeff sum f(x)`` over the axes from ``axis`` on: f is x (SUM, and MEAN, divided by the number of terms), |x| (ASUM)
-    or x^2 (SUMSQ).
+    """``y = coeff sum f(x)`` over the axes from ``axis`` on: f is x (SUM, and MEAN, divided by the number of terms),
+    |x| (ASUM) or x^2 (SUMSQ).
 
-    Top: the axes before ``axis``; shape () for axis 0. ``dx = coeff dy f'(x)`` with f' 1, sign(x) or 2 x. Kinks: ASUM's, at 0,
-    where Caffe takes 0, as at NaN.
+    Top: the axes before ``axis``; shape () for axis 0. ``dx = coeff dy f'(x)`` with f' 1, sign(x) or 2 x. Kinks:
+    ASUM's, at 0, where Caffe takes 0, as at NaN.
     """
 
     type = "Reduction"

@@ -18,7 +18,7 @@ __all__ = ["ReLU"]
 class ReLU(NeuronLayer):
     """``y = max(x, 0) + s min(x, 0)`` with s the ``negative_slope``; ``dy/dx = 1`` where x > 0, else s.
 
-    Kink at 0, where Caffe takes s; its gradient at NaN is 0. In place it reads the sign off y.
+    Kink at 0, where Caffe takes s; its gradient at NaN is 0.
     """
 
     type = "ReLU"

@@ -15,17 +15,19 @@ __all__ = ["Scale"]
 
 
 class Scale(Layer):
-    """``y = x s + b``, s broadcast from ``axis`` on: the second bottom, or a learnt blob (1 unless filled) over ``num_axes`` axes
-    of the first; b, with ``bias_term``, is learnt and covers the same axes.
+    """``y = x s + b``, s broadcast from ``axis`` on: the second bottom, or a learnt blob (1 unless filled) over
+    ``num_axes`` axes of the first; b, with ``bias_term``, is learnt and covers the same axes.
 
-    ``dx = dy s``; ``ds`` is dy x and ``db`` is dy, summed over the axes that s does not cover: written into a second bottom, added
-    to a parameter. May run in place. No kinks. Quirks: ``scale-scratch``, ``scale-overwrites-parameter-diff``.
+    ``dx = dy s``; ``ds`` is dy x and ``db`` is dy, summed over the axes that s does not cover: written into a second
+    bottom, added to a parameter. May run in place. No kinks. Quirks: ``scale-scratch``,
+    ``scale-overwrites-parameter-diff``.
     """
 
     type = "Scale"
     min_bottoms = 1
     max_bottoms = 2
     exact_tops = 1
+    overwritten: Any = None
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.scale_param

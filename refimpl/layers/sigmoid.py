@@ -15,7 +15,8 @@ __all__ = ["Sigmoid"]
 class Sigmoid(NeuronLayer):
     """``y = 1 / (1 + e^-x)``; ``dy/dx = y (1 - y)`` from the live top. No kinks.
 
-    Caffe evaluates it as ``tanh(x / 2) / 2 + 1/2``, which is exactly 0 far to the left; the bound admits the other way too.
+    Caffe evaluates it as ``tanh(x / 2) / 2 + 1/2``, which is exactly 0 far to the left; the bound admits the other
+    way too.
     """
 
     type = "Sigmoid"

@@ -40,13 +40,18 @@ class Slice(Layer):
         points = self.param.slice_param.slice_point
         if not points:
             if size % tops:
-                raise LayerError(f"{tops} tops do not evenly divide an axis of {size}", "give slice_point, or another number of tops")
+                raise LayerError(
+                    f"{tops} tops do not evenly divide an axis of {size}", "give slice_point, or another number of tops"
+                )
             return [i * (size // tops) for i in range(tops + 1)]
         if len(points) != tops - 1:
             raise LayerError(f"{len(points)} slice_point(s) for {tops} top(s)", "give one slice_point fewer than tops")
         cuts = [0, *points, size]
         if any(end <= start for start, end in pairwise(cuts)):
-            raise LayerError(f"slice points {list(points)} do not cut an axis of {size} into {tops} pieces", "they must increase inside it")
+            raise LayerError(
+                f"slice points {list(points)} do not cut an axis of {size} into {tops} pieces",
+                "they must increase inside it",
+            )
         return cuts
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -15,7 +15,9 @@ __all__ = ["Split"]
 
 
 class Split(Layer):
-    """Tops that share the bottom's data and have diffs of their own; the bottom's diff is the sum of theirs. No kinks."""
+    """Tops that share the bottom's data and have diffs of their own; the bottom's diff is the sum of theirs. No
+    kinks.
+    """
 
     type = "Split"
     exact_bottoms = 1
