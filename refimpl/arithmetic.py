@@ -42,7 +42,8 @@ def exact_sum(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
     Where a term is not finite, IEEE rules decide: an infinity wins, opposite infinities and NaN give NaN.
     """
-    axes = tuple(range(x.ndim)) if axis is None else tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    chosen = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(a % x.ndim for a in chosen)
     if isinstance(x, Approx):
         return x.total(_sum(x.value, axes), axes)
     if np.iscomplexobj(x):
@@ -117,7 +118,7 @@ def _jump(x: Any, below: float) -> Any:
 
 
 def covering(expression: Any, *alternatives: Any) -> Any:
-    """The value of ``expression``, with an error bound that holds for other usual ways to evaluate the same thing as well."""
+    """The value of ``expression``, with an error bound that holds for other usual ways to evaluate it as well."""
     if not isinstance(expression, Approx):
         return expression
     error = expression.error
@@ -137,7 +138,10 @@ def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
 
 
 def weighted(x: Any, weight: Any) -> Any:
-    """``x * weight``, and 0 where the weight is 0 even for NaN and infinities: BLAS's scal and axpy, which Caffe calls, skip them."""
+    """``x * weight``, and 0 where the weight is 0, even for NaN and infinities.
+
+    Caffe scales its gradients with BLAS's scal and axpy, which take a factor of 0 so (OpenBLAS 0.3.21).
+    """
     return np.where(value_of(weight) == 0, 0.0 * weight, x * weight)
 
 
@@ -155,6 +159,9 @@ def floored_log(x: Any, floor: float) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), accurate in both tails; its bound covers Caffe's 0.5 tanh(0.5 x) + 0.5, which is off by ``unit / 2``."""
+    """1 / (1 + exp(-x)), accurate in both tails.
+
+    The bound covers Caffe's 0.5 tanh(0.5 x) + 0.5, too, whose error in the left tail is absolute, about ``unit / 2``.
+    """
     tail = np.exp(-magnitude(x))
     return covering(np.where(x < 0, tail, 1.0) / (1.0 + tail), 0.5 * np.tanh(0.5 * x) + 0.5)

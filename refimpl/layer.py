@@ -140,8 +140,8 @@ class LossLayer(Layer):
     Bottoms: predictions of shape (N, ...) and labels or targets with the same first dimension. Top 0 has shape ().
     """
 
-    exact_bottoms = 2
-    exact_tops = 1
+    exact_bottoms: ClassVar[int | None] = 2
+    exact_tops: ClassVar[int | None] = 1
     automatic_tops = True
     implicit_weight = True
 
@@ -185,7 +185,8 @@ def pick_label(labels: NDArray[np.int64], classes: int, axis: int) -> NDArray[np
     A label outside 0..classes-1 has an all-zero row.
     """
     index = np.arange(classes).reshape([-1 if a == axis else 1 for a in range(labels.ndim + 1)])
-    return (np.expand_dims(labels, axis) == index).astype(np.float64)
+    hot: NDArray[np.bool_] = np.expand_dims(labels, axis) == index
+    return hot.astype(np.float64)
 
 
 def refuse_labels_outside(labels: NDArray[np.int64], classes: int, counted: NDArray[np.bool_] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""BlobProto: the binary protobuf message in which Caffe keeps an array (``caffe.proto`` BlobProto, ``blob.cpp`` FromProto)."""
+"""BlobProto: the binary protobuf message that holds an array (``caffe.proto`` BlobProto, ``blob.cpp`` FromProto)."""
 
 from __future__ import annotations
 
@@ -32,16 +32,23 @@ def read_blob_file(name: str, files: Mapping[str, bytes]) -> NDArray[np.float64]
             content = Path(name).read_bytes()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise LayerError(f"cannot read the file {name!r}: {reason}", "check source; it is relative to the working directory") from error
+            raise LayerError(
+                f"cannot read the file {name!r}: {reason}", "check source; it is relative to the working directory"
+            ) from error
     try:
         return read_blob(content)
     except ValueError as error:
-        raise LayerError(f"{name!r} is not a BlobProto: {error}", "write one with caffe.io.array_to_blobproto") from error
+        raise LayerError(
+            f"{name!r} is not a BlobProto: {error}", "write one with caffe.io.array_to_blobproto"
+        ) from error
 
 
 def read_blob(content: bytes) -> NDArray[np.float64]:
-    """The data of a serialised BlobProto, floats widened, in its shape: num, channels, height and width where one of them is set,
-    else ``shape``. ``double_data`` wins over ``data``. Raises `ValueError` where the bytes are no such message."""
+    """The data of a serialised BlobProto, floats widened.
+
+    The shape is num, channels, height and width where one of them is set, else ``shape``; ``double_data`` wins over
+    ``data``. Raises `ValueError` where the bytes are no such message.
+    """
     legacy: dict[int, int] = {}
     shape: list[int] = []
     singles, doubles = bytearray(), bytearray()
@@ -55,7 +62,9 @@ def read_blob(content: bytes) -> NDArray[np.float64]:
         elif number == _DOUBLE_DATA:
             doubles += _packed(number, kind, value, _FIXED64)
     dims = [legacy.get(number, 0) for number in _LEGACY] if legacy else shape
-    values = np.frombuffer(bytes(doubles), "<f8") if doubles else np.frombuffer(bytes(singles), "<f4").astype(np.float64)
+    values = (
+        np.frombuffer(bytes(doubles), "<f8") if doubles else np.frombuffer(bytes(singles), "<f4").astype(np.float64)
+    )
     if min(dims, default=0) < 0 or math.prod(dims) != values.size:
         raise ValueError(f"{values.size} value(s) for the shape {tuple(dims)}")
     return values.astype(np.float64).reshape(dims)

@@ -1,4 +1,4 @@
-"""ContrastiveLoss: draws similar pairs together and pushes others apart (``src/caffe/layers/contrastive_loss_layer.cpp``)."""
+"""ContrastiveLoss: pulls similar pairs together, others apart (``src/caffe/layers/contrastive_loss_layer.cpp``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, may_be_below, rounded, step, value_of
+from refimpl.arithmetic import exact_sum, may_be_below, rounded, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
@@ -22,9 +22,9 @@ OFFSET = 1e-4
 class ContrastiveLoss(LossLayer):
     """``L = sum_i (s_i ? d_i^2 : max(margin - d_i, 0)^2) / (2 N)`` with d_i = ||a_i - b_i||, N the first dimension.
 
-    Bottoms a and b of shape (N, C), further dimensions 1, and s with at least N entries, (N,) or further dimensions 1; a
-    truncated s other than 0 means similar. With ``legacy_version`` a dissimilar pair costs ``max(margin - d_i^2, 0)``.
-    Either or both of a and b take a gradient; ``propagate_down`` for s is ignored.
+    Bottoms a and b of shape (N, C), further dimensions 1, and s with at least N entries, (N,) or further dimensions
+    1; a truncated s other than 0 means similar. With ``legacy_version`` a dissimilar pair costs ``max(margin - d_i^2,
+    0)``. Either or both of a and b take a gradient; ``propagate_down`` for s is ignored.
 
     ``dL/da = w (a - b) / N`` for a similar pair, and for a dissimilar one with d < margin
     ``-w (margin - d) / (d + 1e-4) (a - b) / N``, legacy ``-w (a - b) / N``; ``dL/db = -dL/da``, w the top's diff.
@@ -47,7 +47,10 @@ class ContrastiveLoss(LossLayer):
             if (blob.height, blob.width) != (1, 1):
                 raise LayerError(f"bottom {name} has the shape {blob.shape}", "give it the shape (N, C)")
         if bottom[0].channels != bottom[1].channels:
-            raise LayerError(f"the pairs {bottom[0].shape} and {bottom[1].shape} differ in length", "both bottoms need the same shape")
+            raise LayerError(
+                f"the pairs {bottom[0].shape} and {bottom[1].shape} differ in length",
+                "both bottoms need the same shape",
+            )
         if (bottom[2].channels, bottom[2].height, bottom[2].width) != (1, 1, 1):
             raise LayerError(f"the similarities have the shape {bottom[2].shape}", "one per pair: (N,) or (N, 1, 1, 1)")
         self.difference.reshape(bottom[0].num, bottom[0].channels)
@@ -71,7 +74,7 @@ class ContrastiveLoss(LossLayer):
         measure = self._measure(exact_sum(difference * difference, 1))
         inside = ~similar & may_be_below(measure, self.margin)
         factor = np.where(similar, 1.0, -self._push(measure, inside)) * (top[0].wide_diff / bottom[0].num)
-        gradient = np.where(np.expand_dims(similar | inside, 1), np.expand_dims(factor, 1) * difference, 0.0)
+        gradient = np.where(np.expand_dims(similar | inside, 1), weighted(difference, np.expand_dims(factor, 1)), 0.0)
         for blob, wanted, own in zip(bottom[:2], propagate_down, (gradient, -gradient), strict=False):
             if wanted:
                 blob.diff[...] = own.reshape(blob.shape)
@@ -106,7 +109,7 @@ class ContrastiveLoss(LossLayer):
         larger = bottom[0].num > pairs or bottom[0].count > entries
         if larger and self.dialect.takes("contrastive-buffers-sized-once"):
             raise LayerError(
-                f"a batch of shape {bottom[0].shape} overruns buffers made for {pairs} pair(s) with {entries} entries in all",
+                f"a batch of shape {bottom[0].shape} overruns the buffers, made for {pairs} pair(s), {entries} entries",
                 "declare the largest batch in the net",
             )
 
@@ -116,4 +119,5 @@ def _similar(bottom: Sequence[Blob]) -> NDArray[np.bool_]:
     flags = bottom[2].integers().ravel()
     if flags.size < bottom[0].num:
         raise LayerError(f"{flags.size} similarities for {bottom[0].num} pairs", "give one per pair")
-    return flags[: bottom[0].num] != 0
+    similar: NDArray[np.bool_] = flags[: bottom[0].num] != 0
+    return similar

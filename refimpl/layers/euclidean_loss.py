@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from refimpl.arithmetic import exact_sum
+from refimpl.arithmetic import exact_sum, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
@@ -15,8 +15,9 @@ __all__ = ["EuclideanLoss"]
 class EuclideanLoss(LossLayer):
     """``L = sum_i (a_i - b_i)^2 / (2 N)`` with N the first dimension.
 
-    Bottoms a and b: as many entries per sample, shapes may differ otherwise; at most 4 axes. Either or both take a gradient:
-    ``dL/da = w (a - b) / N`` and ``dL/db = -dL/da``, w the top's diff; a - b is kept from forward to backward. No kinks. ``loss_param`` has no effect.
+    Bottoms a and b: as many entries per sample, shapes may differ otherwise; at most 4 axes. Either or both take a
+    gradient: ``dL/da = w (a - b) / N`` and ``dL/db = -dL/da``, w the top's diff; a - b is kept from forward to
+    backward. No kinks. ``loss_param`` has no effect.
     """
 
     type = "EuclideanLoss"
@@ -41,7 +42,7 @@ class EuclideanLoss(LossLayer):
         top[0].data[...] = exact_sum(difference * difference) / (2 * bottom[0].num)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        gradient = self.difference.wide * (top[0].wide_diff / bottom[0].num)
+        gradient = weighted(self.difference.wide, top[0].wide_diff / bottom[0].num)
         for blob, wanted, own in zip(bottom, propagate_down, (gradient, -gradient), strict=True):
             if wanted:
                 blob.diff[...] = own.reshape(blob.shape)

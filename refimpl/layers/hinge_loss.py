@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, sign, step, value_of
+from refimpl.arithmetic import exact_sum, sign, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer, pick_label, refuse_labels_outside
@@ -19,14 +19,15 @@ QUIRK = "hinge-scratch"
 
 
 class HingeLoss(LossLayer):
-    """``L = sum_ij max(0, 1 - s_ij x_ij)^p / N`` with s_ij = 1 at sample i's label, -1 elsewhere; p = 1 (norm L1) or 2 (L2).
+    """``L = sum_ij max(0, 1 - s_ij x_ij)^p / N`` with s_ij = 1 at i's label, -1 elsewhere; p = 1 (norm L1) or 2 (L2).
 
-    Bottom 0: N samples of any shape, flattened to classes; at most 4 axes. Bottom 1: any shape with first dimension N; its first N
-    entries are the labels. ``dL/dx_ij = -w s_ij p m_ij^(p-1) / N`` where the margin m_ij = 1 - s_ij x_ij is positive, else 0; w is
-    the top's diff. ``loss_param`` has no effect. Kinks (L1): s x = 1, where the gradient is 0.
+    Bottom 0: N samples of any shape, flattened to classes; at most 4 axes. Bottom 1: any shape with first dimension
+    N; its first N entries are the labels. ``dL/dx_ij = -w s_ij p m_ij^(p-1) / N`` where the margin m_ij = 1 - s_ij
+    x_ij is positive, else 0; w is the top's diff. ``loss_param`` has no effect. Kinks (L1): s x = 1, where the
+    gradient is 0.
 
-    BVLC Caffe's forward leaves max(0, m) in the bottom's diff and its backward reads it there. That shows where a backward does
-    not follow its forward directly, or not at all.
+    BVLC Caffe's forward leaves max(0, m) in the bottom's diff and its backward reads it there. That shows where a
+    backward does not follow its forward directly, or not at all.
     """
 
     type = "HingeLoss"
@@ -56,7 +57,7 @@ class HingeLoss(LossLayer):
             slope = 2 * np.maximum(margins, 0.0)
         else:
             slope = np.where(np.isnan(margins), margins, step(margins))
-        gradient = np.where(_label(bottom), -slope, slope) * (top[0].wide_diff / bottom[0].num)
+        gradient = weighted(np.where(_label(bottom), -slope, slope), top[0].wide_diff / bottom[0].num)
         bottom[0].diff[...] = gradient.reshape(bottom[0].shape)
         self.seen = None
 
@@ -86,7 +87,7 @@ class HingeLoss(LossLayer):
 
 
 def _label(bottom: Sequence[Blob]) -> NDArray[np.bool_]:
-    """Where each sample's label is, (N, classes). Raises `LayerError` for a label that is no class, or too few of them."""
+    """Where each sample's label is, (N, classes). Raises `LayerError` for a label that is no class, or too few."""
     samples = bottom[0].num
     classes = bottom[0].count // samples
     labels = bottom[1].integers().ravel()[:samples]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import covering, exact_sum, may_be_below, rounded, step, value_of
+from refimpl.arithmetic import covering, exact_sum, may_be_below, rounded, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layers.blobproto import read_blob_file
@@ -22,13 +22,15 @@ FLOOR = float(np.float32(1e-20))
 
 
 class InfogainLoss(LogitsLoss):
-    """``L = -sum sum_k H[label, k] log(max(p_k, 1e-20)) / Z`` over the counted positions, p the softmax along ``axis``.
+    """``L = -sum sum_k H[label, k] log(max(p_k, 1e-20)) / Z`` over the counted positions, p the softmax.
 
-    Shapes as in `LogitsLoss`. The matrix H (classes * classes entries, any shape) is the third bottom, else the BlobProto file
-    ``infogain_loss_param.source``. ``dL/dx_i = w (p_i sum_k H[label, k] - H[label, i]) / Z`` at counted positions and 0
-    elsewhere, w the top's diff; the diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``, which BVLC Caffe leaves out.
-    The row sums are forward's, H itself is read in backward. ``loss_param``: ignore_label, normalization (default VALID);
-    ``normalize`` is refused.
+    Shapes as in `LogitsLoss`, the classes on ``infogain_loss_param.axis``. The matrix H (classes * classes entries, any
+    shape) is the third bottom, else the BlobProto file ``infogain_loss_param.source``. ``loss_param``: ignore_label,
+    normalization (default VALID); ``normalize`` is refused.
+
+    ``dL/dx_i = w (p_i sum_k H[label, k] - H[label, i]) / Z`` at counted positions and 0 elsewhere, w the top's diff; the
+    row sums are forward's, H itself is read in backward. The diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``,
+    which BVLC Caffe leaves out.
 
     Kinks: where a probability with a nonzero H[label, k] is 1e-20. Below it, Caffe's gradient stays that of the unheld
     logarithm (a departure).
@@ -71,7 +73,9 @@ class InfogainLoss(LogitsLoss):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
         if len(propagate_down) > 2 and propagate_down[2]:
-            raise LayerError("InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom")
+            raise LayerError(
+                "InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom"
+            )
         if not propagate_down[0]:
             return
         labels, counted = self.read_labels(bottom)
@@ -83,9 +87,9 @@ class InfogainLoss(LogitsLoss):
             weights = weights * np.where(held, step(p - FLOOR), 1.0)
             sums = self.along_classes(exact_sum(weights, self.axis))
         scale = top[0].wide_diff / self.divisor(counted)
-        gradient = covering((p * sums - weights) * scale, p * (sums * scale) - weights * scale)
+        gradient = covering(weighted(p * sums - weights, scale), weighted(p, sums * scale) - weighted(weights, scale))
         gradient = np.where(self.along_classes(counted), gradient, 0.0)
-        if len(top) > 1 and np.any(value_of(top[1].diff) != 0) and not self.dialect.takes("second-top-no-gradient"):
+        if self.second_top_asks(top) and not self.dialect.takes("second-top-no-gradient"):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
         bottom[0].diff[...] = gradient
 
@@ -105,7 +109,9 @@ class InfogainLoss(LogitsLoss):
 
     def _read_source(self) -> Blob:
         if not self.param.infogain_loss_param.has("source"):
-            raise LayerError("InfogainLoss has no matrix", "give a third bottom, or infogain_loss_param { source: ... }")
+            raise LayerError(
+                "InfogainLoss has no matrix", "give a third bottom, or infogain_loss_param { source: ... }"
+            )
         values = read_blob_file(self.param.infogain_loss_param.source, self.context.files)
         blob = self.context.blob(*values.shape)
         blob.data[...] = rounded(values, blob.data)

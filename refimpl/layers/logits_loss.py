@@ -1,4 +1,4 @@
-"""What SoftmaxWithLoss and InfogainLoss share: a softmax of logits, a label for every position, a normaliser, a second top."""
+"""What SoftmaxWithLoss and InfogainLoss share: a softmax, a label for every position, a normaliser, a second top."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer, refuse_labels_outside
@@ -21,9 +22,9 @@ __all__ = ["LogitsLoss"]
 class LogitsLoss(LossLayer):
     """A loss of the softmax of bottom 0 along an axis, summed over positions and divided by a normaliser.
 
-    Bottom 0: logits of shape (outer..., classes, inner...). Bottom 1: as many labels as there are positions (outer * inner), in
-    any shape that begins with the same dimension. BATCH_SIZE is the product of the outer dimensions. Top 1, if asked for, is
-    the softmax. The softmax is kept from forward to backward; labels are read in both.
+    Bottom 0: logits of shape (outer..., classes, inner...). Bottom 1: as many labels as there are positions (outer *
+    inner), in any shape that begins with the same dimension. BATCH_SIZE is the product of the outer dimensions. Top
+    1, if asked for, is the softmax. The softmax is kept from forward to backward; labels are read in both.
     """
 
     exact_tops = None
@@ -66,8 +67,13 @@ class LogitsLoss(LossLayer):
 
     def keep_softmax(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Compute the softmax, for backward and the second top."""
+        probability = softmax(bottom[0].wide, self.axis)
         for blob in (self.probability, *top[1:]):
-            blob.data[...] = softmax(bottom[0].wide, self.axis)
+            blob.data[...] = probability
+
+    def second_top_asks(self, top: Sequence[Blob]) -> bool:
+        """Whether a second top's diff has anything to send down."""
+        return len(top) > 1 and bool(np.any(value_of(top[1].diff) != 0))
 
     def along_classes(self, x: Any) -> Any:
         """An array over positions, with the class axis as one of length 1."""

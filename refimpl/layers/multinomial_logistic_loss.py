@@ -1,4 +1,4 @@
-"""MultinomialLogisticLoss: the cross entropy of given probabilities (``src/caffe/layers/multinomial_logistic_loss_layer.cpp``)."""
+"""MultinomialLogisticLoss: cross entropy, no softmax (``src/caffe/layers/multinomial_logistic_loss_layer.cpp``)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FLOOR = float(np.float32(1e-20))
 class MultinomialLogisticLoss(LossLayer):
     """``L = -sum_i log(max(p_i,label, 1e-20)) / N`` with N the first dimension.
 
-    Bottom 0: N samples of any shape, flattened to classes; at most 4 axes. Bottom 1: N labels, (N,) with further dimensions 1.
-    ``dL/dp = -w / (N max(p, 1e-20))`` at the label and 0 elsewhere, w the top's diff; p is read in backward.
-    ``loss_param`` has no effect. Kinks: p = 1e-20 at the label. Below it, Caffe's gradient is -w / (N 1e-20) instead of 0
-    (a departure).
+    Bottom 0: N samples of any shape, flattened to classes; at most 4 axes. Bottom 1: N labels, (N,) with further
+    dimensions 1. ``dL/dp = -w / (N max(p, 1e-20))`` at the label and 0 elsewhere, w the top's diff; p is read in
+    backward. ``loss_param`` has no effect. Kinks: p = 1e-20 at the label. Below it, Caffe's gradient is -w / (N
+    1e-20) instead of 0 (a departure).
     """
 
     type = "MultinomialLogisticLoss"

@@ -1,4 +1,4 @@
-"""LossParameter: which labels count, and by what a loss is divided (``src/caffe/layers/loss_layer.cpp`` GetNormalizer)."""
+"""LossParameter: which labels count, and what a loss is divided by (``get_normalizer`` in Caffe's loss layers)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Normalisation:
 
     @classmethod
     def of(cls, param: LossParameter, default: str) -> Normalisation:
-        """What ``loss_param`` asks for: ``normalization`` wins over the deprecated ``normalize`` (true: VALID, false: BATCH_SIZE)."""
+        """What ``loss_param`` asks for.
+
+        ``normalization`` wins over the deprecated ``normalize`` (true: VALID, false: BATCH_SIZE).
+        """
         mode = default
         if param.has("normalization"):
             mode = param.normalization

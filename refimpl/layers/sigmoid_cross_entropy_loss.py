@@ -1,4 +1,4 @@
-"""SigmoidCrossEntropyLoss: the cross entropy of sigmoids with targets (``src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp``)."""
+"""SigmoidCrossEntropyLoss: cross entropy of sigmoids (``src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import covering, exact_sum, magnitude, sigmoid
+from refimpl.arithmetic import covering, exact_sum, magnitude, sigmoid, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
@@ -18,11 +18,12 @@ __all__ = ["SigmoidCrossEntropyLoss"]
 
 
 class SigmoidCrossEntropyLoss(LossLayer):
-    """``L = sum (log(1 + exp(-|x|)) - x (t - [x >= 0])) / Z`` over the counted entries; that is -t log s - (1-t) log(1-s).
+    """``L = sum (log(1 + exp(-|x|)) - x (t - [x >= 0])) / Z`` over the counted entries: -t log s - (1 - t) log(1 - s).
 
-    Bottoms: logits x and targets t of one count and first dimension; t is any number. ``dL/dx = w (s - t) / Z`` at counted
-    entries and 0 elsewhere, s the sigmoid of x, w the top's diff. ``loss_param``: ignore_label (compared with the truncated
-    target), normalization (default BATCH_SIZE: the first dimension). No kinks. An infinite logit gives NaN, with a finite gradient.
+    Bottoms: logits x and targets t of one count and first dimension; t is any number. ``dL/dx = w (s - t) / Z`` at
+    counted entries and 0 elsewhere, s the sigmoid of x, w the top's diff. ``loss_param``: ignore_label (compared with
+    the truncated target), normalization (default BATCH_SIZE: the first dimension). No kinks. An infinite logit gives
+    NaN, with a finite gradient.
     """
 
     type = "SigmoidCrossEntropyLoss"
@@ -36,7 +37,9 @@ class SigmoidCrossEntropyLoss(LossLayer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
         if bottom[0].count != bottom[1].count:
-            raise LayerError(f"logits {bottom[0].shape} and targets {bottom[1].shape} differ in count", "one target per logit")
+            raise LayerError(
+                f"logits {bottom[0].shape} and targets {bottom[1].shape} differ in count", "one target per logit"
+            )
         self.sigmoid.reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -54,7 +57,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         if self.divisor == 0:
             raise LayerError("the normaliser is not known before the first forward", "run forward first")
         t = bottom[1].wide.reshape(bottom[0].shape)
-        gradient = (self.sigmoid.wide - t) * (top[0].wide_diff / self.divisor)
+        gradient = weighted(self.sigmoid.wide - t, top[0].wide_diff / self.divisor)
         bottom[0].diff[...] = np.where(self._counted(bottom), gradient, 0.0)
 
     def _counted(self, bottom: Sequence[Blob]) -> NDArray[np.bool_]:

@@ -23,8 +23,8 @@ def softmax(x: Any, axis: int) -> Any:
 def log_softmax(x: Any, axis: int, floor: float) -> Any:
     """``log(max(softmax(x), floor))`` along ``axis``; in the shape of x.
 
-    The value is ``x_i - max x - log1p(sum of the other exponentials)``, which stays accurate where a probability is near 1;
-    the bound holds for the logarithm of the softmax, too.
+    The value is ``x_i - max x - log1p(sum of the other exponentials)``, which stays accurate where a probability is
+    near 1; the bound holds for the logarithm of the softmax, too.
     """
     largest = _largest(x, axis)
     shifted = x - np.take_along_axis(x, largest, axis)
@@ -35,7 +35,7 @@ def log_softmax(x: Any, axis: int, floor: float) -> Any:
 
 
 def softmax_gradient(probability: Any, diff: Any, axis: int) -> Any:
-    """The gradient below a softmax of value ``probability`` with gradient ``diff`` above it: ``p_i (d_i - sum_j d_j p_j)``."""
+    """``p_i (d_i - sum_j d_j p_j)``: the gradient below a softmax of value p with the gradient d above it."""
     return probability * (diff - np.expand_dims(exact_sum(diff * probability, axis), axis))
 
 

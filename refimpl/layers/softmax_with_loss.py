@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import covering, exact_sum, may_be_below, step, value_of
+from refimpl.arithmetic import covering, exact_sum, may_be_below, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import pick_label
@@ -21,12 +21,14 @@ FLOOR = 2.0**-126
 
 
 class SoftmaxWithLoss(LogitsLoss):
-    """``L = -sum log(max(p_label, FLT_MIN)) / Z`` over the counted positions, p the softmax along ``softmax_param.axis``.
+    """``L = -sum log(max(p_label, FLT_MIN)) / Z`` over the counted positions, p the softmax (``softmax_param.axis``).
 
-    Shapes as in `LogitsLoss`. ``dL/dx_i = w (p_i - [i = label]) / Z`` at counted positions and 0 elsewhere, w the top's diff;
-    the diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``. ``loss_param``: ignore_label, normalization (default VALID).
+    Shapes as in `LogitsLoss`. ``dL/dx_i = w (p_i - [i = label]) / Z`` at counted positions and 0 elsewhere, w the
+    top's diff; the diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``. ``loss_param``: ignore_label,
+    normalization (default VALID).
 
-    Kinks: where a label's probability is FLT_MIN. Below it, Caffe's gradient stays that of the uncapped loss (a departure).
+    Kinks: where a label's probability is FLT_MIN. Below it, Caffe's gradient stays that of the uncapped loss (a
+    departure).
     """
 
     type = "SoftmaxWithLoss"
@@ -46,7 +48,9 @@ class SoftmaxWithLoss(LogitsLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         labels, counted = self.read_labels(bottom)
         self.keep_softmax(bottom, top)
-        logarithm = np.take_along_axis(log_softmax(bottom[0].wide, self.axis, FLOOR), self.along_classes(labels), self.axis)
+        logarithm = np.take_along_axis(
+            log_softmax(bottom[0].wide, self.axis, FLOOR), self.along_classes(labels), self.axis
+        )
         losses = np.where(counted, -np.squeeze(logarithm, self.axis), 0.0)
         top[0].data[...] = exact_sum(losses) / self.divisor(counted)
 
@@ -58,12 +62,14 @@ class SoftmaxWithLoss(LogitsLoss):
         p = self.probability.wide
         label = pick_label(labels, p.shape[self.axis], self.axis)
         scale = top[0].wide_diff / self.divisor(counted)
-        gradient = np.where(self.along_classes(counted), covering((p - label) * scale, p * scale - label * scale), 0.0)
+        gradient = np.where(
+            self.along_classes(counted), covering(weighted(p - label, scale), weighted(p, scale) - label * scale), 0.0
+        )
         of_label = np.take_along_axis(p, self.along_classes(labels), self.axis)
         capped = may_be_below(of_label, FLOOR) & self.along_classes(counted)
         if capped.any() and self.dialect.derivative("softmax-log-floor"):
             gradient = gradient * np.where(capped, step(of_label - FLOOR), 1.0)
-        if len(top) > 1:
+        if self.second_top_asks(top):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
         bottom[0].diff[...] = gradient
 
