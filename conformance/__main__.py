@@ -1,0 +1,5 @@
+"""``python -m conformance`` is ``lossconf``."""
+
+from conformance.cli.main import main
+
+main()

@@ -1,0 +1,77 @@
+"""Opening: from ``direct:package.module:object`` and its like to an implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conformance.errors import UsageError, unknown
+from conformance.implementation import Implementation
+
+__all__ = ["SPELLINGS", "Spelling", "open_implementation"]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """One way to name an implementation; ``open`` takes what stands after the colon, the dialect asked for and the time a case may take.
+
+    It raises `ValueError` for an argument that makes no sense, and imports its adapter only when called.
+    """
+
+    name: str
+    form: str
+    what: str
+    open: Callable[[str, str | None, float], Implementation]
+
+
+def _reference(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.reference import ReferenceImplementation
+
+    return ReferenceImplementation(argument or dialect or "documented")
+
+
+def _direct(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.direct import open_direct
+
+    return open_direct(argument, timeout)
+
+
+def _process(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.process import ProcessImplementation
+
+    if not argument.strip():
+        raise ValueError("process: needs a command, as in process:./my-caffe --serve")
+    return ProcessImplementation(argument, timeout=timeout)
+
+
+def _pycaffe(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.pycaffe import PycaffeImplementation
+
+    return PycaffeImplementation.from_text(argument, timeout=timeout)
+
+
+SPELLINGS: dict[str, Spelling] = {
+    spelling.name: spelling
+    for spelling in (
+        Spelling("reference", "reference[:DIALECT]", "the built-in float64 reference", _reference),
+        Spelling("direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct),
+        Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
+        Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
+    )
+}
+
+
+def open_implementation(spec: str, dialect: str | None = None, timeout: float = 60.0) -> Implementation:
+    """The implementation that ``spec`` spells.
+
+    ``dialect`` is the one the run asks for (a built-in implementation takes that side), ``timeout`` the seconds a case may take.
+    Raises `UsageError` for a spelling that makes no sense, `DoesNotStart` for an implementation that cannot be loaded.
+    """
+    name, _, argument = spec.partition(":")
+    if name not in SPELLINGS:
+        raise unknown("implementation", name, SPELLINGS)
+    spelling = SPELLINGS[name]
+    try:
+        return spelling.open(argument, dialect, timeout)
+    except ValueError as error:
+        raise UsageError(f"implementation {spec!r}: {error}; it is spelled {spelling.form}") from None

@@ -1,0 +1,64 @@
+"""``reference[:DIALECT]``: the built-in reference as an implementation, in float64 or rounded to float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformance.case import Case
+from conformance.drive import build, run_steps
+from conformance.implementation import Description
+from conformance.outcome import LayerRecord, Outcome, Refusal
+from conformance.version import VERSION
+from refimpl.errors import NetError
+from refimpl.net import Net
+
+__all__ = ["ReferenceImplementation", "outcome_of"]
+
+
+class ReferenceImplementation:
+    """Runs `refimpl.Net` in one dialect, "documented" or "bvlc". A float32 net computes in float64 and rounds what it stores."""
+
+    def __init__(self, dialect: str = "documented") -> None:
+        if dialect not in ("documented", "bvlc"):
+            raise ValueError(f"the reference has no dialect {dialect!r}: use reference:documented or reference:bvlc")
+        self.dialect = dialect
+
+    def describe(self) -> Description:
+        return Description(
+            name="reference",
+            version=VERSION,
+            language="Python",
+            dtypes=("float32", "float64"),
+            dialect=self.dialect,
+            environment={"numpy": np.__version__},
+        )
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        try:
+            net = build(case, dialect=self.dialect, dtype=dtype)
+            trace = run_steps(net, case)
+        except NetError as error:
+            return Refusal(error.stage, str(error), error.layer)
+        return outcome_of(net, dtype, trace)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def outcome_of(net: Net, dtype: str, trace: list[Any]) -> Outcome:
+    """What a net of numpy storage holds after its steps; ``trace`` is the loss known after each."""
+    return Outcome(
+        dtype=dtype,
+        loss=float(trace[-1]),
+        data={name: blob.data.copy() for name, blob in net.blobs.items()},
+        diff={name: blob.diff.copy() for name, blob in net.blobs.items()},
+        param_diff={layer: tuple(blob.diff.copy() for blob in blobs) for layer, blobs in net.params.items()},
+        layers=tuple(
+            LayerRecord(node.name, node.type, node.bottoms, node.tops, node.loss_weights, node.need_backward)
+            for node in net.layers
+        ),
+        outputs=tuple(net.outputs),
+        loss_trace=tuple(float(loss) for loss in trace),
+    )

@@ -1,0 +1,97 @@
+"""``lossconf``: finds the command asked for, and turns every mistake into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from conformance.cli.exit_codes import MEANINGS, ExitCode
+from conformance.errors import Stopped, UsageError, one_line
+from conformance.version import VERSION
+
+__all__ = ["cli", "main"]
+
+COMMANDS = {
+    "run": "run the suite on an implementation",
+    "list": "list cases, checks, requirements or implementations",
+    "show": "print one case so that a person can read it",
+    "eval": "compute losses and gradients of a net with the reference",
+    "report": "print a report, or the schema of reports",
+    "completion": "print the completion script of a shell",
+}
+"""Every command and what it does; each is ``command`` in the module of its name."""
+
+_DETAIL = 12
+"""Lines of an implementation's own output that are shown where it does not start."""
+
+_EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {int(code)}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+class _Commands(click.Group):
+    """Imports a command only when it is asked for, so that the others' libraries cost nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"conformance.cli.{cmd_name}_command").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="lossconf")
+def cli() -> None:
+    """Does an implementation of Caffe's loss layers compute what Caffe computes, forward and backward?
+
+    \b
+    Examples:
+      lossconf run                                  judge the built-in reference
+      lossconf run pycaffe:/opt/py36/bin/python     judge a Caffe in its own Python
+      lossconf run direct:mylayers:EuclideanLoss    judge a Python class
+      lossconf show hinge_loss/grid-003             print a case
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: ends the process with one of `ExitCode`."""
+    try:
+        outcome = cli.main(args=arguments, prog_name="lossconf", standalone_mode=False)
+        code = int(outcome) if isinstance(outcome, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = ExitCode.USAGE
+    except click.ClickException as error:
+        code = _fail(ExitCode.USAGE, error.format_message())
+    except Stopped as error:
+        code = _fail(ExitCode(error.code), error.message, error.detail)
+    except UsageError as error:
+        code = _fail(ExitCode.USAGE, str(error))
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail(ExitCode.INTERRUPTED, "interrupted")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read the output has gone: not an error
+        code = 0
+    except Exception as error:
+        if os.environ.get("LOSSCONF_TRACEBACK"):
+            traceback.print_exc()
+        told = f"{type(error).__name__}: {error}; this is a bug of lossconf (LOSSCONF_TRACEBACK=1 shows where)"
+        code = _fail(ExitCode.HARNESS_BROKEN, told)
+    sys.exit(code)
+
+
+def _fail(code: ExitCode, message: str, detail: str = "") -> int:
+    click.echo(f"lossconf: {one_line(message)}", err=True)
+    for line in detail.strip().splitlines()[-_DETAIL:]:
+        click.echo(f"  | {one_line(line, 200)}", err=True)
+    return code

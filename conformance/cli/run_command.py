@@ -1,0 +1,92 @@
+"""``lossconf run``: the suite on an implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from conformance.cli.exit_codes import ExitCode
+from conformance.errors import Stopped, UsageError
+from conformance.order import Order
+from conformance.recorder import Recorder
+from conformance.report.jsonl import ReportWriter, read_report
+from conformance.report.progress import ProgressBar
+from conformance.report.terminal import render
+from conformance.selection import Selection
+
+__all__ = ["command"]
+
+DEFAULT = "reference"
+
+
+class _Share(click.ParamType[tuple[int, int]]):
+    """``3/8``: the third of eight parts."""
+
+    name = "I/N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        index, slash, count = str(value).partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            self.fail(f"{value!r} is no shard: use 1/8 to 8/8", param, ctx)
+        return int(index), int(count)
+
+
+@click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
+@click.argument("implementation", default=DEFAULT)
+@click.option("--dialect", type=click.Choice(["documented", "bvlc"]), help="Ask for one dialect; without it, either side of a quirk will do.")
+@click.option("--dtype", "dtypes", multiple=True, metavar="DTYPE", help="float32 or float64; repeatable. Default: all the implementation has.")
+@click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
+@click.option("--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable.")
+@click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
+@click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
+@click.option("-j", "workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Processes to run in; 0: this one, for a debugger.")
+@click.option("--shard", type=_Share(), help="Only one part of the checks, for a run spread over machines.")
+@click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), default="report.jsonl", show_default=True, help="Where the report goes.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S", help="Seconds that one case may take.")
+def command(
+    implementation: str,
+    dialect: str | None,
+    dtypes: tuple[str, ...],
+    families: tuple[str, ...],
+    layers: tuple[str, ...],
+    checks: tuple[str, ...],
+    keyword: str,
+    workers: int,
+    shard: tuple[int, int] | None,
+    path: Path,
+    timeout: float,
+) -> int:
+    """Run the suite on IMPLEMENTATION (default: reference) and say whether it conforms.
+
+    \b
+    Examples:
+      lossconf run
+      lossconf run reference --dialect bvlc -j 2
+      lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
+      lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
+    """
+    selection = Selection(families, layers, checks, dtypes)
+    order = Order(implementation, dialect, timeout, selection, keyword, (shard,) if shard else ())
+    code = _run(order, workers, path, Console(stderr=True))
+    render(read_report(path), Console(), str(path))
+    return code
+
+
+def _run(order: Order, workers: int, path: Path, console: Console) -> ExitCode:
+    with ReportWriter(path) as writer, ProgressBar(console) as display:
+        recorder = Recorder(order, max(workers, 1), writer, display)
+        if workers:
+            from conformance.supervisor import supervise
+
+            supervise(order, workers, recorder)
+        else:
+            from conformance.shard import run_order
+
+            run_order(order, recorder)
+        if recorder.stop is None and recorder.items:
+            return recorder.finish()
+    if recorder.stop is None:
+        raise UsageError("no check matches: nothing was run")
+    raise Stopped(recorder.stop["exit"], recorder.stop["message"], recorder.stop["detail"])

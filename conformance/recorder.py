@@ -1,0 +1,122 @@
+"""Recorder: turns a run's events into its report, and tells a display how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from conformance.cli.exit_codes import ExitCode
+from conformance.order import Order
+from conformance.report.jsonl import SCHEMA, ReportWriter, conforms, verdict_from_json
+from conformance.verdict import Verdict
+from conformance.version import VERSION
+
+__all__ = ["Display", "Recorder"]
+
+
+class Display(Protocol):
+    """What is shown while a run goes on."""
+
+    def expect(self, items: int) -> None:
+        """So many items will run."""
+
+    def at(self, item: str) -> None:
+        """An item begins."""
+
+    def judged(self, broken: bool) -> None:
+        """An item has ended; ``broken`` where the implementation failed something that counts."""
+
+
+class Recorder:
+    """Receives the events of ``parts`` processes. The header is written once all of them know their share."""
+
+    def __init__(self, order: Order, parts: int, writer: ReportWriter, display: Display) -> None:
+        self._order, self._parts, self._writer, self._display = order, parts, writer, display
+        self._started = time.monotonic()
+        self._ready: Mapping[str, Any] | None = None
+        self._shares: list[int] = []
+        self._waiting: list[Mapping[str, Any]] = []
+        self._verdicts: list[Verdict] = []
+        self._fresh: list[Verdict] = []
+        self.harness_errors = 0
+        self.stop: Mapping[str, Any] | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take one event."""
+        kind = event["kind"]
+        if kind == "ready":
+            self._ready = self._ready or event
+        elif kind == "collected":
+            self._shares.append(event["items"])
+            if len(self._shares) == self._parts:
+                self._begin()
+        elif kind == "stop":
+            self.stop = event
+        elif len(self._shares) < self._parts:
+            self._waiting.append(event)
+        else:
+            self._record(event)
+
+    @property
+    def items(self) -> int:
+        """How many items were to run."""
+        return sum(self._shares)
+
+    def finish(self) -> ExitCode:
+        """Write the footer, and say how the run ended."""
+        code = ExitCode.CONFORMS if conforms(self._verdicts) else ExitCode.DOES_NOT_CONFORM
+        if self.harness_errors:
+            code = ExitCode.HARNESS_BROKEN
+        counts = Counter(verdict.status.value for verdict in self._verdicts)
+        self._writer.write(
+            {
+                "kind": "footer",
+                "verdicts": len(self._verdicts),
+                "counts": dict(sorted(counts.items())),
+                "harness_errors": self.harness_errors,
+                "seconds": round(time.monotonic() - self._started, 3),
+                "exit": int(code),
+            }
+        )
+        return code
+
+    def _begin(self) -> None:
+        assert self._ready is not None
+        order = self._order
+        self._writer.write(
+            {
+                "kind": "header",
+                "schema": SCHEMA,
+                "suite": {"name": "caffe-loss-conformance", "version": VERSION},
+                "implementation": {"spec": order.spec, **self._ready["implementation"]},
+                "dialect": order.dialect,
+                "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
+                "machine": self._ready["machine"],
+                "selection": {name: value for name, value in order.to_json().items() if name in ("selection", "keyword", "shares")},
+                "items": self.items,
+                "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            }
+        )
+        self._display.expect(self.items)
+        for event in self._waiting:
+            self._record(event)
+        self._waiting.clear()
+
+    def _record(self, event: Mapping[str, Any]) -> None:
+        kind = event["kind"]
+        if kind == "start":
+            self._display.at(event["item"])
+        elif kind == "verdict":
+            self._fresh.append(verdict_from_json(event))
+            self._writer.write(event)
+        elif kind == "harness_error":
+            self.harness_errors += 1
+            self._writer.write(event)
+        elif kind == "end":
+            broken = any(verdict.status.breaks and verdict.level.value != "should" for verdict in self._fresh)
+            self._display.judged(broken)
+            self._verdicts += self._fresh
+            self._fresh = []

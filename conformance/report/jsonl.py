@@ -1,0 +1,210 @@
+"""report.jsonl: a header, one line per verdict as the run goes, a footer with counts. Its schema is ``schema.json`` beside this file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from conformance.errors import UsageError, one_line
+from conformance.verdict import Element, Level, Status, Verdict
+
+__all__ = ["SCHEMA", "Judged", "Report", "ReportWriter", "conforms", "read_report", "verdict_from_json", "verdict_to_json"]
+
+SCHEMA = 1
+"""The version of the report's format."""
+
+_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict with its place in the suite: ``family`` is the suite module, ``stem`` the layer it is about, or "net"."""
+
+    family: str
+    stem: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report file says. Without a footer the run did not end by itself, and the report is incomplete.
+
+    ``harness_errors`` are failures of the suite, not of the implementation: such a run says nothing.
+    """
+
+    header: Mapping[str, Any]
+    judged: tuple[Judged, ...] = ()
+    harness_errors: tuple[Mapping[str, Any], ...] = ()
+    footer: Mapping[str, Any] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.footer is not None
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many verdicts of each status."""
+        return Counter(judged.verdict.status.value for judged in self.judged)
+
+
+def conforms(judged: list[Verdict] | tuple[Verdict, ...]) -> bool:
+    """Whether nothing that counts is broken, and something has passed: a run that judged nothing shows nothing."""
+    broken = any(verdict.status.breaks and verdict.level is not Level.SHOULD for verdict in judged)
+    return not broken and any(verdict.status is Status.PASSED for verdict in judged)
+
+
+class ReportWriter:
+    """Writes a report line by line and flushes each, so that a killed run loses nothing.
+
+    The file is made at the first line: a run that never starts leaves an earlier report as it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """One line of any kind. Raises `UsageError` where the file cannot be made."""
+        if self._file is None:
+            try:
+                self._file = self.path.open("w", encoding="utf-8", newline="\n")
+            except OSError as error:
+                raise UsageError(f"cannot write the report {self.path}: {error.strerror}") from None
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> ReportWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_report(path: Path) -> Report:
+    """The report in a file; a torn last line is what a killed run leaves, and is passed over.
+
+    Raises `UsageError` where the file is no report, with the line at fault.
+    """
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"cannot read the report {path}: {error.strerror}") from None
+    found = _Reading()
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.take(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            if number == len(lines) and found.header is not None:
+                break  # not ended by a newline: the run was stopped while it wrote this
+            raise UsageError(f"{path}, line {number}: not a line of a report: {one_line(str(error), 120)}") from None
+    if found.header is None:
+        raise UsageError(f"{path} is no report: it has no header")
+    return Report(found.header, tuple(found.judged), tuple(found.harness_errors), found.footer)
+
+
+@dataclass
+class _Reading:
+    header: Mapping[str, Any] | None = None
+    judged: list[Judged] = field(default_factory=list)
+    harness_errors: list[Mapping[str, Any]] = field(default_factory=list)
+    footer: Mapping[str, Any] | None = None
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        kind = line["kind"]
+        if (kind == "header") is (self.header is not None):
+            raise ValueError("a report has one header, its first line")
+        if kind == "header":
+            if line["schema"] != SCHEMA:
+                raise ValueError(f"its schema is {line['schema']!r}, and this version reads {SCHEMA}")
+            self.header = line
+        elif kind == "verdict":
+            self.judged.append(Judged(line["family"], line["stem"], verdict_from_json(line)))
+        elif kind == "harness_error":
+            self.harness_errors.append(line)
+        elif kind == "footer":
+            self.footer = line
+        else:
+            raise ValueError(f"no line is of kind {kind!r}")
+
+
+def verdict_to_json(judged: Judged) -> dict[str, Any]:
+    """A verdict's line; what is empty is left out."""
+    verdict = judged.verdict
+    line: dict[str, Any] = {
+        "kind": "verdict",
+        "check": verdict.check,
+        "family": judged.family,
+        "stem": judged.stem,
+        "requirement": verdict.requirement,
+        "dtype": verdict.dtype,
+        "status": verdict.status.value,
+        "level": verdict.level.value,
+    }
+    optional: dict[str, Any] = {
+        "side": verdict.side,
+        "headroom": _number(verdict.headroom),
+        "reason": verdict.reason or None,
+        "layer": verdict.layer,
+        "element": _element_to_json(verdict.element),
+        "seconds": None if verdict.seconds is None else round(verdict.seconds, 6),
+        "detail": dict(verdict.detail) or None,
+    }
+    return line | {name: value for name, value in optional.items() if value is not None}
+
+
+def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
+    """The verdict of a line. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+    element = line.get("element")
+    return Verdict(
+        check=line["check"],
+        requirement=line["requirement"],
+        dtype=line["dtype"],
+        status=Status(line["status"]),
+        level=Level(line["level"]),
+        side=line.get("side"),
+        headroom=_float(line.get("headroom")),
+        reason=line.get("reason", ""),
+        layer=line.get("layer"),
+        element=None if element is None else _element_from_json(element),
+        seconds=line.get("seconds"),
+        detail=line.get("detail", {}),
+    )
+
+
+def _element_to_json(element: Element | None) -> dict[str, Any] | None:
+    if element is None:
+        return None
+    numbers = {"got": element.got, "want": element.want, "bound": element.bound}
+    return {"blob": element.blob, "index": [int(i) for i in element.index]} | {k: _number(v) for k, v in numbers.items()}
+
+
+def _element_from_json(value: Mapping[str, Any]) -> Element:
+    got, want, bound = (_float(value[name]) for name in ("got", "want", "bound"))
+    if got is None or want is None or bound is None:
+        raise ValueError("an element holds got, want and bound")
+    return Element(value["blob"], tuple(value["index"]), got, want, bound)
+
+
+def _number(value: float | None) -> float | str | None:
+    if value is None or math.isfinite(value):
+        return None if value is None else float(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _float(value: Any) -> float | None:
+    if isinstance(value, str):
+        return _WORDS[value]
+    return None if value is None else float(value)

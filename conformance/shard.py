@@ -1,0 +1,112 @@
+"""Shard: a process that runs its share of the suite on an implementation of its own, and tells what happens in JSON lines.
+
+Started by the supervisor with an order on standard input. Standard output carries events and nothing else: what the
+implementation prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, Any
+
+from conformance.adapters import open_implementation
+from conformance.case import Case
+from conformance.cli.exit_codes import ExitCode
+from conformance.errors import UsageError, one_line
+from conformance.implementation import Description, DoesNotStart, Implementation
+from conformance.order import Order
+from conformance.outcome import Outcome, Refusal
+from conformance.plugin import Emit, Execution, SuitePlugin, run_pytest
+
+__all__ = ["main", "run_order"]
+
+_GRACE = 5.0  # seconds beyond its own limit that an implementation has before its process is stopped
+
+
+def run_order(order: Order, emit: Emit) -> None:
+    """Run an order in this process. What goes wrong ends in a ``stop`` event with an exit code, a message and details."""
+    try:
+        _run(order, emit)
+        emit({"kind": "finished"})
+    except UsageError as error:
+        emit(_stop(ExitCode.USAGE, str(error)))
+    except DoesNotStart as error:
+        emit(_stop(ExitCode.DOES_NOT_START, f"{order.spec} does not start: {one_line(error.reason)}", error.detail))
+    except Exception as error:
+        emit(_stop(ExitCode.HARNESS_BROKEN, f"the suite broke: {_named(error)}", traceback.format_exc()))
+
+
+def main() -> None:
+    """The order on standard input, the events on standard output."""
+    order = Order.from_json(json.loads(sys.stdin.buffer.read()))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    run_order(order, lambda event: _send(channel, event))
+
+
+def _run(order: Order, emit: Emit) -> None:
+    from conformance.suite import all_checks
+
+    implementation: Implementation = _Watched(open_implementation(order.spec, order.dialect, order.timeout), order.timeout, emit)
+    try:
+        description = implementation.describe()
+        planned = order.selection.plan(all_checks(), description.dtypes)
+        emit({"kind": "ready", "implementation": asdict(description), "machine": _machine()})
+        execution = Execution(implementation, description, order.dialect)
+        run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
+    finally:
+        implementation.close()
+
+
+class _Watched:
+    """An implementation whose cases are announced, so that a supervisor can tell one that hangs."""
+
+    def __init__(self, inner: Implementation, timeout: float, emit: Emit) -> None:
+        self._inner, self._emit = inner, emit
+        self._allowed = timeout + float(getattr(inner, "start_timeout", 0.0)) + _GRACE
+
+    def describe(self) -> Description:
+        return self._inner.describe()
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        self._emit({"kind": "entered", "allowed": self._allowed})
+        try:
+            return self._inner.run(case, dtype)
+        finally:
+            self._emit({"kind": "left"})
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _send(channel: IO[str], event: Mapping[str, Any]) -> None:
+    try:
+        channel.write(json.dumps(event, separators=(",", ":"), default=str) + "\n")
+        channel.flush()
+    except BrokenPipeError:  # nobody listens any more
+        os._exit(ExitCode.HARNESS_BROKEN)
+
+
+def _stop(code: ExitCode, message: str, detail: str = "") -> dict[str, Any]:
+    return {"kind": "stop", "exit": int(code), "message": message, "detail": detail}
+
+
+def _named(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+    }

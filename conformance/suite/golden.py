@@ -1,0 +1,61 @@
+"""Golden cases: what an oracle computed, BVLC Caffe itself or mpmath, on the nets under ``fixtures``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from typing import Any
+
+from conformance.check import Check
+from conformance.fixtures import Fixture, load_all
+from conformance.judge import judge
+from conformance.requirements.serving import STEMS
+from conformance.session import Session
+from conformance.verdict import Verdict
+
+__all__ = ["checks"]
+
+FAMILY = "golden"
+CORE = 64
+"""The most entries a blob of a core case has, hence the most terms of any of its sums."""
+
+_PLUMBING = {"Input", "Parameter", "DummyData", "Split", "Silence"}
+
+
+def checks() -> Iterator[Check]:
+    """One check per golden case, under the case's id."""
+    for fixture in load_all():
+        answers = fixture.document["expected"].values()
+        yield Check(
+            id=fixture.id,
+            family=FAMILY,
+            layer=_stem(fixture.requirements),
+            requirements=fixture.requirements,
+            run=partial(_judged, fixture),
+            core=all(size <= CORE for answer in answers for size in _sizes(answer)),
+            needs_net=any("error" in answer for answer in answers),
+            layer_types=_types(fixture),
+        )
+
+
+def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
+    answer = session.run(fixture.case)
+    return judge(fixture.id, fixture.requirements, fixture.case, answer, session.dtype, session.dialect)
+
+
+def _stem(requirements: tuple[str, ...]) -> str:
+    """The loss layer that the requirements are about, or "net"."""
+    stems = {requirement.partition(".")[0] for requirement in requirements} & STEMS.keys()
+    return stems.pop() if len(stems) == 1 else "net"
+
+
+def _sizes(answer: dict[str, Any]) -> Iterator[int]:
+    return (prod(array["shape"]) for array in answer.get("data", {}).values())
+
+
+def _types(fixture: Fixture) -> tuple[str, ...]:
+    """The types of the layers that compute, as far as the oracle's answer lists layers."""
+    answer = next(iter(fixture.document["expected"].values()))
+    types = {record["type"] for record in answer.get("layers", ())} - _PLUMBING
+    return tuple(sorted(types))
