@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ GOOD, BAD = case(), case("spoil me")
 
 
 @contextmanager
-def plugged_in(line: list[str], **options: float) -> Iterator[ProcessImplementation]:
+def plugged_in(line: list[str], **options: Any) -> Iterator[ProcessImplementation]:
     """An implementation that must leave nothing behind: no process of its group, no thread, no folder."""
     threads = threading.active_count()
     implementation = ProcessImplementation(line, **{"timeout": 20.0, "start_timeout": 20.0, **options})

@@ -1,0 +1,358 @@
+"""``pycaffe:PYTHON``: the worker with a Caffe of a few lines, and with a real one where there is one."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from conformance import worker as worker_module
+from conformance.adapters.pycaffe import PycaffeImplementation
+from conformance.case import Case
+from conformance.implementation import Crash, DoesNotStart, TimedOut, Unsupported
+from conformance.outcome import Outcome, Refusal
+from conformance.worker import fatal_text, signal_name
+from fixtures.tools.replay import differences, recorded
+from tests.test_process_adapter import running
+
+MINIATURE = str(Path(__file__).resolve().parent / "miniature_caffe")
+REAL = os.environ.get("LOSSCONF_CAFFE_PYTHON", "")
+X = np.array([[1.0, 2.0, -3.0], [0.5, -0.25, 0.0]])
+DECOY = "raise RuntimeError('this is the folder in the working directory')\n"
+
+
+T = TypeVar("T")
+
+
+def miniature(timeout: float = 20.0) -> PycaffeImplementation:
+    return PycaffeImplementation(sys.executable, environment={**os.environ, "PYTHONPATH": MINIATURE}, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[PycaffeImplementation]:
+    with closing(miniature()) as implementation:
+        yield implementation
+
+
+def wish(text: str, **fields: Any) -> Case:
+    return Case(text, f"# {text}\n", {"x": X, "y": np.zeros((2, 3))}, **fields)
+
+
+PLAIN = wish("nothing")
+
+
+def test_a_worker_describes_its_caffe(worker: PycaffeImplementation) -> None:
+    description = worker.describe()
+    assert (description.name, description.version, description.capability) == ("pycaffe", "miniature", "net")
+    assert (description.dtypes, description.devices, description.dialect) == (("float32",), ("cpu",), None)
+    assert description.layers == ("EuclideanLoss", "Input")
+    assert description.environment["caffe"] == os.path.join(MINIATURE, "caffe")
+
+
+def test_an_outcome_holds_the_whole_net(worker: PycaffeImplementation) -> None:
+    outcome = worker.run(PLAIN, "float32")
+    assert isinstance(outcome, Outcome)
+    assert outcome.loss == outcome.data["loss"] == np.float32((X**2).sum() / 4)
+    np.testing.assert_array_equal(outcome.diff["x"], X.astype(np.float32) / 2)
+    assert outcome.outputs == ("loss",)
+    assert outcome.layers is not None
+    assert [(layer.name, layer.type, layer.loss_weights) for layer in outcome.layers] == [
+        ("x", "Input", (0.0,)),
+        ("y", "Input", (0.0,)),
+        ("loss", "EuclideanLoss", (1.0,)),
+    ]
+
+
+def test_inputs_are_reshaped_and_diffs_prefilled(worker: PycaffeImplementation) -> None:
+    inputs = {"x": np.ones((5, 2)), "y": np.zeros((5, 2))}
+    outcome = worker.run(Case("reshaped", "#\n", inputs, prefill_diff={"y": np.nan}, top_diff={"loss": 4.0}), "float32")
+    assert isinstance(outcome, Outcome)
+    np.testing.assert_array_equal(outcome.diff["x"], np.full((5, 2), 4 / 5, np.float32))
+    assert np.isnan(outcome.diff["y"]).all()
+
+
+def test_steps_repeat_and_the_losses_are_kept(worker: PycaffeImplementation) -> None:
+    outcome = worker.run(wish("nothing", top_diff={"loss": 2.0}, steps=("forward", "backward") * 2), "float32")
+    assert isinstance(outcome, Outcome)
+    first = float(np.float32((X**2).sum() / 4))
+    assert outcome.loss_trace == (first, first, 2 * first, 2 * first)
+    assert outcome.param_diff["loss"][0].tolist() == [[[[2.0, 2.0]]]]
+
+
+def test_parameters_keep_the_shape_that_the_case_gives_them(worker: PycaffeImplementation) -> None:
+    outcome = worker.run(wish("nothing", params={"loss": (np.array([3.0, 4.0]),)}), "float32")
+    assert isinstance(outcome, Outcome)
+    assert outcome.param_diff["loss"][0].tolist() == [1.0, 1.0]
+
+
+def test_a_net_gets_its_phase_level_stages_and_files(worker: PycaffeImplementation) -> None:
+    case = wish("say how built", phase="TEST", level=2, stages=("deploy",), files={"matrix.binaryproto": b"\0\xff"})
+    refusal = worker.run(case, "float32")
+    words = "phase 1 level 2 stages ['deploy'] files ['matrix.binaryproto', 'net.prototxt']"
+    assert refusal == Refusal("construct", f"RuntimeError: {words}")
+
+
+@pytest.mark.parametrize("stage", ["construct", "forward", "backward"])
+def test_a_failed_check_is_a_refusal_of_its_stage_in_caffes_words(worker: PycaffeImplementation, stage: str) -> None:
+    text = "euclidean_loss_layer.cpp:12] Check failed: a == b (1 vs. 2) Inputs must agree."
+    assert worker.run(wish(f"check in {stage}"), "float32") == Refusal(stage, text)
+    assert isinstance(worker.run(PLAIN, "float32"), Outcome)
+
+
+@pytest.mark.parametrize("stage", ["construct", "forward", "backward"])
+def test_any_other_death_is_a_crash(worker: PycaffeImplementation, stage: str) -> None:
+    with pytest.raises(Crash, match=f"died by SIGSEGV in {stage}"):
+        worker.run(wish(f"segfault in {stage}"), "float32")
+    assert isinstance(worker.run(PLAIN, "float32"), Outcome)
+
+
+def test_an_exception_is_a_refusal_with_its_text(worker: PycaffeImplementation) -> None:
+    refusal = worker.run(wish("raise in backward"), "float32")
+    assert refusal == Refusal("backward", "RuntimeError: Could not open file")
+
+
+def test_what_caffe_prints_stays_out_of_the_conversation(worker: PycaffeImplementation) -> None:
+    for stage in ("construct", "forward", "backward"):
+        assert isinstance(worker.run(wish(f"print in {stage}"), "float32"), Outcome)
+
+
+def test_float64_is_not_to_be_had(worker: PycaffeImplementation) -> None:
+    with pytest.raises(Unsupported, match="float64 is not among its types"):
+        worker.run(PLAIN, "float64")
+
+
+def test_times_are_taken_in_the_worker(worker: PycaffeImplementation) -> None:
+    times = worker.time(PLAIN, "float32", rounds=4)
+    assert isinstance(times, dict)
+    assert {name: len(seconds) for name, seconds in times.items()} == {"forward": 4, "backward": 4, "both": 4}
+    assert all(0 < second < 1 for seconds in times.values() for second in seconds)
+
+
+def test_a_hanging_case_is_stopped_and_the_next_one_runs() -> None:
+    with closing(miniature(timeout=1.5)) as implementation:
+        with pytest.raises(TimedOut, match="in forward"):
+            implementation.run(wish("hang in forward"), "float32")
+        assert isinstance(implementation.run(PLAIN, "float32"), Outcome)
+
+
+def test_cases_leave_no_folder_behind() -> None:
+    with closing(miniature()) as implementation:
+        implementation.describe()
+        for text in ("nothing", "check in forward"):
+            implementation.run(wish(text), "float32")
+            assert os.listdir(str(implementation.scratch)) == []
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 10.0) -> T:
+    """The first true value of a condition; fails where there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value
+
+
+def grown(pid: int, generations: int) -> list[int]:
+    """The pids below a process, once there are that many generations."""
+    family: list[int] = []
+    for _ in range(generations):
+        below = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True).stdout.split()
+        if not below:
+            return []
+        pid = int(below[0])
+        family.append(pid)
+    return family
+
+
+def test_the_case_being_run_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np; from tests.test_pycaffe import miniature, wish\n"
+        "miniature(timeout=600.0).run(wish('hang in forward'), 'float32')"
+    )
+    harness = subprocess.Popen([sys.executable, "-c", script])
+    family = wait_for(lambda: grown(harness.pid, generations=2))
+    harness.kill()
+    harness.wait()
+    wait_for(lambda: not any(running(pid) for pid in family))
+
+
+def test_a_folder_named_caffe_in_the_working_directory_fools_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "caffe").mkdir()
+    (tmp_path / "caffe" / "__init__.py").write_text(DECOY)
+    monkeypatch.chdir(tmp_path)
+    for path in (MINIATURE, os.pathsep + MINIATURE, os.pathsep.join([".", MINIATURE])):
+        with closing(PycaffeImplementation(sys.executable, environment={**os.environ, "PYTHONPATH": path})) as found:
+            assert found.describe().version == "miniature"
+
+
+def test_a_compiled_caffe_in_the_working_directory_is_found_where_the_path_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(MINIATURE) / "caffe", tmp_path / "caffe")
+    (tmp_path / "caffe" / "_caffe.so").touch()
+    monkeypatch.chdir(tmp_path)
+    with closing(PycaffeImplementation(sys.executable, environment={**os.environ, "PYTHONPATH": "."})) as found:
+        assert found.describe().environment["caffe"] == str(tmp_path / "caffe")
+
+
+def test_no_caffe_is_said_in_one_line() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    reason = r"no usable caffe in .* \(Python 3\..*\): No module named 'caffe'"
+    with (
+        closing(PycaffeImplementation(sys.executable, environment=environment)) as implementation,
+        pytest.raises(DoesNotStart, match=reason),
+    ):
+        implementation.describe()
+
+
+def test_a_caffe_that_is_not_pycaffe_is_named(tmp_path: Path) -> None:
+    (tmp_path / "caffe").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with (
+        closing(PycaffeImplementation(sys.executable, environment=environment)) as implementation,
+        pytest.raises(DoesNotStart, match=f"it has no Net.*{tmp_path}"),
+    ):
+        implementation.describe()
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("", ["python3"]),
+        ("/opt/py36/bin/python", ["/opt/py36/bin/python"]),
+        ("python3.9 --gpu 1", ["python3.9", "--gpu", "1"]),
+        ("--gpu 0", ["python3", "--gpu", "0"]),
+    ],
+)
+def test_what_stands_after_the_colon_is_an_interpreter_and_a_device(text: str, command: list[str]) -> None:
+    line = list(PycaffeImplementation.from_text(text).command)
+    assert line.pop(1).endswith("worker.py")
+    assert line == command
+
+
+@pytest.mark.parametrize("text", ["python3 other.py", "python3 --gpu", "python3 --gpu first", "python3 --cpu"])
+def test_anything_else_after_the_colon_is_a_mistake(text: str) -> None:
+    with pytest.raises(ValueError, match="pycaffe:python3"):
+        PycaffeImplementation.from_text(text)
+
+
+HEADER = "1121 12:00:00.000000    77"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "text"),
+    [
+        ("", None),
+        (f"I{HEADER} net.cpp:744] Ignoring\nSegmentation fault", None),
+        (
+            f"F{HEADER} io.cpp:54] Check failed: fd\n*** Check failure stack trace: ***\n  @ 0x0",
+            "io.cpp:54] Check failed: fd",
+        ),
+        (f"F{HEADER} a.cpp:1] first\nF2026{HEADER} b.cpp:2] second", "b.cpp:2] second"),
+        (f"F{HEADER} a.cpp:1] one\ntwo\nI{HEADER} c.cpp:3] noise", "a.cpp:1] one\ntwo"),
+        ("caffe.cpp:9: Check failed: x\nAborted", "caffe.cpp:9: Check failed: x"),
+    ],
+)
+def test_the_fatal_message_is_found_among_the_noise(stderr: str, text: str | None) -> None:
+    assert fatal_text(stderr) == text
+
+
+def test_signals_have_names() -> None:
+    assert signal_name(11) == "SIGSEGV"
+    assert signal_name(250) == "signal 250"
+
+
+def test_image_libraries_are_stubbed_where_they_are_absent_and_only_there(tmp_path: Path) -> None:
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").write_text("REAL = True")
+    (tmp_path / "scipy" / "ndimage.py").write_text("zoom = 'real'")
+    script = (
+        "import sys; from conformance.worker import StubFinder; sys.meta_path.append(StubFinder())\n"
+        "from scipy.ndimage import zoom; import skimage.io; from skimage.transform import resize\n"
+        "try: resize(1)\n"
+        "except NotImplementedError as error: print(zoom, error)\n"
+    )
+    for folder in Path(np.__file__).parents[1].glob("numpy*"):
+        (tmp_path / folder.name).symlink_to(folder)
+    path = os.pathsep.join([str(tmp_path), str(Path(MINIATURE).parents[1])])
+    command = [sys.executable, "-S", "-c", script]  # -S: without whatever else is installed here
+    ran = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, text=True)
+    assert ran.stdout == "real skimage.transform is not installed; the worker put a stub in its place\n", ran.stderr
+
+
+def test_the_worker_is_one_file_that_python_3_6_reads() -> None:
+    source = Path(worker_module.__file__).read_text("utf-8")
+    tree = ast.parse(source, feature_version=(3, 6))
+    imports = {
+        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
+    imports |= {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imports - set(sys.stdlib_module_names) == {"numpy", "caffe"}
+
+
+# With a real Caffe.
+
+real = pytest.mark.skipif(
+    not REAL,
+    reason="not run: needs CPython 3.6-3.9 with a Caffe, named by LOSSCONF_CAFFE_PYTHON (see docs/protocol.md)",
+)
+
+
+@pytest.fixture(scope="module")
+def caffe() -> Iterator[PycaffeImplementation]:
+    with closing(PycaffeImplementation(REAL)) as implementation:
+        yield implementation
+
+
+@real
+def test_a_real_caffe_describes_itself(caffe: PycaffeImplementation) -> None:
+    assert {"SoftmaxWithLoss", "EuclideanLoss", "ContrastiveLoss"} <= set(caffe.describe().layers)
+
+
+@real
+@pytest.mark.parametrize("family", ["hinge_loss", "infogain_source", "euclidean_loss"])
+def test_a_real_caffe_repeats_the_recordings_bit_for_bit(caffe: PycaffeImplementation, family: str) -> None:
+    for record in recorded([family]):
+        assert not list(differences(caffe.run(record.case, "float32"), record.outcome)), record.case.id
+
+
+@real
+def test_a_real_caffe_refuses_in_the_stage_recorded(caffe: PycaffeImplementation) -> None:
+    for record in recorded(["error"]):
+        refusal = caffe.run(record.case, "float32")
+        assert isinstance(refusal, Refusal)
+        assert isinstance(record.outcome, Refusal)
+        assert (refusal.stage, record.case.id) == (record.outcome.third_party_stage, record.case.id)
+        assert ("Check failed" in refusal.message) == ("Check failed" in record.outcome.message)
+
+
+@real
+def test_a_real_caffe_survives_a_label_out_of_range(caffe: PycaffeImplementation) -> None:
+    net = (
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 } } }\n'
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }\n'
+    )
+    with pytest.raises(Crash, match="SIGSEGV in forward"):
+        caffe.run(Case("wild", net, {"x": X, "y": np.array([1e9, 0.0])}), "float32")
+    assert isinstance(caffe.run(Case("tame", net, {"x": X, "y": np.array([1.0, 0.0])}), "float32"), Outcome)
+
+
+@real
+def test_a_real_caffe_is_timed(caffe: PycaffeImplementation) -> None:
+    case = next(recorded(["softmax_with_loss"])).case
+    times = caffe.time(case, "float32", rounds=5)
+    assert isinstance(times, dict)
+    assert all(0 < second < 1 for seconds in times.values() for second in seconds)
