@@ -61,7 +61,9 @@ def serves(finding: Finding, requirement: str) -> bool:
     if subject == "layer":
         return finding.layer_type == facet and finding.kind != "structure"
     if subject == "quirk":
-        return True
+        return finding.kind != "structure"
+    if subject in ("properties", "determinism"):
+        return finding.kind not in ("structure", "unasked")
     if subject == "net":
         return _NET.get(facet, _about_the_net)(finding) and (facet == "structure" or finding.kind != "structure")
     if finding.layer_type != STEMS[subject] or finding.kind in ("structure", "unasked"):
