@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.messages import FillerParameter
 
-__all__ = ["fill_value", "initial_value"]
+__all__ = ["fill_value", "filled", "initial_value"]
 
 _RANDOM = ("uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear")
+
+
+def filled(blob: Blob, value: float) -> Blob:
+    """The blob, holding ``value`` everywhere. Raises `LayerError` for an empty blob, as fillers do."""
+    if blob.count == 0:
+        raise LayerError(f"a blob of shape {blob.shape} is empty and cannot be filled", "no dimension may be 0")
+    blob.data[...] = value
+    return blob
 
 
 def fill_value(filler: FillerParameter) -> float:

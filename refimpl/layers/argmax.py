@@ -46,7 +46,7 @@ class ArgMax(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param, scores = self.param.argmax_param, bottom[0].wide
         if self.axis is None:
-            scores = scores.reshape(bottom[0].shape[0], -1)
+            scores = scores.reshape(bottom[0].shape[0], bottom[0].count_between(1))
         axis = 1 if self.axis is None else self.axis
         rising = np.argsort(value_of(scores), axis=axis, kind="stable")
         best = np.take(np.flip(rising, axis), range(param.top_k), axis=axis)
@@ -54,7 +54,7 @@ class ArgMax(Layer):
         if self.axis is not None:
             top[0].data[...] = values if param.out_max_val else best
             return
-        rows = top[0].data.reshape(len(best), -1, param.top_k)
+        rows = top[0].data.reshape(top[0].shape[:3])
         rows[:, 0, :] = best
         if param.out_max_val:
             rows[:, 1, :] = values

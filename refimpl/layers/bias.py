@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from refimpl.blob import Blob
-from refimpl.filler import initial_value
+from refimpl.filler import filled, initial_value
 from refimpl.layer import Layer
 from refimpl.layers.axes import Span, covered_shape
 
@@ -28,8 +28,8 @@ class Bias(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.bias_param
         if len(bottom) == 1:
-            self.blobs = [self.context.blob(*covered_shape(bottom[0], param.axis, param.num_axes))]
-            self.blobs[0].data[...] = initial_value(param.filler)
+            shape = covered_shape(bottom[0], param.axis, param.num_axes)
+            self.blobs = [filled(self.context.blob(*shape), initial_value(param.filler))]
             self.param_propagate_down = [True]
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -30,7 +30,7 @@ class Concat(Layer):
         for i, blob in enumerate(bottom):
             if self._frame(blob) != self._frame(bottom[0]):
                 raise LayerError(
-                    f"bottom {i} of shape {blob.shape} does not fit bottom 0, {bottom[0].shape}, along axis {self.axis}",
+                    f"bottom {i} of shape {blob.shape} does not fit bottom 0 of {bottom[0].shape} on axis {self.axis}",
                     "the bottoms need the same shape on every other axis",
                 )
         before, after = self._frame(bottom[0])

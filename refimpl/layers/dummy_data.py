@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
-from refimpl.filler import fill_value
+from refimpl.filler import fill_value, filled
 from refimpl.layer import Layer
 from refimpl.messages import FillerParameter
 
@@ -33,7 +33,7 @@ class DummyData(Layer):
             top, self._shapes(len(top)), _per_top("data_filler", fillers, len(top)), strict=True
         ):
             blob.reshape(*shape)
-            blob.data[...] = fill_value(filler)
+            filled(blob, fill_value(filler))
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Shapes are set once, at set-up."""

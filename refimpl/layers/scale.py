@@ -7,7 +7,7 @@ from typing import Any
 
 from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
-from refimpl.filler import initial_value
+from refimpl.filler import filled, initial_value
 from refimpl.layer import Layer
 from refimpl.layers.axes import Span, covered_shape
 
@@ -33,7 +33,7 @@ class Scale(Layer):
         param = self.param.scale_param
         num_axes = param.num_axes if len(bottom) == 1 else bottom[1].num_axes
         self.blobs = [
-            self._learnt(covered_shape(bottom[0], param.axis, num_axes), value)
+            filled(self.context.blob(*covered_shape(bottom[0], param.axis, num_axes)), value)
             for value, wanted in (
                 (initial_value(param.filler) if param.has("filler") else 1.0, len(bottom) == 1),
                 (initial_value(param.bias_filler), param.bias_term),
@@ -41,11 +41,6 @@ class Scale(Layer):
             if wanted
         ]
         self.param_propagate_down = [True] * len(self.blobs)
-
-    def _learnt(self, shape: tuple[int, ...], value: float) -> Blob:
-        blob = self.context.blob(*shape)
-        blob.data[...] = value
-        return blob
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.span = Span.matching([*bottom, *self.blobs][1], bottom[0], self.param.scale_param.axis)
