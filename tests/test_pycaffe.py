@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -180,10 +181,16 @@ def test_the_case_being_run_ends_when_the_harness_is_killed(tmp_path: Path) -> N
         "miniature(timeout=600.0).run(wish('hang in forward'), 'float32')"
     )
     harness = subprocess.Popen([sys.executable, "-c", script])
-    family = wait_for(lambda: grown(harness.pid, generations=2))
-    harness.kill()
-    harness.wait()
-    wait_for(lambda: not any(running(pid) for pid in family))
+    try:
+        family = wait_for(lambda: grown(harness.pid, generations=2))
+    finally:
+        harness.kill()
+        harness.wait()
+    try:
+        wait_for(lambda: not any(running(pid) for pid in family))
+    finally:
+        for pid in filter(running, family):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_folder_named_caffe_in_the_working_directory_fools_nobody(
@@ -304,7 +311,7 @@ def test_the_worker_is_one_file_that_python_3_6_reads() -> None:
 
 # With a real Caffe.
 
-real = pytest.mark.skipif(
+absent = pytest.mark.skipif(
     not REAL,
     reason="not run: needs CPython 3.6-3.9 with a Caffe, named by LOSSCONF_CAFFE_PYTHON (see docs/protocol.md)",
 )
@@ -316,19 +323,22 @@ def caffe() -> Iterator[PycaffeImplementation]:
         yield implementation
 
 
-@real
+@pytest.mark.caffe
+@absent
 def test_a_real_caffe_describes_itself(caffe: PycaffeImplementation) -> None:
     assert {"SoftmaxWithLoss", "EuclideanLoss", "ContrastiveLoss"} <= set(caffe.describe().layers)
 
 
-@real
+@pytest.mark.caffe
+@absent
 @pytest.mark.parametrize("family", ["hinge_loss", "infogain_source", "euclidean_loss"])
 def test_a_real_caffe_repeats_the_recordings_bit_for_bit(caffe: PycaffeImplementation, family: str) -> None:
     for record in recorded([family]):
         assert not list(differences(caffe.run(record.case, "float32"), record.outcome)), record.case.id
 
 
-@real
+@pytest.mark.caffe
+@absent
 def test_a_real_caffe_refuses_in_the_stage_recorded(caffe: PycaffeImplementation) -> None:
     for record in recorded(["error"]):
         refusal = caffe.run(record.case, "float32")
@@ -338,7 +348,8 @@ def test_a_real_caffe_refuses_in_the_stage_recorded(caffe: PycaffeImplementation
         assert ("Check failed" in refusal.message) == ("Check failed" in record.outcome.message)
 
 
-@real
+@pytest.mark.caffe
+@absent
 def test_a_real_caffe_survives_a_label_out_of_range(caffe: PycaffeImplementation) -> None:
     net = (
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
@@ -350,7 +361,8 @@ def test_a_real_caffe_survives_a_label_out_of_range(caffe: PycaffeImplementation
     assert isinstance(caffe.run(Case("tame", net, {"x": X, "y": np.array([1.0, 0.0])}), "float32"), Outcome)
 
 
-@real
+@pytest.mark.caffe
+@absent
 def test_a_real_caffe_is_timed(caffe: PycaffeImplementation) -> None:
     case = next(recorded(["softmax_with_loss"])).case
     times = caffe.time(case, "float32", rounds=5)
