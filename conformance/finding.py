@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from conformance.judges.bias import measure_bias
 from conformance.judges.bounded import Measurement, measure
 from conformance.replay import Aspect, Comparison
 from conformance.verdict import Element, Level
@@ -17,7 +18,7 @@ __all__ = ["Finding", "findings_of"]
 class Finding:
     """What was judged of one array (or of the structure of the answer), and how it came out.
 
-    ``kind`` is the comparison's aspect, "shape", "structure" or "refusal"; ``layer_type`` is "net" where no layer answers for it.
+    ``kind`` is the comparison's aspect, "bias", "shape", "structure" or "refusal"; ``layer_type`` is "net" where no layer answers for it.
     ``by_weight`` tells that the array is right once the top's weight is multiplied in or divided out.
     """
 
@@ -72,7 +73,18 @@ def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
             by_weight=by_weight,
         )
     )
+    if accepted and len(versions) == 1 and first.aspect in ("forward", "backward", "parameter"):
+        found += _biased(first)
     return found
+
+
+def _biased(first: Comparison) -> list[Finding]:
+    bias = measure_bias(first.got, first.want)
+    if bias is None:
+        return []
+    accepted = bias.headroom >= 1
+    reason = "" if accepted else f"{first.blob} is off by a common factor of {1 + bias.value:.9g}, within 1 ± {bias.bound:.2g}"
+    return [Finding("bias", first.layer_type, first.layer, accepted, Level.SHOULD, reason, headroom=bias.headroom)]
 
 
 def _finding(first: Comparison, kind: str, accepted: bool, level: Level, reason: str) -> Finding:

@@ -11,6 +11,8 @@ import numpy as np
 from refimpl.running_error import Rounding
 
 __all__ = [
+    "BIAS_ELEMENTS",
+    "BIAS_SHARE",
     "DIFFERENCE_COORDINATES",
     "DIFFERENCE_LEVELS",
     "DIFFERENCE_POWER",
@@ -64,3 +66,9 @@ DIFFERENCE_POWER = 1e-6
 
 DIFFERENCE_COORDINATES = 24
 """Coordinates of one case that are differenced."""
+
+BIAS_SHARE = 1 / FACTOR
+"""The share of the elements' bounds that an error common to all of them may have: correctly rounded operations stay within it."""
+
+BIAS_ELEMENTS = 12
+"""With fewer elements a mean of rounding errors says nothing."""

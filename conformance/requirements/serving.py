@@ -1,4 +1,8 @@
-"""Which findings speak for which requirement."""
+"""Which findings speak for which requirement.
+
+A finding about a layer decides the requirements on that layer, one about the net's bookkeeping those on the net; so a wrong
+formula does not fail what the net does, and a lost weight does not fail a formula.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Callable
 
 from conformance.finding import Finding
 
-__all__ = ["STEMS", "serves"]
+__all__ = ["STEMS", "owner", "serves", "total_speaks_for"]
 
 STEMS = {
     "contrastive_loss": "ContrastiveLoss",
@@ -19,59 +23,112 @@ STEMS = {
 }
 """A loss layer's stem, as files and ids have it, and its type."""
 
-_NET_LAYERS = ("net", "Split", "Silence", "Input", "Parameter", "DummyData")
+_STEM_OF = {kind: stem for stem, kind in STEMS.items()}
+_PLUMBING = ("Split", "Silence", "Parameter", "DummyData")
+_FORMAL = ("shape", "structure", "stage")
+_STAGES = ("parse", "setup", "forward", "backward")
+_EITHER_SIDE = ("second-softmax-top", "matrix-gradient")
 _Test = Callable[[Finding], bool]
-
-
-def _about_the_net(finding: Finding) -> bool:
-    return finding.layer_type in _NET_LAYERS or finding.kind in ("weight", "unasked", "input") or finding.by_weight
 
 
 def _kind(*kinds: str) -> _Test:
     return lambda finding: finding.kind in kinds
 
 
+def _bookkeeping(finding: Finding) -> bool:
+    plumbing = finding.layer_type in _PLUMBING and finding.kind in ("forward", "backward")
+    return finding.kind in ("total", "weight") or finding.by_weight or plumbing
+
+
+def _reach(finding: Finding) -> bool:
+    """Whether gradients are where they should be: a gradient of wrong value is there, one that is all zeros is not."""
+    return finding.kind == "unasked" or (finding.kind in ("backward", "parameter") and (finding.accepted or finding.absent))
+
+
+_LOSS: dict[str, _Test] = {
+    "forward": _kind("forward"),
+    "top-shape": _kind("shape"),
+    "bias": _kind("bias"),
+    **dict.fromkeys(
+        ("backward", "gradient", "kink", "contract-overwrite", "contract-repeat-backward", "propagate-down"), _kind("backward")
+    ),
+}
+"""Where a facet of a loss layer is about less than its tops and gradients."""
+
+_ABOUT_WEIGHTS = ("loss-weight", "weight-scaling", "zero-weight-removed")
+
 _NET: dict[str, _Test] = {
     "structure": _kind("structure"),
     "unasked-diff": _kind("unasked"),
-    "top-shape": lambda f: f.kind == "shape",
+    "top-shape": _kind("shape"),
     "inputs-unchanged": _kind("input"),
+    "accepted": _kind("total"),
     "parameter-gradient": _kind("parameter"),
-    "learning-rate-zero": _kind("parameter", "unasked"),
     "shared-parameters": _kind("parameter"),
-    "top-diff-is-the-weight": lambda f: f.kind in ("weight", "total") or f.by_weight,
-    "bottom-diff-overwritten": lambda f: f.kind in ("backward", "unasked"),
-    "in-place": lambda f: f.layer_type not in STEMS.values() and f.kind in ("forward", "backward"),
-    "multi-top": lambda f: f.kind in ("total", "weight") or f.by_weight,
+    "bottom-diff-overwritten": _kind("backward", "unasked"),
+    "in-place": lambda f: f.layer_type not in _STEM_OF and f.kind in ("forward", "backward"),
     "split": lambda f: f.layer_type == "Split" or f.kind == "total",
-    "repeated-passes": lambda f: f.kind in ("total", "backward", "weight"),
-    "reshape": lambda f: f.kind in ("total", "shape", "forward", "backward"),
-    "who-runs-backward": lambda f: f.kind in ("backward", "parameter", "unasked"),
-    "force-backward": lambda f: f.kind in ("backward", "parameter", "unasked"),
-    "propagate-down": lambda f: f.kind in ("backward", "parameter", "unasked"),
+    "repeated-passes": _kind("total", "backward", "parameter", "weight"),
+    "reshape": _kind("total", "forward", "backward", "weight"),
+    **dict.fromkeys(("who-runs-backward", "force-backward", "propagate-down", "learning-rate-zero"), _reach),
 }
-"""Where a requirement on the net is narrower than "about the net"."""
+"""Where a facet of the net is about something else than loss and weights."""
+
+
+def _stem(finding: Finding) -> str:
+    return next((stem for stem, kind in STEMS.items() if kind == finding.layer_type), "net")
 
 
 def serves(finding: Finding, requirement: str) -> bool:
-    """Whether the finding decides the requirement. An unwanted refusal decides all of a case's requirements."""
+    """Whether the finding decides the requirement. A refusal of what Caffe runs decides all of a case's requirements."""
     subject, _, facet = requirement.partition(".")
-    if finding.kind == "refusal" or subject == "refusal":
-        return finding.kind == "refusal"
+    if finding.kind == "refused":
+        return True
+    if subject == "refusal" and facet not in _EITHER_SIDE:
+        return finding.kind == "refusal" or (finding.kind == "stage" and facet in _STAGES)
+    if subject in ("refusal", "quirk", "properties", "determinism"):
+        return finding.kind not in _FORMAL
+    if finding.kind == "bias":
+        return requirement == f"{_stem(finding)}.bias"
     if subject == "layer":
-        return finding.layer_type == facet and finding.kind != "structure"
-    if subject == "quirk":
-        return finding.kind != "structure"
-    if subject in ("properties", "determinism"):
-        return finding.kind not in ("structure", "unasked")
+        return finding.layer_type == facet and finding.kind in ("forward", "backward", "parameter", "input") and not finding.by_weight
     if subject == "net":
-        return _NET.get(facet, _about_the_net)(finding) and (facet == "structure" or finding.kind != "structure")
-    if finding.layer_type != STEMS[subject] or finding.kind in ("structure", "unasked"):
+        return _NET.get(facet, _bookkeeping)(finding)
+    return _serves_loss(finding, STEMS[subject], facet)
+
+
+def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
+    if facet == "contract-inputs-unchanged":
+        return finding.kind == "input"
+    if facet in _ABOUT_WEIGHTS and finding.kind == "total":
+        return True
+    if finding.layer_type != layer_type:
         return False
     if finding.by_weight or finding.kind == "weight":
-        return facet == "loss-weight"
-    if facet == "forward":
-        return finding.kind in ("forward", "shape")
-    if facet == "backward":
-        return finding.kind in ("backward", "parameter")
-    return True
+        return facet in _ABOUT_WEIGHTS
+    return _LOSS.get(facet, _kind("forward", "backward"))(finding)
+
+
+def total_speaks_for(requirement: str) -> bool:
+    """Whether the net's loss can decide the requirement where an answer reports no blobs: it can for what a top holds."""
+    subject, _, facet = requirement.partition(".")
+    return subject == "layer" or (subject in STEMS and facet not in {*_LOSS, "contract-inputs-unchanged"} - {"forward"})
+
+
+def owner(finding: Finding) -> str:
+    """The requirement that a finding fails where a case names none that it serves."""
+    stem = _STEM_OF.get(finding.layer_type)
+    if finding.by_weight:
+        return f"{stem}.loss-weight" if stem else "net.explicit-loss-weight"
+    owners = {
+        "total": "net.total-loss",
+        "weight": "net.top-diff-is-the-weight",
+        "unasked": "net.unasked-diff",
+        "input": "net.inputs-unchanged",
+        "shape": "net.top-shape",
+        "structure": "net.structure",
+        "refused": "net.accepted",
+        "refusal": "refusal.setup",
+        "stage": "refusal.setup",
+    }
+    return owners.get(finding.kind) or (f"{stem}.{finding.kind}" if stem else f"layer.{finding.layer_type}")
