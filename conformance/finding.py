@@ -16,10 +16,12 @@ __all__ = ["Finding", "findings_of"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was judged of one array (or of the structure of the answer), and how it came out.
+    """What was judged of one array (or of the answer as a whole), and how it came out.
 
-    ``kind`` is the comparison's aspect, "bias", "shape", "structure" or "refusal"; ``layer_type`` is "net" where no layer answers for it.
-    ``by_weight`` tells that the array is right once the top's weight is multiplied in or divided out.
+    ``kind`` is the comparison's aspect or one of "bias", "shape" (the count is right, the axes are not), "structure",
+    "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and "stage" (it is, but
+    earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a rejected array
+    is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
     """
 
     kind: str
@@ -31,12 +33,13 @@ class Finding:
     headroom: float | None = None
     element: Element | None = None
     by_weight: bool = False
+    absent: bool = False
 
 
 def findings_of(comparisons: list[list[Comparison]], dtype: str) -> list[Finding]:
-    """Judge the arrays of one replay; ``comparisons`` holds the replay and its alternatives (each element may follow any).
+    """Judge the arrays of one replay; ``comparisons`` holds it and its alternatives (each element may follow any).
 
-    A failed gradient or total is tried again with the weight multiplied in and divided out.
+    A rejected gradient is tried again with the weight multiplied in and divided out.
     """
     found: list[Finding] = []
     for versions in zip(*comparisons, strict=True):
@@ -46,36 +49,37 @@ def findings_of(comparisons: list[list[Comparison]], dtype: str) -> list[Finding
 
 def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
     first = versions[0]
+    level = Level.SHOULD if first.aspect == "unasked" else Level.MUST
     if first.got.size != first.want.size:
         shape = f"{first.blob} has shape {first.got.shape}, wanted {first.want.shape}"
-        return [_finding(first, "shape", False, Level.MUST, shape)]
-    found: list[Finding] = []
+        return [Finding(first.aspect, first.layer_type, first.layer, False, level, shape)]
+    found = [_measured(versions, dtype, level)]
     if first.got.shape != first.want.shape:
         shape = f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
-        found.append(_finding(first, "shape", False, Level.SHOULD, shape))
-    measured = measure(first.got, [version.want for version in versions], dtype)
-    accepted = measured.accepted
-    level = Level.MUST
-    if first.aspect == "unasked":
-        level = Level.SHOULD
-        accepted |= not np.any(np.nan_to_num(first.got, nan=1.0))
-    by_weight = not accepted and _right_by_weight(versions, dtype)
-    found.append(
-        Finding(
-            kind=first.aspect,
-            layer_type=first.layer_type,
-            layer=first.layer,
-            accepted=accepted,
-            level=level,
-            reason="" if accepted else _reason(first, measured),
-            headroom=measured.headroom,
-            element=None if accepted else Element(first.blob, measured.index, measured.got, measured.want, measured.bound),
-            by_weight=by_weight,
-        )
-    )
-    if accepted and len(versions) == 1 and first.aspect in ("forward", "backward", "parameter"):
+        found.append(Finding("shape", first.layer_type, first.layer, False, Level.SHOULD, shape))
+    if found[0].accepted and len(versions) == 1 and first.aspect in ("forward", "backward", "parameter"):
         found += _biased(first)
     return found
+
+
+def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Finding:
+    first = versions[0]
+    measured = measure(first.got, [version.want for version in versions], dtype)
+    absent = not np.any(np.nan_to_num(first.got, nan=1.0))
+    spared = first.aspect == "unasked" and absent
+    accepted = measured.accepted or spared
+    return Finding(
+        kind=first.aspect,
+        layer_type=first.layer_type,
+        layer=first.layer,
+        accepted=accepted,
+        level=level,
+        reason="" if accepted else _reason(first, measured),
+        headroom=None if spared else measured.headroom,
+        element=None if accepted else Element(first.blob, measured.index, measured.got, measured.want, measured.bound),
+        by_weight=not accepted and _right_by_weight(versions, dtype),
+        absent=not accepted and absent,
+    )
 
 
 def _biased(first: Comparison) -> list[Finding]:
@@ -83,12 +87,12 @@ def _biased(first: Comparison) -> list[Finding]:
     if bias is None:
         return []
     accepted = bias.headroom >= 1
-    reason = "" if accepted else f"{first.blob} is off by a common factor of {1 + bias.value:.9g}, within 1 ± {bias.bound:.2g}"
+    reason = (
+        ""
+        if accepted
+        else f"{first.blob} is off by a common factor of {1 + bias.value:.9g}, within 1 ± {bias.bound:.2g}"
+    )
     return [Finding("bias", first.layer_type, first.layer, accepted, Level.SHOULD, reason, headroom=bias.headroom)]
-
-
-def _finding(first: Comparison, kind: str, accepted: bool, level: Level, reason: str) -> Finding:
-    return Finding(kind, first.layer_type, first.layer, accepted, level, reason)
 
 
 def _reason(first: Comparison, measured: Measurement) -> str:
@@ -113,4 +117,6 @@ def _right_by_weight(versions: tuple[Comparison, ...], dtype: str) -> bool:
         return False
     weights = versions[0].weights - {0.0, 1.0}
     wants = [version.want for version in versions]
-    return any(measure(versions[0].got * f, wants, dtype).accepted for w in weights for f in (w, 1 / w))
+    got = np.asarray(versions[0].got, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        return any(measure(got * factor, wants, dtype).accepted for w in weights for factor in (w, 1 / w))

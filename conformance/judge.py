@@ -9,7 +9,8 @@ from conformance.case import Case
 from conformance.finding import Finding, findings_of
 from conformance.outcome import Outcome, Refusal
 from conformance.replay import replay
-from conformance.requirements import CATALOGUE, serves
+from conformance.requirements import CATALOGUE
+from conformance.requirements.serving import owner, serves, total_speaks_for
 from conformance.sides import Side, sides_of
 from conformance.structure import structure_findings
 from conformance.tolerance import rounding_of
@@ -43,81 +44,93 @@ def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: st
         judged = Judgement(side, tuple(_findings(case, answer, dtype, side, subgradient=dialect != "bvlc")))
         if not judged.failures:
             return judged
-        if best is None or _weight(judged) < _weight(best):
+        if best is None or _weight(judged, answer) < _weight(best, answer):
             best = judged
     assert best is not None
     return best
 
 
 def judge(
-    check: str, requirements: Sequence[str], case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None
+    check: str,
+    requirements: Sequence[str],
+    case: Case,
+    answer: Outcome | Refusal,
+    dtype: str,
+    dialect: str | None = None,
 ) -> list[Verdict]:
     """One verdict per requirement of the case, and one for every failure that none of them claims."""
     judged = judge_outcome(case, answer, dtype, dialect)
     side = judged.side.name if judged.side.touched else None
-    verdicts = []
-    claimed: set[int] = set()
-    for requirement in requirements:
-        relevant = _relevant(judged.findings, requirement)
-        claimed.update(relevant)
-        verdicts.append(_verdict(check, requirement, dtype, side, [judged.findings[i] for i in relevant]))
+    claimed = {requirement: _relevant(judged.findings, requirement) for requirement in requirements}
     for i, finding in enumerate(judged.findings):
-        if not finding.accepted and i not in claimed:
-            verdicts.append(_verdict(check, _own_requirement(finding), dtype, side, [finding]))
-    return verdicts
+        if not finding.accepted and not any(i in relevant for relevant in claimed.values()):
+            claimed.setdefault(owner(finding), []).append(i)
+    refused = any(finding.kind == "refusal" and finding.accepted for finding in judged.findings)
+    return [
+        _verdict(check, requirement, dtype, side, [judged.findings[i] for i in relevant])
+        if relevant
+        else _silence(check, requirement, dtype, side, refused)
+        for requirement, relevant in claimed.items()
+    ]
 
 
 def _relevant(findings: Sequence[Finding], requirement: str) -> list[int]:
-    """The findings a requirement is about; where an answer gives no blobs, the net's loss speaks for the layers' tops."""
+    """The findings a requirement is about; where an answer gives no blobs, the net's loss speaks for the tops."""
     relevant = [i for i, finding in enumerate(findings) if serves(finding, requirement)]
-    if relevant or requirement.endswith(".backward"):
+    if relevant or not total_speaks_for(requirement):
         return relevant
     return [i for i, finding in enumerate(findings) if finding.kind == "total"]
 
 
-def _weight(judged: Judgement) -> tuple[int, int]:
-    """How wrong: the failures that count first."""
-    return sum(f.level is Level.MUST for f in judged.failures), len(judged.failures)
+def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, int]:
+    """How wrong: a side that refuses what was answered explains nothing; then the failures that count, then all."""
+    other = "refusal" if isinstance(answer, Outcome) else "refused"
+    musts = sum(f.level is Level.MUST for f in judged.failures)
+    return any(f.kind == other for f in judged.failures), musts, len(judged.failures)
 
 
 def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Iterable[Finding]:
     rounding = rounding_of(dtype, subgradient=subgradient)
     dialect = side.dialect()
-    nothing = Outcome(dtype, 0.0)
+    told = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
+    settled = True
     try:
-        net, comparisons = replay(case, answer if isinstance(answer, Outcome) else nothing, dialect, rounding)
-    except NetError as refused:
-        yield _refusal_finding(answer, refused)
-        return
+        net, comparisons = replay(case, told, dialect, rounding)
+    except NetError:
+        settled = False
+        try:
+            net, comparisons = replay(case, told, dialect, rounding, settled=False)
+        except NetError as refused:
+            yield from _refusal_findings(answer, refused)
+            return
     if isinstance(answer, Refusal):
-        yield Finding("refusal", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
+        yield Finding("refused", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
         return
     versions = [comparisons]
     departed = frozenset(dialect.departed)
     if rounding.overflowed:
         unlimited = rounding_of(dtype, subgradient=subgradient, unlimited=True)
-        versions.append(replay(case, answer, side.dialect(), unlimited)[1])
+        versions.append(replay(case, answer, side.dialect(), unlimited, settled)[1])
     if departed:
-        versions.append(replay(case, answer, side.dialect(departed), rounding_of(dtype, subgradient=subgradient))[1])
+        true_derivative = rounding_of(dtype, subgradient=subgradient)
+        versions.append(replay(case, answer, side.dialect(departed), true_derivative, settled)[1])
     yield from findings_of(versions, dtype)
     yield from structure_findings(net, answer)
 
 
-def _refusal_finding(answer: Outcome | Refusal, wanted: NetError) -> Finding:
-    """A refusal is wanted, at the reference's stage or before it: a batch of 0, say, may be refused as soon as it is known."""
+def _refusal_findings(answer: Outcome | Refusal, wanted: NetError) -> Iterable[Finding]:
+    """What Caffe refuses must be refused no later than there; earlier is as good, but for who counts on the stage."""
     want = Refusal(wanted.stage, str(wanted), wanted.layer)
     if isinstance(answer, Outcome):
-        return Finding("refusal", "net", wanted.layer, False, Level.MUST, f"accepted what is refused: {wanted}")
+        yield Finding("refusal", "net", wanted.layer, False, Level.MUST, f"accepted what is refused: {wanted}")
+        return
     order = ("construct", "forward", "backward")
     got = answer.third_party_stage
-    late = got not in order or order.index(got) > order.index(want.third_party_stage)
-    early = got in order and order.index(got) < order.index(want.third_party_stage)
     reason = f"refused at {got}, wanted at {want.third_party_stage}: {answer.message}"
-    return Finding("refusal", "net", wanted.layer, not (late or early), Level.MUST if late else Level.SHOULD, reason if late or early else "")
-
-
-def _own_requirement(finding: Finding) -> str:
-    return next(name for name in CATALOGUE if serves(finding, name))
+    late = got not in order or order.index(got) > order.index(want.third_party_stage)
+    yield Finding("refusal", "net", wanted.layer, not late, Level.MUST, reason if late else "")
+    if not late and got != want.third_party_stage:
+        yield Finding("stage", "net", wanted.layer, False, Level.SHOULD, reason)
 
 
 def _verdict(check: str, requirement: str, dtype: str, side: str | None, findings: Sequence[Finding]) -> Verdict:
@@ -125,8 +138,6 @@ def _verdict(check: str, requirement: str, dtype: str, side: str | None, finding
     failures = [f for f in findings if not f.accepted]
     musts = [f for f in failures if f.level is Level.MUST]
     rooms = [f.headroom for f in findings if f.headroom is not None]
-    if not findings:
-        return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason="the answer reports nothing of what this requirement is about")
     if not failures:
         return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=min(rooms, default=None))
     first = (musts or failures)[0]
@@ -142,3 +153,13 @@ def _verdict(check: str, requirement: str, dtype: str, side: str | None, finding
         layer=first.layer,
         element=first.element,
     )
+
+
+def _silence(check: str, requirement: str, dtype: str, side: str | None, refused: bool) -> Verdict:
+    """Nothing was found for or against: the side taken has no such situation, or the answer does not tell."""
+    level = CATALOGUE[requirement].level
+    if refused or requirement.startswith("refusal."):
+        reason = "the net is refused" if refused else "the side of the quirk that is taken refuses nothing"
+        return Verdict(check, requirement, dtype, Status.NOT_APPLICABLE, level, side, reason=reason)
+    reason = "the answer reports nothing of what this requirement is about"
+    return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)

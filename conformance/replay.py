@@ -1,9 +1,12 @@
 """Replay: the reference's net, run again on the blobs an implementation reports, layer by layer.
 
-Every layer is evaluated in float64 with its running error, at the bottom data and top diffs that the implementation itself
-had; what it reports for a blob is compared once the last layer that writes the blob has run, and then takes the reference's
-place. So errors do not pile up along a net, a difference names its layer, and a blob that is not reported simply keeps the
-reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
+Every layer is evaluated in float64 with its running error, at the bottom data and top diffs that the implementation
+itself had; what it reports for a blob is compared once the last layer that writes the blob has run, and then takes the
+reference's place. So errors do not pile up along a net, a difference names its layer, and a blob that is not reported
+simply keeps the reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
+
+An outcome is the state after the last step, so only the last forward and the last backward pass are compared blob by
+blob; the passes before them run on the reference's own values.
 """
 
 from __future__ import annotations
@@ -26,15 +29,15 @@ from refimpl.running_error import Approx, Rounding
 __all__ = ["Aspect", "Comparison", "replay"]
 
 Aspect = Literal["forward", "backward", "parameter", "total", "weight", "unasked", "input"]
-"""What is compared: a top's data, a bottom's gradient, a parameter's gradient, the net's loss, a weight held in a top's diff,
-a diff that nobody asked for, or the data of an input."""
+"""What is compared: a top's data, a bottom's gradient, a parameter's gradient, the net's loss, a weight held in a top's
+diff, a diff that nobody asked for, or the data of an input."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One reported array beside the reference's value and bound.
 
-    ``node`` is the layer that answers for it, None for the net; ``weights`` are the values in that layer's tops' diffs.
+    ``node`` is the layer that answers for it, None for the net; ``weights`` are those held in that layer's tops' diffs.
     """
 
     aspect: Aspect
@@ -53,38 +56,46 @@ class Comparison:
         return "net" if self.node is None else self.node.type
 
 
-def replay(case: Case, outcome: Outcome, dialect: Dialect, rounding: Rounding) -> tuple[Net, list[Comparison]]:
+def replay(
+    case: Case, outcome: Outcome, dialect: Dialect, rounding: Rounding, settled: bool = True
+) -> tuple[Net, list[Comparison]]:
     """Everything the outcome reports, compared in the order in which it was computed; and the net it was compared with.
 
-    Raises `NetError` where the reference refuses the case in this dialect.
+    Unless ``settled``, what is reported does not take the reference's place: layers run on the reference's own values.
+
+    Raises `NetError` where the reference refuses the case in this dialect, or a layer refuses what the outcome feeds it
+    (a label that is no class, say).
     """
     net = build(case, dialect=dialect, dtype=rounding)
-    run = _Replay(net, case, outcome)
+    run = _Replay(net, case, outcome, rounding, settled)
     trace = run_steps(net, case, run.forward, run.backward)
     run.finish(trace)
     return net, run.comparisons
 
 
 class _Replay:
-    def __init__(self, net: Net, case: Case, outcome: Outcome) -> None:
+    def __init__(self, net: Net, case: Case, outcome: Outcome, rounding: Rounding, settled: bool) -> None:
         self.net = net
+        self.settled = settled
         self.outcome = outcome
-        self.rounding: Rounding = next(iter(net.blobs.values())).data.rounding
+        self.rounding = rounding
         self.comparisons: list[Comparison] = []
-        self.compared_data: set[str] = set()
         self.compared_diff: set[str] = set()
-        self.settle_diffs_in_backward = case.steps[-1] == "backward"
+        self.forwards_to_come = case.steps.count("forward")
+        self.ran_backward = "backward" in case.steps
         self.last_data_writer = {top: node for node in net.layers for top in node.tops}
         self.last_diff_writer = {blob: node for node in reversed(net.layers) for blob in _diffs_written(node)}
 
     def forward(self, net: Net) -> Any:
+        if not net.layers:
+            return net.forward()
+        self.forwards_to_come -= 1
+        total = Approx.zeros((), self.rounding)
         for node in net.layers:
             net.forward_layer(node)
             for top in node.tops:
-                if self.last_data_writer[top] is node:
+                if self.forwards_to_come == 0 and self.last_data_writer[top] is node:
                     self._settle_data(top, node)
-        total = _approx_zero(self.rounding)
-        for node in net.layers:
             for blob, weight in zip(net.tops_of(node), node.loss_weights, strict=True):
                 if weight != 0:
                     total = total + _weighted(blob)
@@ -93,39 +104,46 @@ class _Replay:
     def backward(self, net: Net, last: bool) -> None:
         for node in reversed(net.layers):
             net.backward_layer(node)
-            if last and self.settle_diffs_in_backward:
+            if last:
                 for blob in dict.fromkeys(_diffs_written(node)):
                     if self.last_diff_writer[blob] is node:
                         self._settle_diff(blob, node)
 
     def finish(self, trace: list[Any]) -> None:
-        for name in self.outcome.diff:
+        """Compare what no pass has settled: diffs that are no gradients, the parameters' diffs and the net's loss."""
+        for name, got in self.outcome.diff.items():
             if name in self.net.blobs and name not in self.compared_diff:
-                weighted = self.net.loss_weights.get(name, 0.0) != 0
-                asked = name in self.last_diff_writer and not self.settle_diffs_in_backward
                 node = self.last_diff_writer.get(name) or self.last_data_writer[name]
-                self._compare("weight" if weighted else "backward" if asked else "unasked", name, node, self.outcome.diff[name], self.net.blobs[name].diff)
+                self._compare(self._aspect_of_diff(name), name, node, got, self.net.blobs[name].diff)
+        learnt = [diff for node in self.net.layers for diff in _learnt(node)] if self.ran_backward else []
         owners = {node.name: node for node in self.net.layers}
         for layer, arrays in self.outcome.param_diff.items():
             for i, (got, blob) in enumerate(zip(arrays, self.net.params.get(layer, ()), strict=False)):
-                self._compare("parameter", f"{layer}[{i}]", owners[layer], got, blob.diff)
-        losses, wanted = self.outcome.loss_trace or (self.outcome.loss,), trace
-        if self.outcome.loss_trace is None or len(losses) != len(trace):
-            losses, wanted = (self.outcome.loss,), trace[-1:]
-        for i, (loss, want) in enumerate(zip(losses, wanted, strict=True)):
-            name = "total" if len(losses) == 1 else f"total after step {i + 1}"
+                asked = any(np.may_share_memory(blob.diff.value, diff.value) for diff in learnt)
+                self._compare("parameter" if asked else "unasked", f"{layer}[{i}]", owners[layer], got, blob.diff)
+        self._compare_losses(trace)
+
+    def _aspect_of_diff(self, name: str) -> Aspect:
+        if self.net.loss_weights.get(name, 0.0) != 0:
+            return "weight"
+        return "backward" if self.ran_backward and name in self.last_diff_writer else "unasked"
+
+    def _compare_losses(self, trace: list[Any]) -> None:
+        reported = {"total": (self.outcome.loss, trace[-1])}
+        steps = self.outcome.loss_trace or ()
+        if len(steps) == len(trace):
+            reported |= {f"total after step {i + 1}": pair for i, pair in enumerate(zip(steps, trace, strict=True))}
+        for name, (got, want) in reported.items():
             if isinstance(want, Approx):
-                self._compare("total", name, None, np.asarray(loss), want)
+                self._compare("total", name, None, np.asarray(got), want)
 
     def _settle_data(self, name: str, node: Node) -> None:
         blob = self.net.blobs[name]
         got = self.outcome.data.get(name)
         if got is None or name == AUTOMATIC_TOP:
             return
-        if name not in self.compared_data:
-            self.compared_data.add(name)
-            self._compare("input" if node.type == "Input" else "forward", name, node, got, blob.data)
-        if got.size == blob.count and node.type != "Input":
+        self._compare("input" if node.type == "Input" else "forward", name, node, got, blob.data)
+        if self.settled and got.size == blob.count and node.type != "Input":
             blob.data[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
 
     def _settle_diff(self, name: str, node: Node) -> None:
@@ -135,11 +153,11 @@ class _Replay:
             return
         self.compared_diff.add(name)
         self._compare("backward", name, node, got, blob.diff)
-        if got.size == blob.count:
+        if self.settled and got.size == blob.count:
             blob.diff[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
 
     def _compare(self, aspect: Aspect, name: str, node: Node | None, got: Array, want: Approx) -> None:
-        weights = frozenset() if node is None else frozenset(w for top in self.net.tops_of(node) for w in top.diff.value.ravel().tolist())
+        weights = frozenset() if node is None else frozenset(w for top in self.net.tops_of(node) for w in _uniform(top))
         self.comparisons.append(Comparison(aspect, name, node, got, want.copy(), weights))
 
 
@@ -149,10 +167,20 @@ def _diffs_written(node: Node) -> Iterator[str]:
         yield from (name for name, needed in zip(node.bottoms, node.bottom_need_backward, strict=True) if needed)
 
 
+def _learnt(node: Node) -> Iterator[Approx]:
+    """The parameter diffs that this layer adds to when it runs backward; shared ones are others' too."""
+    if node.need_backward:
+        yield from (
+            blob.diff for blob, asked in zip(node.layer.blobs, node.layer.param_propagate_down, strict=True) if asked
+        )
+
+
+def _uniform(top: Blob) -> list[float]:
+    """The one value that all of the top's diff has, as a weight has."""
+    values = np.unique(top.diff.value)
+    return values.tolist() if values.size == 1 else []
+
+
 def _weighted(blob: Blob) -> Approx:
     terms: Approx = blob.data * blob.diff
     return terms.total(terms.value.sum(), tuple(range(terms.ndim)))
-
-
-def _approx_zero(rounding: Rounding) -> Approx:
-    return Approx.zeros((), rounding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.requirements.around import AROUND_REQUIREMENTS
+from conformance.requirements.formulas import FORMULA_REQUIREMENTS
 from conformance.requirements.losses import LOSS_REQUIREMENTS
 from conformance.requirements.net import NET_REQUIREMENTS
 from conformance.requirements.quirks import QUIRK_REQUIREMENTS
@@ -15,6 +16,7 @@ __all__ = ["CATALOGUE", "Requirement"]
 CATALOGUE: dict[str, Requirement] = {
     requirement.id: requirement
     for requirement in (
+        *FORMULA_REQUIREMENTS,
         *LOSS_REQUIREMENTS,
         *NET_REQUIREMENTS,
         *AROUND_REQUIREMENTS,

@@ -2,44 +2,211 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import LOSS_TUTORIAL, PROTO, Requirement
+from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 from conformance.verdict import Level
 
 __all__ = ["NET_REQUIREMENTS"]
 
-_NET = "src/caffe/net.cpp"
-_MUST, _SHOULD, _QUIRK = Level.MUST, Level.SHOULD, Level.QUIRK
+_SPLITS = "src/caffe/util/insert_splits.cpp"
+_UPGRADE = "src/caffe/util/upgrade_proto.cpp"
 
-_ROWS = (
-    ("total-loss", _MUST, "The net's loss is the sum over layers and tops of the loss weight times the sum of the top.", LOSS_TUTORIAL),
-    ("implicit-loss-weight", _MUST, "Without a loss_weight, the first top of a loss layer weighs 1 and every other top of the net 0.", LOSS_TUTORIAL),
-    ("explicit-loss-weight", _MUST, "A top with a loss_weight counts with that weight, rounded to float32.", f"{PROTO} LayerParameter.loss_weight"),
-    ("zero-loss-weight", _MUST, "A top with loss_weight 0 adds nothing to loss and gradients.", f"{LOSS_TUTORIAL}; {_NET} Init"),
-    ("non-loss-weight", _MUST, "A loss_weight makes any layer that can run backward a loss: its weighted sum counts and is differentiated.", LOSS_TUTORIAL),
-    ("multi-top", _MUST, "Every top of a layer with several tops counts with its own weight.", f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight"),
-    ("automatic-top", _MUST, "A loss layer without a top counts in the net's loss as if it had one.", "include/caffe/layers/loss_layer.hpp AutoTopBlobs"),
-    ("split", _MUST, "The gradient of a blob read by several layers is the sum of their gradients.", "src/caffe/util/insert_splits.cpp; src/caffe/layers/split_layer.cpp Backward_cpu"),
-    ("in-place", _MUST, "A layer whose top is its bottom computes what it computes with separate blobs.", f"{_NET} AppendTop"),
-    ("consumed-loss-top", _MUST, "A loss top that another layer reads follows the documented weight or Caffe's.", f"{LOSS_TUTORIAL}; src/caffe/util/insert_splits.cpp"),
-    ("sibling-weights", _QUIRK, "The weights of a layer whose other top is read follow the documentation or Caffe.", "src/caffe/util/insert_splits.cpp"),
-    ("who-runs-backward", _MUST, "Gradients reach every blob between a learnable parameter and a nonzero weight.", f"{_NET} Init"),
-    ("force-backward", _MUST, "force_backward makes every layer that can run backward do so.", f"{PROTO} NetParameter.force_backward"),
-    ("propagate-down", _MUST, "propagate_down decides which bottoms of a layer take a gradient.", f"{PROTO} LayerParameter.propagate_down"),
-    ("learning-rate-zero", _MUST, "A parameter with lr_mult 0 asks for no gradient.", f"{_NET} Init; {PROTO} ParamSpec.lr_mult"),
-    ("parameter-gradient", _MUST, "A parameter's diff is the derivative of the net's loss.", f"{LOSS_TUTORIAL}; {_NET} Backward"),
-    ("shared-parameters", _MUST, "Parameters of one name are one array, whose diff sums the gradients of its owners.", f"{PROTO} ParamSpec.name; {_NET} AppendParam"),
-    ("phase", _MUST, "The phase selects layers and does not gate the loss.", f"{PROTO} NetStateRule.phase; {_NET} FilterNet"),
-    ("rules", _MUST, "A layer is in the net exactly where its include and exclude rules say so.", f"{PROTO} NetStateRule; {_NET} StateMeetsRule"),
-    ("reshape", _MUST, "Inputs of another shape are followed by every layer.", f"{_NET} Reshape"),
-    ("top-diff-is-the-weight", _MUST, "The diff of a loss top holds its weight, and changing it changes loss and gradient.", "include/caffe/layer.hpp SetLossWeights, Forward"),
-    ("bottom-diff-overwritten", _MUST, "What a bottom's diff held before does not show in its gradient.", "include/caffe/layer.hpp Backward"),
-    ("repeated-passes", _MUST, "Passes repeated on the same inputs give the same loss and bottom gradients, and parameter diffs accumulate.", f"{_NET} ClearParamDiffs"),
-    ("v1-format", _MUST, "A net in the V1 format computes what its upgrade computes.", "src/caffe/util/upgrade_proto.cpp"),
-    ("inputs", _MUST, "Nets with input fields compute what they compute with Input layers.", "src/caffe/util/upgrade_proto.cpp UpgradeNetInput"),
-    ("inputs-unchanged", _MUST, "The passes leave the data of the net's inputs as they were.", "include/caffe/layer.hpp Forward"),
-    ("structure", _SHOULD, "The layers, their order and the net's outputs are those of Caffe.", f"{_NET} Init"),
-    ("unasked-diff", _SHOULD, "A diff that nobody asked for is left as it was or is zero.", "include/caffe/layer.hpp Backward"),
-    ("top-shape", _SHOULD, "Every blob has the shape that Caffe gives it.", "include/caffe/layer.hpp Reshape"),
+_FACETS: tuple[tuple[str, Level, str, str], ...] = (
+    (
+        "total-loss",
+        MUST,
+        "The net's loss is the sum over layers and tops of the top's weight times the sum of its entries.",
+        LOSS_TUTORIAL,
+    ),
+    (
+        "implicit-loss-weight",
+        MUST,
+        "Where no loss_weight is given, the first top of a layer whose type ends in Loss weighs 1 and all other "
+        "tops weigh 0.",
+        LOSS_TUTORIAL,
+    ),
+    (
+        "explicit-loss-weight",
+        MUST,
+        "A top weighs its loss_weight, which is a float32, of either sign and any size.",
+        f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight",
+    ),
+    (
+        "zero-loss-weight",
+        MUST,
+        "A top of loss_weight 0, or of a weight that float32 rounds to 0, adds nothing to the net's loss or to any "
+        "gradient.",
+        f"{LOSS_TUTORIAL}; {NET} Init",
+    ),
+    (
+        "non-loss-weight",
+        MUST,
+        "A layer of any type that can run backward is a loss where it has a loss_weight: the weighted sum of all "
+        "entries of its top counts.",
+        LOSS_TUTORIAL,
+    ),
+    (
+        "multi-top",
+        MUST,
+        "Each top of a layer with several tops counts with the weight at its own place in the list.",
+        f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight",
+    ),
+    (
+        "automatic-top",
+        MUST,
+        "A loss layer that names no top counts in the net's loss and sends gradients as if it named one.",
+        "include/caffe/layers/loss_layer.hpp AutoTopBlobs",
+    ),
+    (
+        "split",
+        MUST,
+        "The gradient of a blob that several layers read is the sum of the gradients they send.",
+        f"{_SPLITS} InsertSplits; src/caffe/layers/split_layer.cpp Backward_cpu",
+    ),
+    (
+        "in-place",
+        MUST,
+        "A layer that names one blob as bottom and top computes what it computes from one blob into another.",
+        f"{NET} AppendTop",
+    ),
+    (
+        "consumed-loss-top",
+        MUST,
+        "A loss top that other layers read counts once with its weight and passes on the sum of all gradients, or "
+        "counts as in Caffe.",
+        f"{LOSS_TUTORIAL}; {_SPLITS} InsertSplits",
+    ),
+    (
+        "sibling-weights",
+        QUIRK,
+        "Where one weighted top of a layer is read by another layer, its other tops keep their weights or, as in "
+        "Caffe, lose them.",
+        f"{LOSS_TUTORIAL}; {_SPLITS} InsertSplits",
+    ),
+    (
+        "who-runs-backward",
+        MUST,
+        "Gradients reach every blob and parameter between a parameter that learns and a weighted top.",
+        f"{NET} Init; {PROTO} NetParameter.force_backward",
+    ),
+    (
+        "force-backward",
+        MUST,
+        "With force_backward, gradients reach every blob that leads to a weighted top and can take one.",
+        f"{PROTO} NetParameter.force_backward; {NET} Init",
+    ),
+    (
+        "propagate-down",
+        MUST,
+        "A layer's propagate_down decides which of its bottoms take a gradient.",
+        f"{PROTO} LayerParameter.propagate_down; {NET} Init",
+    ),
+    (
+        "learning-rate-zero",
+        MUST,
+        "A parameter with lr_mult 0 asks for no gradient, of its own or of the layers below.",
+        f"{PROTO} ParamSpec.lr_mult; {NET} Init",
+    ),
+    (
+        "parameter-gradient",
+        MUST,
+        "A parameter's diff is the derivative of the net's loss, added to what it held before.",
+        f"{LOSS_TUTORIAL}; {NET} ClearParamDiffs",
+    ),
+    (
+        "shared-parameters",
+        MUST,
+        "Parameters of one name are one array, whose diff is the sum of its layers' gradients.",
+        f"{PROTO} ParamSpec.name; {NET} AppendParam",
+    ),
+    (
+        "phase",
+        MUST,
+        "The phase chooses which layers are in the net and changes neither the loss nor the gradients of those that "
+        "are.",
+        f"{PROTO} NetStateRule.phase; {NET} FilterNet",
+    ),
+    (
+        "rules",
+        MUST,
+        "A layer is in the net where one of its include rules, or none of its exclude rules, holds for phase, level "
+        "and stages.",
+        f"{PROTO} NetStateRule; {NET} StateMeetsRule",
+    ),
+    (
+        "reshape",
+        MUST,
+        "An input of another shape than declared gives what a net declared with that shape gives.",
+        f"{LAYER} Reshape; {NET} Reshape",
+    ),
+    (
+        "top-diff-is-the-weight",
+        MUST,
+        "The diff of a weighted top holds its weight in every entry, and what is written there instead scales the "
+        "gradients.",
+        f"{LAYER} SetLossWeights; include/caffe/layers/softmax_loss_layer.hpp Backward_cpu comment",
+    ),
+    (
+        "bottom-diff-overwritten",
+        MUST,
+        "What a blob's diff held before a backward pass does not show in the gradient written to it.",
+        f"{LAYER} Backward",
+    ),
+    (
+        "repeated-passes",
+        MUST,
+        "Repeated passes give the same loss and the same gradients of blobs, while the diffs of parameters accumulate.",
+        f"{NET} ClearParamDiffs; {LAYER} Forward, Backward",
+    ),
+    (
+        "v1-format",
+        MUST,
+        "A net of V1 layers computes what its upgrade to layers of the present format computes.",
+        f"{_UPGRADE} UpgradeV1Net",
+    ),
+    (
+        "inputs",
+        MUST,
+        "A net with input fields computes what the same net with an Input layer computes.",
+        f"{PROTO} NetParameter.input; {_UPGRADE} UpgradeNetInput",
+    ),
+    (
+        "inputs-unchanged",
+        MUST,
+        "The passes leave the data of the net's inputs as they were fed.",
+        f"{LAYER} Forward, Backward",
+    ),
+    (
+        "accepted",
+        MUST,
+        "A net that Caffe runs is run and not refused.",
+        f"{NET} Init, Forward, Backward",
+    ),
+    (
+        "structure",
+        SHOULD,
+        "Where an answer lists layers and outputs, they are those of Caffe's net after its Splits are inserted.",
+        f"{NET} Init; {_SPLITS} InsertSplits",
+    ),
+    (
+        "bias",
+        SHOULD,
+        "The rounding errors of a layer that is no loss do not lean to one side over a whole array.",
+        f"{LAYER} Forward, Backward",
+    ),
+    (
+        "unasked-diff",
+        SHOULD,
+        "The diff of a blob that takes no gradient holds zeros or what it held before.",
+        f"{LAYER} Backward",
+    ),
+    (
+        "top-shape",
+        SHOULD,
+        "Every reported array has the shape that its blob has in Caffe, not the count alone.",
+        f"{LAYER} Reshape",
+    ),
 )
 
-NET_REQUIREMENTS = tuple(Requirement(f"net.{facet}", statement, level, citation) for facet, level, statement, citation in _ROWS)
+NET_REQUIREMENTS = tuple(
+    Requirement(f"net.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS
+)

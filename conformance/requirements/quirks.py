@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import Requirement
-from conformance.verdict import Level
+from conformance.requirements.requirement import QUIRK, Requirement
 from refimpl.dialect import QUIRKS
 
 __all__ = ["QUIRK_REQUIREMENTS"]
 
 QUIRK_REQUIREMENTS = tuple(
-    Requirement(f"quirk.{quirk.name}", f"Either {quirk.documented}, or, as in Caffe, {quirk.bvlc}.", Level.QUIRK, quirk.citation)
+    Requirement(
+        f"quirk.{quirk.name}",
+        f"Either, as documented, {quirk.documented}, or, as in Caffe, {quirk.bvlc}.",
+        QUIRK,
+        quirk.citation,
+    )
     for quirk in QUIRKS.values()
 )

@@ -1,43 +1,150 @@
-"""Requirements on what is refused: ``refusal.<facet>``. Refusals that Caffe's documentation does not announce are ``should``."""
+"""Requirements on what is refused: ``refusal.<facet>``.
+
+A refusal is a ``must`` where Caffe's tutorial, a comment of `caffe.proto` or of a header announces it or gives the shape
+that is violated, else a ``should``. The stage of a refusal is a requirement of its own.
+"""
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import LOSS_TUTORIAL, PROTO, Requirement
+from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 from conformance.verdict import Level
 
 __all__ = ["REFUSAL_REQUIREMENTS"]
 
-_MUST, _SHOULD, _QUIRK = Level.MUST, Level.SHOULD, Level.QUIRK
-_LAYER = "include/caffe/layer.hpp"
-_LAYERS = "include/caffe/layers"
+_LAYERS = "src/caffe/layers"
+_HEADERS = "include/caffe/layers"
+_READ = "src/caffe/util/upgrade_proto.cpp ReadNetParamsFromTextFileOrDie"
 
-_ROWS = (
-    ("parse", _MUST, "A net that is no valid prototxt is refused.", "src/caffe/util/upgrade_proto.cpp ReadNetParamsFromTextFileOrDie"),
-    ("setup", _SHOULD, "A net that Caffe refuses to build is refused no later than at construction.", "src/caffe/net.cpp Init"),
-    ("forward", _SHOULD, "A forward pass that Caffe refuses is refused no later than there.", "src/caffe/net.cpp Forward"),
-    ("backward", _SHOULD, "A backward pass that Caffe refuses is refused no later than there.", "src/caffe/net.cpp Backward"),
-    ("empty-batch", _SHOULD, "A batch of 0 is refused.", "src/caffe/blob.cpp mutable_cpu_data"),
-    ("in-place-label", _SHOULD, "A loss layer whose top is its label is refused.", "src/caffe/net.cpp AppendTop"),
-    ("bottom-count", _MUST, "A loss layer with a wrong number of bottoms is refused.", f"{_LAYER} ExactNumBottomBlobs, CheckBlobCounts"),
-    ("top-count", _MUST, "A loss layer with more tops than it has is refused.", f"{_LAYER} ExactNumTopBlobs, CheckBlobCounts"),
-    ("second-softmax-top", _QUIRK, "SoftmaxWithLoss with two tops is refused, as Caffe does, or computes both.", f"{LOSS_TUTORIAL}; {_LAYERS}/softmax_loss_layer.hpp"),
-    ("loss-weight-count", _SHOULD, "A layer with another number of loss weights than tops is refused.", f"{_LAYER} SetLossWeights"),
-    ("propagate-down-count", _MUST, "A layer with another number of propagate_down entries than bottoms, and not 0, is refused.", f"{PROTO} LayerParameter.propagate_down"),
-    ("unknown-bottom", _MUST, "A bottom that no earlier layer produces is refused.", "src/caffe/net.cpp AppendBottom"),
-    ("batch-mismatch", _MUST, "Scores and labels with different first dimensions are refused.", "src/caffe/layers/loss_layer.cpp Reshape"),
-    ("label-count", _MUST, "A number of labels that does not fit the number of scores is refused.", "src/caffe/layers/softmax_loss_layer.cpp Reshape"),
-    ("label-shape", _MUST, "A label blob with more than one label per item is refused where there is one per item.", "src/caffe/layers/multinomial_logistic_loss_layer.cpp Reshape"),
-    ("label-gradient", _MUST, "A gradient asked for into class labels is refused.", f"{_LAYERS}/softmax_loss_layer.hpp Backward_cpu comment"),
-    ("matrix-gradient", _QUIRK, "A gradient forced into an infogain matrix is refused, as Caffe does, or left out.", f"{_LAYERS}/infogain_loss_layer.hpp Backward_cpu comment"),
-    ("matrix-size", _MUST, "An infogain matrix without one row and one column per class is refused.", f"{_LAYERS}/infogain_loss_layer.hpp class comment"),
-    ("matrix-missing", _MUST, "InfogainLoss without a matrix is refused.", f"{_LAYERS}/infogain_loss_layer.hpp class comment"),
-    ("axis", _MUST, "An axis that the blob does not have is refused.", "include/caffe/blob.hpp CanonicalAxisIndex"),
-    ("axes", _SHOULD, "A blob with more than four axes is refused by the layers that use legacy dimensions.", "include/caffe/blob.hpp LegacyShape"),
-    ("spatial-pairs", _MUST, "ContrastiveLoss refuses bottoms with a height or width other than 1.", f"{_LAYERS}/contrastive_loss_layer.hpp class comment"),
-    ("deprecated-normalize", _SHOULD, "InfogainLoss refuses the deprecated normalize field.", "src/caffe/layers/infogain_loss_layer.cpp LayerSetUp"),
-    ("unknown-type", _MUST, "A layer of an unknown type is refused.", "include/caffe/layer_factory.hpp CreateLayer"),
-    ("prototxt", _MUST, "Unknown fields and unknown enum values are refused.", "src/caffe/util/upgrade_proto.cpp ReadNetParamsFromTextFileOrDie"),
-    ("rules", _MUST, "A layer with both include and exclude rules is refused.", f"{PROTO} LayerParameter.include"),
+_FACETS: tuple[tuple[str, Level, str, str], ...] = (
+    ("parse", SHOULD, "A text that is no net of Caffe's format is refused when the net is built.", _READ),
+    ("setup", SHOULD, "A net that Caffe refuses to set up is refused when it is built.", f"{NET} Init"),
+    ("forward", SHOULD, "What Caffe refuses in the forward pass is refused in that pass.", f"{NET} ForwardFromTo"),
+    ("backward", SHOULD, "What Caffe refuses in the backward pass is refused in that pass.", f"{NET} BackwardFromTo"),
+    (
+        "empty-batch",
+        SHOULD,
+        "A batch of 0 items is refused.",
+        "src/caffe/blob.cpp mutable_cpu_data; src/caffe/syncedmem.cpp",
+    ),
+    ("in-place-label", SHOULD, "A loss layer that names one of its bottoms as its top is refused.", f"{NET} AppendTop"),
+    (
+        "bottom-count",
+        MUST,
+        "A loss layer with fewer or more bottoms than it takes is refused.",
+        f"{LAYER} ExactNumBottomBlobs, MinBottomBlobs, MaxBottomBlobs comments",
+    ),
+    (
+        "top-count",
+        MUST,
+        "A loss layer with more tops than it produces is refused.",
+        f"{LAYER} ExactNumTopBlobs, MaxTopBlobs comments",
+    ),
+    (
+        "second-softmax-top",
+        QUIRK,
+        "SoftmaxWithLoss with two tops is refused, as by Caffe, or gives its loss and its softmax.",
+        f"{LOSS_TUTORIAL}; {_HEADERS}/softmax_loss_layer.hpp MaxTopBlobs; {_LAYERS}/softmax_loss_layer.cpp LayerSetUp",
+    ),
+    (
+        "loss-weight-count",
+        MUST,
+        "A layer with loss weights, but not one for each of its tops, is refused.",
+        f"{LOSS_TUTORIAL}; {LAYER} SetLossWeights",
+    ),
+    (
+        "propagate-down-count",
+        MUST,
+        "A layer with propagate_down entries, but not one for each of its bottoms, is refused.",
+        f"{PROTO} LayerParameter.propagate_down",
+    ),
+    (
+        "unknown-bottom",
+        MUST,
+        "A layer with a bottom that no layer before it produces is refused.",
+        f"docs/tutorial/net_layer_blob.md; src/caffe/util/insert_splits.cpp InsertSplits; {NET} AppendBottom",
+    ),
+    (
+        "batch-mismatch",
+        MUST,
+        "A loss layer whose first two bottoms have different first dimensions is refused.",
+        f"{_HEADERS}/softmax_loss_layer.hpp class comment; {_LAYERS}/loss_layer.cpp Reshape",
+    ),
+    (
+        "label-count",
+        MUST,
+        "A loss layer whose labels or targets do not count what its scores ask for is refused.",
+        f"{_HEADERS}/softmax_loss_layer.hpp class comment; {_LAYERS}/softmax_loss_layer.cpp Reshape",
+    ),
+    (
+        "label-shape",
+        MUST,
+        "MultinomialLogisticLoss with more than one label for an item is refused.",
+        f"{_HEADERS}/multinomial_logistic_loss_layer.hpp class comment",
+    ),
+    (
+        "label-gradient",
+        MUST,
+        "A backward pass that asks a loss layer for the gradient of its class labels is refused.",
+        f"{_HEADERS}/softmax_loss_layer.hpp Backward_cpu comment",
+    ),
+    (
+        "matrix-gradient",
+        QUIRK,
+        "An infogain matrix under force_backward gets no gradient, and the backward pass is refused, as by Caffe, "
+        "or runs without it.",
+        f"{PROTO} NetParameter.force_backward; {_HEADERS}/infogain_loss_layer.hpp Backward_cpu comment",
+    ),
+    (
+        "matrix-size",
+        MUST,
+        "InfogainLoss with a matrix that has not the square of the number of classes as entries is refused.",
+        f"{_HEADERS}/infogain_loss_layer.hpp class comment",
+    ),
+    (
+        "matrix-missing",
+        MUST,
+        "InfogainLoss with neither a third bottom nor a source that can be read is refused.",
+        f"{_HEADERS}/infogain_loss_layer.hpp class comment; {_LAYERS}/infogain_loss_layer.cpp LayerSetUp",
+    ),
+    (
+        "axis",
+        MUST,
+        "An axis that the bottom does not have is refused.",
+        "include/caffe/blob.hpp CanonicalAxisIndex comment",
+    ),
+    (
+        "axes",
+        SHOULD,
+        "EuclideanLoss, HingeLoss and MultinomialLogisticLoss refuse a bottom of more than four axes.",
+        "include/caffe/blob.hpp LegacyShape",
+    ),
+    (
+        "spatial-pairs",
+        MUST,
+        "ContrastiveLoss with bottoms of a height or width other than 1 is refused.",
+        f"{_HEADERS}/contrastive_loss_layer.hpp class comment",
+    ),
+    (
+        "deprecated-normalize",
+        SHOULD,
+        "InfogainLoss with the deprecated field normalize is refused.",
+        f"{_LAYERS}/infogain_loss_layer.cpp LayerSetUp",
+    ),
+    (
+        "unknown-type",
+        MUST,
+        "A layer of a type that does not exist is refused.",
+        "include/caffe/layer_factory.hpp CreateLayer",
+    ),
+    ("prototxt", MUST, "A prototxt with a field or an enum value that does not exist is refused.", f"{PROTO}; {_READ}"),
+    (
+        "rules",
+        MUST,
+        "A layer with both include and exclude rules is refused.",
+        f"{PROTO} LayerParameter.include, exclude",
+    ),
 )
 
-REFUSAL_REQUIREMENTS = tuple(Requirement(f"refusal.{facet}", statement, level, citation) for facet, level, statement, citation in _ROWS)
+REFUSAL_REQUIREMENTS = tuple(
+    Requirement(f"refusal.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS
+)

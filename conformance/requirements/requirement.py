@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from conformance.verdict import Level
 
-__all__ = ["LOSS_TUTORIAL", "PROTO", "Requirement"]
+__all__ = ["LAYER", "LOSS_TUTORIAL", "MUST", "NET", "PROTO", "QUIRK", "SHOULD", "Requirement"]
 
 LOSS_TUTORIAL = "docs/tutorial/loss.md"
 PROTO = "src/caffe/proto/caffe.proto"
+LAYER = "include/caffe/layer.hpp"
+NET = "src/caffe/net.cpp"
+MUST, SHOULD, QUIRK = Level.MUST, Level.SHOULD, Level.QUIRK
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,57 @@
-"""Requirements on runs: determinism, and relations that need no reference."""
+"""Requirements on runs as a whole: determinism, and relations between runs that need no reference."""
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import LOSS_TUTORIAL, Requirement
-from conformance.verdict import Level
+from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, SHOULD, Requirement
 
 __all__ = ["RUN_REQUIREMENTS"]
 
-_LAYER = "include/caffe/layer.hpp Forward, Backward"
+_NORMALISER = "src/caffe/layers/loss_layer.cpp GetNormalizer"
 
 RUN_REQUIREMENTS = (
-    Requirement("determinism.run-to-run", "The same case gives the same bits twice.", Level.MUST, _LAYER),
-    Requirement("determinism.threads", "The number of threads does not change a bit of the answer.", Level.SHOULD, _LAYER),
-    Requirement("determinism.declared", "The implementation is as deterministic as it declares.", Level.MUST, _LAYER),
-    Requirement("properties.shift-invariance", "Adding a constant to all scores of a position leaves softmax losses as they are.", Level.MUST, "src/caffe/layers/softmax_layer.cpp Forward_cpu"),
-    Requirement("properties.permutation", "Permuting the batch permutes the gradient and leaves the loss as it is.", Level.MUST, LOSS_TUTORIAL),
-    Requirement("properties.batch-split", "Unnormalised losses of the parts of a batch sum to the loss of the whole.", Level.MUST, LOSS_TUTORIAL),
-    Requirement("properties.weight-additivity", "Loss and gradient of a sum of weights are the sums of losses and gradients.", Level.MUST, LOSS_TUTORIAL),
-    Requirement("properties.differential", "Generated nets come out as the reference computes them.", Level.MUST, LOSS_TUTORIAL),
+    Requirement(
+        "determinism.run-to-run", "A case run twice gives the same bits twice.", MUST, f"{LAYER} Forward, Backward"
+    ),
+    Requirement(
+        "determinism.threads",
+        "The number of threads changes no bit of an answer.",
+        SHOULD,
+        f"{LAYER} Forward, Backward",
+    ),
+    Requirement(
+        "determinism.declared",
+        "An implementation is at least as deterministic as it declares itself to be.",
+        MUST,
+        f"{LAYER} Forward, Backward",
+    ),
+    Requirement(
+        "properties.shift-invariance",
+        "A constant added to all scores of a position changes neither loss nor gradients of a softmax loss.",
+        MUST,
+        "src/caffe/layers/softmax_layer.cpp Forward_cpu",
+    ),
+    Requirement(
+        "properties.permutation",
+        "Permuting the items of a batch permutes the gradients and leaves the loss as it is.",
+        MUST,
+        f"{LOSS_TUTORIAL}; {_NORMALISER}",
+    ),
+    Requirement(
+        "properties.batch-split",
+        "The losses of the parts of a batch, each times its normaliser, add up to that of the whole times its own.",
+        MUST,
+        f"{LOSS_TUTORIAL}; {_NORMALISER}",
+    ),
+    Requirement(
+        "properties.weight-additivity",
+        "The loss and gradients of the sum of two weights are the sums of those of either.",
+        MUST,
+        LOSS_TUTORIAL,
+    ),
+    Requirement(
+        "properties.differential",
+        "A net generated from shapes, parameters and layers of any kind computes what the reference computes.",
+        MUST,
+        f"{LOSS_TUTORIAL}; {NET} Forward, Backward",
+    ),
 )

@@ -1,7 +1,7 @@
 """Which findings speak for which requirement.
 
-A finding about a layer decides the requirements on that layer, one about the net's bookkeeping those on the net; so a wrong
-formula does not fail what the net does, and a lost weight does not fail a formula.
+A finding about a layer decides the requirements on that layer, one about the net's bookkeeping those on the net; so a
+wrong formula does not fail what the net does, and a lost weight does not fail a formula.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def _bookkeeping(finding: Finding) -> bool:
 
 def _reach(finding: Finding) -> bool:
     """Whether gradients are where they should be: a gradient of wrong value is there, one that is all zeros is not."""
-    return finding.kind == "unasked" or (finding.kind in ("backward", "parameter") and (finding.accepted or finding.absent))
+    return finding.kind == "unasked" or (
+        finding.kind in ("backward", "parameter") and (finding.accepted or finding.absent)
+    )
 
 
 _LOSS: dict[str, _Test] = {
@@ -50,7 +52,8 @@ _LOSS: dict[str, _Test] = {
     "top-shape": _kind("shape"),
     "bias": _kind("bias"),
     **dict.fromkeys(
-        ("backward", "gradient", "kink", "contract-overwrite", "contract-repeat-backward", "propagate-down"), _kind("backward")
+        ("backward", "gradient", "kink", "contract-overwrite", "contract-repeat-backward", "propagate-down"),
+        _kind("backward"),
     ),
 }
 """Where a facet of a loss layer is about less than its tops and gradients."""
@@ -62,6 +65,7 @@ _NET: dict[str, _Test] = {
     "unasked-diff": _kind("unasked"),
     "top-shape": _kind("shape"),
     "inputs-unchanged": _kind("input"),
+    "bias": _kind("bias"),
     "accepted": _kind("total"),
     "parameter-gradient": _kind("parameter"),
     "shared-parameters": _kind("parameter"),
@@ -80,7 +84,7 @@ def _stem(finding: Finding) -> str:
 
 
 def serves(finding: Finding, requirement: str) -> bool:
-    """Whether the finding decides the requirement. A refusal of what Caffe runs decides all of a case's requirements."""
+    """Whether the finding decides the requirement; a refusal of what Caffe runs decides all of a case's."""
     subject, _, facet = requirement.partition(".")
     if finding.kind == "refused":
         return True
@@ -88,10 +92,12 @@ def serves(finding: Finding, requirement: str) -> bool:
         return finding.kind == "refusal" or (finding.kind == "stage" and facet in _STAGES)
     if subject in ("refusal", "quirk", "properties", "determinism"):
         return finding.kind not in _FORMAL
-    if finding.kind == "bias":
-        return requirement == f"{_stem(finding)}.bias"
     if subject == "layer":
-        return finding.layer_type == facet and finding.kind in ("forward", "backward", "parameter", "input") and not finding.by_weight
+        return (
+            finding.layer_type == facet
+            and finding.kind in ("forward", "backward", "parameter", "input")
+            and not finding.by_weight
+        )
     if subject == "net":
         return _NET.get(facet, _bookkeeping)(finding)
     return _serves_loss(finding, STEMS[subject], facet)
@@ -110,7 +116,7 @@ def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
 
 
 def total_speaks_for(requirement: str) -> bool:
-    """Whether the net's loss can decide the requirement where an answer reports no blobs: it can for what a top holds."""
+    """Whether the net's loss can decide the requirement where an answer reports no blobs, as it can for a top."""
     subject, _, facet = requirement.partition(".")
     return subject == "layer" or (subject in STEMS and facet not in {*_LOSS, "contract-inputs-unchanged"} - {"forward"})
 
@@ -125,10 +131,12 @@ def owner(finding: Finding) -> str:
         "weight": "net.top-diff-is-the-weight",
         "unasked": "net.unasked-diff",
         "input": "net.inputs-unchanged",
+        "parameter": "net.parameter-gradient",
         "shape": "net.top-shape",
         "structure": "net.structure",
         "refused": "net.accepted",
         "refusal": "refusal.setup",
         "stage": "refusal.setup",
+        "bias": f"{stem}.bias" if stem else "net.bias",
     }
     return owners.get(finding.kind) or (f"{stem}.{finding.kind}" if stem else f"layer.{finding.layer_type}")
