@@ -17,8 +17,8 @@ __all__ = ["deadline"]
 def deadline(seconds: float | None) -> Iterator[None]:
     """Raise `TimedOut` inside the block once ``seconds`` have passed.
 
-    Python code is interrupted, compiled code at its return; where that never comes, and on systems without SIGALRM, it is the
-    supervisor that stops the process. No effect outside the main thread.
+    Python code is interrupted, compiled code at its return; where that never comes, and on systems without SIGALRM, it
+    is the supervisor that stops the process. No effect outside the main thread.
     """
     if not seconds or not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield

@@ -16,7 +16,7 @@ class UsageError(Exception):
 
 
 class Stopped(Exception):
-    """A run that could not go on: the exit code it ends with, one line, and the last lines that somebody wrote before."""
+    """A run that could not go on: the exit code it ends with, one line, and the last lines written before."""
 
     def __init__(self, code: int, message: str, detail: str = "") -> None:
         super().__init__(code, message, detail)

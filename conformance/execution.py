@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from conformance.check import Check
 from conformance.implementation import Crash, Description, ImplementationError, ProtocolError, TimedOut, Unsupported
 from conformance.requirements import CATALOGUE
+from conformance.requirements.serving import STEMS
 from conformance.session import Session
 from conformance.verdict import Level, Status, Verdict
 
@@ -20,9 +20,24 @@ _STATUS: tuple[tuple[type[ImplementationError], Status], ...] = (
     (Crash, Status.CRASHED),
 )
 
+_OF_THE_NET_ALONE = frozenset(
+    {
+        "automatic-top",
+        "force-backward",
+        "in-place",
+        "inputs",
+        "learning-rate-zero",
+        "parameter-gradient",
+        "phase",
+        "rules",
+    }
+    | {"shared-parameters", "sibling-weights", "split", "structure", "total-loss", "v1-format", "who-runs-backward"}
+)
+"""Facets of requirements on the net in which a single layer has no part."""
+
 
 def execute(check: Check, session: Session) -> list[Verdict]:
-    """The check's verdicts. What the implementation raises costs each requirement its verdict; anything else is our own fault and rises."""
+    """The check's verdicts; an `ImplementationError` costs each requirement its verdict, the rest rises."""
     excused = inapplicable(check, session.description)
     if excused is not None:
         return verdicts_for_all(check, session.dtype, *excused)
@@ -30,6 +45,7 @@ def execute(check: Check, session: Session) -> list[Verdict]:
         verdicts = list(check.run(session))
     except ImplementationError as error:
         verdicts = verdicts_for_all(check, session.dtype, _status_of(error), error.reason, error.detail)
+    verdicts = [_credited(verdict, session.description) for verdict in verdicts]
     return [replace(v, seconds=session.seconds) if v.seconds is None else v for v in verdicts]
 
 
@@ -50,9 +66,25 @@ def inapplicable(check: Check, description: Description) -> tuple[Status, str] |
 def verdicts_for_all(check: Check, dtype: str, status: Status, reason: str, detail: str = "") -> list[Verdict]:
     """The same verdict on every requirement of a check."""
     return [
-        Verdict(check.id, name, dtype, status, level_of(name), reason=reason, detail={"output": detail} if detail else {})
+        Verdict(
+            check.id, name, dtype, status, level_of(name), reason=reason, detail={"output": detail} if detail else {}
+        )
         for name in check.requirements
     ]
+
+
+def _credited(verdict: Verdict, description: Description) -> Verdict:
+    """The verdict, not applicable where a layer did not earn it: the net around it is the reference's."""
+    if description.capability != "layer" or verdict.status not in (Status.PASSED, Status.INCONCLUSIVE):
+        return verdict
+    subject, _, facet = verdict.requirement.partition(".")
+    of_others = {
+        "net": facet in _OF_THE_NET_ALONE,
+        "layer": facet not in description.layers,
+        "refusal": False,
+    }.get(subject, subject in STEMS and bool(description.layers) and STEMS[subject] not in description.layers)
+    reason = "the reference's part of the net"
+    return replace(verdict, status=Status.NOT_APPLICABLE, headroom=None, reason=reason) if of_others else verdict
 
 
 def _status_of(error: ImplementationError) -> Status:

@@ -15,9 +15,9 @@ __all__ = ["Order"]
 class Order:
     """An implementation's spelling, what to run on it, and how.
 
-    ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may take;
-    ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other; ``done`` the names
-    of items to leave out.
+    ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may
+    take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
+    ``done`` the names of items to leave out.
     """
 
     spec: str

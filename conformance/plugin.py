@@ -1,7 +1,7 @@
 """The pytest plugin: a run of the suite as a pytest session, one item per check and dtype.
 
-pytest is used as a library: neither the user's configuration nor any plugin that happens to be installed takes part, and the
-items come from the suite, not from files.
+pytest is used as a library: neither the user's configuration nor any plugin that happens to be installed takes part,
+and the items come from the suite, not from files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,18 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 _INERT = Path(__file__).with_name("pytest.ini")
 _OPTIONS = ("--noconftest", "--capture=no", "--assert=plain", "--strict-markers")
-_WITHOUT = ("terminal", "cacheprovider", "junitxml", "doctest", "pastebin", "logging", "warnings", "stepwise", "unittest", "faulthandler")
+_WITHOUT = (
+    "terminal",
+    "cacheprovider",
+    "junitxml",
+    "doctest",
+    "pastebin",
+    "logging",
+    "warnings",
+    "stepwise",
+    "unittest",
+    "faulthandler",
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +61,13 @@ class CheckItem(pytest.Item):
 
     planned: Planned
     execution: Execution
+    verdicts: Sequence[Verdict] = ()
 
     @classmethod
     def of(cls, parent: pytest.Session, planned: Planned, execution: Execution) -> CheckItem:
         item: CheckItem = cls.from_parent(parent, name=planned.name, nodeid=planned.name)
         item.planned = planned
         item.execution = execution
-        item.verdicts: list[Verdict] = []
         item.extra_keyword_matches.update((planned.check.family, planned.check.layer, *planned.check.requirements))
         return item
 
@@ -93,7 +104,9 @@ class SuitePlugin:
     def pytest_collection(self, session: pytest.Session) -> bool:
         session.items = [CheckItem.of(session, planned, self._execution) for planned in self._planned]
         try:
-            session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+            session.config.hook.pytest_collection_modifyitems(
+                session=session, config=session.config, items=session.items
+            )
         except pytest.UsageError as error:
             self.refused = one_line(str(error))
             session.items = []
@@ -121,7 +134,9 @@ class SuitePlugin:
         if report.failed:
             text = str(report.longrepr)
             last = text.strip().splitlines()[-1] if text.strip() else "no reason given"
-            self._emit({"kind": "harness_error", "item": report.nodeid, "message": one_line(last), "trace": text[-8000:]})
+            self._emit(
+                {"kind": "harness_error", "item": report.nodeid, "message": one_line(last), "trace": text[-8000:]}
+            )
 
 
 def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:

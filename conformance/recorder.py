@@ -95,7 +95,9 @@ class Recorder:
                 "dialect": order.dialect,
                 "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
                 "machine": self._ready["machine"],
-                "selection": {name: value for name, value in order.to_json().items() if name in ("selection", "keyword", "shares")},
+                "selection": {
+                    name: value for name, value in order.to_json().items() if name in ("selection", "keyword", "shares")
+                },
                 "items": self.items,
                 "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             }

@@ -30,7 +30,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Selection:
-    """Names of suite families, layer stems, checks and dtypes; an empty tuple takes all of them (dtypes: all the implementation's)."""
+    """Names of suite families, layer stems, checks and dtypes; empty takes all (dtypes: the implementation's)."""
 
     families: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()

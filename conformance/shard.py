@@ -1,4 +1,4 @@
-"""Shard: a process that runs its share of the suite on an implementation of its own, and tells what happens in JSON lines.
+"""Shard: a process that runs its share of the suite on its own implementation, and tells what happens in JSON lines.
 
 Started by the supervisor with an order on standard input. Standard output carries events and nothing else: what the
 implementation prints goes to standard error.
@@ -31,7 +31,7 @@ _GRACE = 5.0  # seconds beyond its own limit that an implementation has before i
 
 
 def run_order(order: Order, emit: Emit) -> None:
-    """Run an order in this process. What goes wrong ends in a ``stop`` event with an exit code, a message and details."""
+    """Run an order in this process; what goes wrong ends in a ``stop`` event with exit code, message and details."""
     try:
         _run(order, emit)
         emit({"kind": "finished"})
@@ -55,7 +55,9 @@ def main() -> None:
 def _run(order: Order, emit: Emit) -> None:
     from conformance.suite import all_checks
 
-    implementation: Implementation = _Watched(open_implementation(order.spec, order.dialect, order.timeout), order.timeout, emit)
+    implementation: Implementation = _Watched(
+        open_implementation(order.spec, order.dialect, order.timeout), order.timeout, emit
+    )
     try:
         description = implementation.describe()
         planned = order.selection.plan(all_checks(), description.dtypes)

@@ -1,7 +1,7 @@
 """Supervisor: runs an order in processes of its own and survives whatever they do.
 
-A process that dies, or hangs where Python cannot interrupt it, costs the check it was at its verdicts and nothing else: another
-process goes on with the rest.
+A process that dies, or hangs where Python cannot interrupt it, costs the check it was at its verdicts and nothing else:
+another process goes on with the rest.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _Worker:
         """Start a process on what is not done yet."""
         self._generation += 1
         self._item, self._deadline, self._hung, self._progressed = None, None, False, False
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (held until the next process starts)
         # The path is handed over, and nothing is imported from the working directory before it is set.
         program = f"import sys; sys.path[:] = {sys.path!r}; from conformance.shard import main; main()"
         self._process = subprocess.Popen(
@@ -95,7 +95,9 @@ class _Worker:
         assert self._process.stdin and self._process.stdout
         with self._process.stdin as stdin:
             stdin.write(json.dumps(self._order.without(frozenset(self._done)).to_json()).encode())
-        threading.Thread(target=_listen, args=(self, self._generation, self._process.stdout, self._heard), daemon=True).start()
+        threading.Thread(
+            target=_listen, args=(self, self._generation, self._process.stdout, self._heard), daemon=True
+        ).start()
 
     def take(self, generation: int, line: bytes | None) -> list[Event]:
         """The events that follow from a line the process wrote, or from its end."""
@@ -161,7 +163,14 @@ class _Worker:
         reason = f"the process that ran it {how}"
         place = {name: item[name] for name in ("check", "family", "stem", "dtype")}
         events: list[Event] = [
-            {"kind": "verdict", **place, "requirement": requirement, "status": status_word.value, "level": level, "reason": reason}
+            {
+                "kind": "verdict",
+                **place,
+                "requirement": requirement,
+                "status": status_word.value,
+                "level": level,
+                "reason": reason,
+            }
             | ({"detail": {"output": said}} if said else {})
             for requirement, level in item["requirements"].items()
         ]

@@ -13,9 +13,10 @@ __all__ = ["SPELLINGS", "Spelling", "open_implementation"]
 
 @dataclass(frozen=True)
 class Spelling:
-    """One way to name an implementation; ``open`` takes what stands after the colon, the dialect asked for and the time a case may take.
+    """One way to name an implementation.
 
-    It raises `ValueError` for an argument that makes no sense, and imports its adapter only when called.
+    ``open`` takes what stands after the colon, the dialect asked for and the seconds a case may take. It raises
+    `ValueError` for an argument that makes no sense, and imports its adapter only when called.
     """
 
     name: str
@@ -54,7 +55,9 @@ SPELLINGS: dict[str, Spelling] = {
     spelling.name: spelling
     for spelling in (
         Spelling("reference", "reference[:DIALECT]", "the built-in float64 reference", _reference),
-        Spelling("direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct),
+        Spelling(
+            "direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct
+        ),
         Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
         Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
     )
@@ -64,7 +67,8 @@ SPELLINGS: dict[str, Spelling] = {
 def open_implementation(spec: str, dialect: str | None = None, timeout: float = 60.0) -> Implementation:
     """The implementation that ``spec`` spells.
 
-    ``dialect`` is the one the run asks for (a built-in implementation takes that side), ``timeout`` the seconds a case may take.
+    ``dialect`` is the one the run asks for (a built-in implementation takes that side), ``timeout`` the seconds a case
+    may take.
     Raises `UsageError` for a spelling that makes no sense, `DoesNotStart` for an implementation that cannot be loaded.
     """
     name, _, argument = spec.partition(":")

@@ -18,7 +18,7 @@ __all__ = ["ReferenceImplementation", "outcome_of"]
 
 
 class ReferenceImplementation:
-    """Runs `refimpl.Net` in one dialect, "documented" or "bvlc". A float32 net computes in float64 and rounds what it stores."""
+    """Runs `refimpl.Net` in one dialect. A float32 net computes in float64 and rounds what it stores."""
 
     def __init__(self, dialect: str = "documented") -> None:
         if dialect not in ("documented", "bvlc"):

@@ -59,7 +59,7 @@ def cli() -> None:
       lossconf run                                  judge the built-in reference
       lossconf run pycaffe:/opt/py36/bin/python     judge a Caffe in its own Python
       lossconf run direct:mylayers:EuclideanLoss    judge a Python class
-      lossconf show hinge_loss/grid-003             print a case
+      lossconf show hinge_loss/grid-006             print a case
     """
 
 

@@ -35,16 +35,49 @@ class _Share(click.ParamType[tuple[int, int]]):
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
 @click.argument("implementation", default=DEFAULT)
-@click.option("--dialect", type=click.Choice(["documented", "bvlc"]), help="Ask for one dialect; without it, either side of a quirk will do.")
-@click.option("--dtype", "dtypes", multiple=True, metavar="DTYPE", help="float32 or float64; repeatable. Default: all the implementation has.")
+@click.option(
+    "--dialect",
+    type=click.Choice(["documented", "bvlc"]),
+    help="Ask for one dialect; without it, either side of a quirk will do.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    metavar="DTYPE",
+    help="float32 or float64; repeatable. Default: all the implementation has.",
+)
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
-@click.option("--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable.")
+@click.option(
+    "--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable."
+)
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
-@click.option("-j", "workers", type=click.IntRange(0, 64), default=1, show_default=True, help="Processes to run in; 0: this one, for a debugger.")
+@click.option(
+    "-j",
+    "workers",
+    type=click.IntRange(0, 64),
+    default=1,
+    show_default=True,
+    help="Processes to run in; 0: this one, for a debugger.",
+)
 @click.option("--shard", type=_Share(), help="Only one part of the checks, for a run spread over machines.")
-@click.option("--report", "path", type=click.Path(dir_okay=False, path_type=Path), default="report.jsonl", show_default=True, help="Where the report goes.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, metavar="S", help="Seconds that one case may take.")
+@click.option(
+    "--report",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="report.jsonl",
+    show_default=True,
+    help="Where the report goes.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that one case may take.",
+)
 def command(
     implementation: str,
     dialect: str | None,

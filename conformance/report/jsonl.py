@@ -1,4 +1,4 @@
-"""report.jsonl: a header, one line per verdict as the run goes, a footer with counts. Its schema is ``schema.json`` beside this file."""
+"""report.jsonl: a header, one line per verdict as the run goes, a footer with counts (see ``schema.json``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from typing import IO, Any
 from conformance.errors import UsageError, one_line
 from conformance.verdict import Element, Level, Status, Verdict
 
-__all__ = ["SCHEMA", "Judged", "Report", "ReportWriter", "conforms", "read_report", "verdict_from_json", "verdict_to_json"]
+__all__ = [
+    "SCHEMA",
+    "Judged",
+    "Report",
+    "ReportWriter",
+    "conforms",
+    "read_report",
+    "verdict_from_json",
+    "verdict_to_json",
+]
 
 SCHEMA = 1
 """The version of the report's format."""
@@ -24,7 +33,7 @@ _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with its place in the suite: ``family`` is the suite module, ``stem`` the layer it is about, or "net"."""
+    """A verdict and its place: ``family`` is the suite module, ``stem`` the layer it is about, or "net"."""
 
     family: str
     stem: str
@@ -86,7 +95,9 @@ class ReportWriter:
     def __enter__(self) -> ReportWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -188,7 +199,9 @@ def _element_to_json(element: Element | None) -> dict[str, Any] | None:
     if element is None:
         return None
     numbers = {"got": element.got, "want": element.want, "bound": element.bound}
-    return {"blob": element.blob, "index": [int(i) for i in element.index]} | {k: _number(v) for k, v in numbers.items()}
+    return {"blob": element.blob, "index": [int(i) for i in element.index]} | {
+        k: _number(v) for k, v in numbers.items()
+    }
 
 
 def _element_from_json(value: Mapping[str, Any]) -> Element:

@@ -23,7 +23,12 @@ class ProgressBar:
         self._total = self._count = self._broken = 0
         self._bar: Progress | None = None
         if console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[words]}", markup=False))
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[words]}", markup=False),
+            )
             self._bar = Progress(*columns, console=console, transient=True)
             self._task = self._bar.add_task("checks", total=None, words="starting")
 
@@ -50,6 +55,8 @@ class ProgressBar:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()

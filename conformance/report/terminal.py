@@ -1,4 +1,4 @@
-"""The terminal's view of a report: who was judged, the grid of layers and families, the failures by cause, the conclusion."""
+"""The terminal's view of a report: who was judged, a grid of layers and families, failures by cause, the conclusion."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ def render(report: Report, console: Console, path: str) -> None:
     console.print(_heading(report))
     if report.judged:
         console.print(_grid(report.judged))
-    musts = [judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is not Level.SHOULD]
-    shoulds = [judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is Level.SHOULD]
+    musts = [
+        judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is not Level.SHOULD
+    ]
+    shoulds = [
+        judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is Level.SHOULD
+    ]
     for title, style, failures in (("Failures", "red", musts), ("Recommendations not followed", "yellow", shoulds)):
         if failures:
             console.print(_failures(title, style, failures))
@@ -104,7 +108,11 @@ def _failures(title: str, style: str, failures: Iterable[Judged]) -> RenderableT
 
 def _group(cause: _Cause, members: Sequence[Judged], style: str) -> RenderableType:
     first = members[0].verdict
-    title = Text(f"{len(members)} x ", style=style).append(cause.requirement, style="bold").append(f"  {cause.status}", style=style)
+    title = (
+        Text(f"{len(members)} x ", style=style)
+        .append(cause.requirement, style="bold")
+        .append(f"  {cause.status}", style=style)
+    )
     where = f"{first.check} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
     lines = [title, Text(f"    {one_line(first.reason)}"), Text(f"    first at {where}", style="dim")]
     output = str(first.detail.get("output", "")).strip().splitlines()
@@ -124,7 +132,9 @@ def _conclusion(report: Report, failed: int, path: str) -> RenderableType:
         words, style = "nothing was judged: this shows nothing", "bold red"
     else:
         words, style = "conforms", "bold green"
-    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
+    told = ", ".join(
+        f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
     seconds = f" in {report.footer['seconds']:.1f} s" if report.footer else ""
     text = Text("\n").append(words, style=style).append(f"  {told}{seconds}")
     return text.append(f"\nreport: {path}", style="dim")

@@ -1,0 +1,26 @@
+"""``lossconf completion``: the script that makes a shell complete commands and options."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+__all__ = ["command"]
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, shell: str) -> int:
+    """Print the completion script of SHELL.
+
+    \b
+    Examples:
+      eval "$(lossconf completion bash)"                                in ~/.bashrc
+      eval "$(lossconf completion zsh)"                                 in ~/.zshrc
+      lossconf completion fish > ~/.config/fish/completions/lossconf.fish
+    """
+    found = get_completion_class(shell)
+    assert found is not None, shell
+    click.echo(found(context.find_root().command, {}, "lossconf", "_LOSSCONF_COMPLETE").source())
+    return 0
