@@ -20,8 +20,8 @@ class Finding:
 
     ``kind`` is the comparison's aspect or one of "bias", "shape" (the count is right, the axes are not), "structure",
     "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and "stage" (it is, but
-    earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a rejected array
-    is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
+    earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a rejected
+    array is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
     """
 
     kind: str

@@ -3,7 +3,7 @@
 Every layer is evaluated in float64 with its running error, at the bottom data and top diffs that the implementation
 itself had; what it reports for a blob is compared once the last layer that writes the blob has run, and then takes the
 reference's place. So errors do not pile up along a net, a difference names its layer, and a blob that is not reported
-simply keeps the reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
+keeps the reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
 
 An outcome is the state after the last step, so only the last forward and the last backward pass are compared blob by
 blob; the passes before them run on the reference's own values.

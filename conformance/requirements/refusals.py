@@ -1,7 +1,7 @@
 """Requirements on what is refused: ``refusal.<facet>``.
 
-A refusal is a ``must`` where Caffe's tutorial, a comment of `caffe.proto` or of a header announces it or gives the shape
-that is violated, else a ``should``. The stage of a refusal is a requirement of its own.
+A refusal is a ``must`` where Caffe's tutorial, a comment of `caffe.proto` or of a header announces it or gives the
+shape that is violated, else a ``should``. The stage of a refusal is a requirement of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+"""Page: the catalogue as Markdown.
+
+``python -m conformance.requirements.page > docs/requirements.md`` writes the copy in the docs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.requirements.catalogue import CATALOGUE
+from conformance.requirements.serving import STEMS
+
+__all__ = ["page"]
+
+_INTRODUCTION = """\
+# Requirements
+
+What is required of an implementation, each in one sentence that can be false. A `must` that fails makes a run
+non-conforming. A `should` is reported and never does. A `quirk` names a place where BVLC Caffe departs from its own
+documentation: an implementation takes one of the two sides, and fails where it takes neither.
+
+Citations are to files, functions and fields of BVLC Caffe 9b89154.
+
+This page is generated from `conformance/requirements`. `lossconf list requirements` shows how many checks serve each.
+"""
+
+_TITLES = STEMS | {
+    "net": "The net",
+    "layer": "Layers around a loss",
+    "refusal": "Refusals",
+    "determinism": "Determinism",
+    "properties": "Relations between runs",
+    "quirk": "Quirks",
+}
+"""Subject of an id to its heading, in the page's order."""
+
+
+def page() -> str:
+    """The whole page, one table for each subject."""
+    return "\n".join([_INTRODUCTION, *_tables()])
+
+
+def _tables() -> Iterator[str]:
+    for subject, title in _TITLES.items():
+        mine = [r for r in CATALOGUE.values() if r.id.startswith(f"{subject}.")]
+        rows = [f"| `{r.id}` | {r.level.value} | {_cell(r.statement)} | {_cell(r.citation)} |" for r in mine]
+        yield "\n".join([f"## {title}", "", "| id | level | requirement | source |", "|---|---|---|---|", *rows, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(page(), end="")
