@@ -3,8 +3,8 @@
 A quirk has two sides. The ``bvlc`` dialect takes Caffe's side of all of them, ``documented`` of none. A net asks
 `Dialect.takes` only where a quirk's situation has arisen, so the dialect knows afterwards which switches a run touched.
 
-Apart from the quirks stands a ledger of departures: places where Caffe's backward formula is not the derivative of the loss
-that Caffe's forward reports. Both dialects keep Caffe's formula there; an implementation may follow either.
+Apart from the quirks stands a ledger of departures: places where Caffe's backward formula is not the derivative of
+the loss that Caffe's forward reports. Both dialects keep Caffe's formula there; an implementation may follow either.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ __all__ = ["DEPARTURES", "QUIRKS", "Departure", "Dialect", "Quirk"]
 
 @dataclass(frozen=True)
 class Quirk:
-    """One departure of BVLC Caffe from its documentation: what Caffe does, what is documented, and where either is written."""
+    """One departure of BVLC Caffe from its documentation: what Caffe does, what is documented, and where either is
+    written."""
 
     name: str
     bvlc: str
@@ -59,6 +60,13 @@ QUIRKS: dict[str, Quirk] = {
             "the weight of InfogainLoss's second top counts in the loss and sends no gradient down",
             "the gradient is the derivative of the reported total, second top included",
             f"src/caffe/layers/infogain_loss_layer.cpp Backward_cpu; {_LOSS}",
+        ),
+        Quirk(
+            "second-top-shares-softmax",
+            "InfogainLoss's second top is the memory that its backward reads: a layer that works on that top in place "
+            "changes the gradient",
+            "backward takes the softmax that forward computed",
+            "src/caffe/layers/infogain_loss_layer.cpp Forward_cpu (ShareData); include/caffe/layer.hpp Backward",
         ),
         Quirk(
             "implicit-weight-unsplit",
@@ -204,8 +212,8 @@ DEPARTURES: dict[str, Departure] = {
 class Dialect:
     """A side for every quirk, and a record of the switches a run touched.
 
-    ``taken`` are the quirks on Caffe's side, ``true_derivatives`` the departures where the derivative replaces Caffe's formula.
-    Raises `ValueError` for names that do not exist.
+    ``taken`` are the quirks on Caffe's side, ``true_derivatives`` the departures where the derivative replaces
+    Caffe's formula. Raises `ValueError` for names that do not exist.
     """
 
     def __init__(self, name: str, taken: Iterable[str] = (), true_derivatives: Iterable[str] = ()) -> None:
@@ -233,7 +241,8 @@ class Dialect:
         return quirk in self.taken
 
     def derivative(self, departure: str) -> bool:
-        """Whether the true derivative replaces Caffe's formula; the touch is recorded, so call it only inside the region."""
+        """Whether the true derivative replaces Caffe's formula; the touch is recorded, so call it only inside the
+        region."""
         if departure not in DEPARTURES:
             raise KeyError(departure)
         self.departed.add(departure)

@@ -42,10 +42,10 @@ class EuclideanLoss(LossLayer):
         top[0].data[...] = exact_sum(difference * difference) / (2 * bottom[0].num)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        gradient = weighted(self.difference.wide, top[0].wide_diff / bottom[0].num)
-        for blob, wanted, own in zip(bottom, propagate_down, (gradient, -gradient), strict=True):
+        difference = self.difference.wide
+        for blob, wanted, direction in zip(bottom, propagate_down, (difference, -difference), strict=True):
             if wanted:
-                blob.diff[...] = own.reshape(blob.shape)
+                blob.diff[...] = weighted(direction, top[0].wide_diff / blob.num).reshape(blob.shape)
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         return True

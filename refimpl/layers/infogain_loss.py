@@ -28,9 +28,8 @@ class InfogainLoss(LogitsLoss):
     shape) is the third bottom, else the BlobProto file ``infogain_loss_param.source``. ``loss_param``: ignore_label,
     normalization (default VALID); ``normalize`` is refused.
 
-    ``dL/dx_i = w (p_i sum_k H[label, k] - H[label, i]) / Z`` at counted positions and 0 elsewhere, w the top's diff; the
-    row sums are forward's, H itself is read in backward. The diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``,
-    which BVLC Caffe leaves out.
+    ``dL/dx_i = w (p_i sum_k H[label, k] - H[label, i]) / Z`` at counted positions and 0 elsewhere, w the top's diff; H
+    is read in backward, too. The diff d of a second top adds ``p_i (d_i - sum_j d_j p_j)``; BVLC Caffe leaves it out.
 
     Kinks: where a probability with a nonzero H[label, k] is 1e-20. Below it, Caffe's gradient stays that of the unheld
     logarithm (a departure).
@@ -48,7 +47,6 @@ class InfogainLoss(LogitsLoss):
         if self.param.loss_param.has("normalize"):
             raise LayerError("InfogainLoss does not take the deprecated normalize", "use normalization")
         super().setup(bottom, top)
-        self.row_sums = self.context.blob()
         if len(bottom) == 2:
             self.matrix = self._read_source()
 
@@ -61,12 +59,10 @@ class InfogainLoss(LogitsLoss):
                 f"the infogain matrix has {matrix.count} entries (shape {matrix.shape}) for {classes} classes",
                 f"it needs {classes} x {classes}",
             )
-        self.row_sums.reshape(classes)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         labels, counted = self.read_labels(bottom)
         self.keep_softmax(bottom, top)
-        self.row_sums.data[...] = exact_sum(self._rows(bottom), 1)
         terms = self._by_class(self._rows(bottom)[labels]) * -log_softmax(bottom[0].wide, self.axis, FLOOR)
         top[0].data[...] = exact_sum(np.where(self.along_classes(counted), terms, 0.0)) / self.divisor(counted)
 
@@ -79,13 +75,12 @@ class InfogainLoss(LogitsLoss):
         if not propagate_down[0]:
             return
         labels, counted = self.read_labels(bottom)
-        p = self.probability.wide
+        p = self._softmax(top)
         weights = self._by_class(self._rows(bottom)[labels])
-        sums = self.along_classes(self.row_sums.wide[labels])
         held = may_be_below(p, FLOOR) & (value_of(weights) != 0) & self.along_classes(counted)
         if held.any() and self.dialect.derivative("infogain-log-floor"):
             weights = weights * np.where(held, step(p - FLOOR), 1.0)
-            sums = self.along_classes(exact_sum(weights, self.axis))
+        sums = self.along_classes(exact_sum(weights, self.axis))
         scale = top[0].wide_diff / self.divisor(counted)
         gradient = covering(weighted(p * sums - weights, scale), weighted(p, sums * scale) - weighted(weights, scale))
         gradient = np.where(self.along_classes(counted), gradient, 0.0)
@@ -107,6 +102,15 @@ class InfogainLoss(LogitsLoss):
         nearest = np.broadcast_to(distance.min(axis=self.axis, keepdims=True), bottom[0].shape)
         return [nearest, *[None] * (len(bottom) - 1)]
 
+    def _softmax(self, top: Sequence[Blob]) -> Any:
+        """What forward computed; for BVLC Caffe, what has become of it in the second top."""
+        changed = len(top) > 1 and not np.array_equal(
+            value_of(top[1].data), value_of(self.probability.data), equal_nan=True
+        )
+        if changed and self.dialect.takes("second-top-shares-softmax"):
+            return top[1].wide
+        return self.probability.wide
+
     def _read_source(self) -> Blob:
         if not self.param.infogain_loss_param.has("source"):
             raise LayerError(
@@ -122,7 +126,7 @@ class InfogainLoss(LogitsLoss):
 
     def _rows(self, bottom: Sequence[Blob]) -> Any:
         """H as (classes, classes)."""
-        return self._matrix(bottom).wide.reshape(self.row_sums.count, -1)
+        return self._matrix(bottom).wide.reshape(bottom[0].shape[self.axis], -1)
 
     def _by_class(self, rows: Any) -> Any:
         """Rows picked by the labels, (positions..., classes), in the shape of the logits."""

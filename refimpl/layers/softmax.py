@@ -29,7 +29,7 @@ def log_softmax(x: Any, axis: int, floor: float) -> Any:
     largest = _largest(x, axis)
     shifted = x - np.take_along_axis(x, largest, axis)
     first = pick_label(np.squeeze(largest, axis), x.shape[axis], axis) > 0
-    others = exact_sum(np.where(first, 0.0, np.exp(shifted)), axis)
+    others = exact_sum(np.where(first, shifted, np.exp(shifted)), axis)  # the largest's own shift is 0, or NaN
     accurate = np.maximum(shifted - np.expand_dims(np.log1p(others), axis), np.log(floor))
     return covering(accurate, floored_log(softmax(x, axis), floor))
 
