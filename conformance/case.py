@@ -23,10 +23,11 @@ _WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 class Case:
     """What an implementation runs.
 
-    ``net`` is a prototxt. ``inputs`` maps a blob to a float64 array whose entries are exact in float32; a shape other than the
-    declared one is set by reshaping the input before the first forward. ``params`` maps a layer to its learnable arrays,
-    ``prefill_diff`` a blob to the value that fills its diff before the first forward, ``top_diff`` a blob to the value that
-    fills its diff after each forward, ``files`` a name to the bytes of a file in the working directory.
+    ``net`` is a prototxt. ``inputs`` maps a blob to a float64 array whose entries are exact in float32; a shape other
+    than the declared one is set by reshaping the input before the first forward. ``params`` maps a layer to its
+    learnable arrays, ``prefill_diff`` a blob to the value that fills its diff before the first forward, ``top_diff``
+    a blob to the value that fills its diff after each forward, ``files`` a name to the bytes of a file in the working
+    directory.
     """
 
     id: str
@@ -44,7 +45,9 @@ class Case:
     def __post_init__(self) -> None:
         unknown = [step for step in self.steps if step not in _STEPS]
         if unknown or not self.steps:
-            raise ValueError(f"case {self.id}: steps are 'forward' and 'backward', at least one; got {list(self.steps)}")
+            raise ValueError(
+                f"case {self.id}: steps are 'forward' and 'backward', at least one; got {list(self.steps)}"
+            )
 
     def rounded(self, dtype: str) -> Case:
         """The case as an implementation of ``dtype`` holds it: inputs and parameters rounded to that type."""
@@ -86,7 +89,9 @@ class Case:
                 phase=value.get("phase", "TRAIN"),
                 inputs={name: array_from_json(array) for name, array in value.get("inputs", {}).items()},
                 params={n: tuple(array_from_json(a) for a in arrays) for n, arrays in value.get("params", {}).items()},
-                prefill_diff={name: _number_from_json(number) for name, number in value.get("prefill_diff", {}).items()},
+                prefill_diff={
+                    name: _number_from_json(number) for name, number in value.get("prefill_diff", {}).items()
+                },
                 top_diff={name: _number_from_json(number) for name, number in value.get("top_diff", {}).items()},
                 files={name: base64.b64decode(text, validate=True) for name, text in value.get("files", {}).items()},
                 steps=tuple(value.get("steps", _STEPS)),
@@ -132,7 +137,11 @@ def array_from_json(value: Mapping[str, Any], dtype: str = "float64") -> Array:
         if stored not in ("float32", "float64"):
             raise ValueError(f"dtype {stored!r} is not float32 or float64")
         raw = base64.b64decode(value["base64"], validate=True)
-        flat = np.frombuffer(raw, np.dtype(stored).newbyteorder("<")).astype(stored) if len(raw) % np.dtype(stored).itemsize == 0 else None
+        flat = (
+            np.frombuffer(raw, np.dtype(stored).newbyteorder("<")).astype(stored)
+            if len(raw) % np.dtype(stored).itemsize == 0
+            else None
+        )
     else:
         flat = np.array([_number_from_json(x) for x in value["data"]], dtype=value.get("dtype", dtype))
     if flat is None or flat.size != np.prod(shape, dtype=np.int64):

@@ -13,10 +13,11 @@ __all__ = ["Check"]
 
 @dataclass(frozen=True)
 class Check:
-    """``family`` is the suite module's name, ``layer`` a layer's stem or "net". ``core`` checks have sums of at most 64 terms.
+    """``family`` is the suite module's name, ``layer`` a layer's stem or "net". ``core`` checks have sums of at most
+    64 terms.
 
-    ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of ``requirements`` its verdict.
-    ``needs_net`` checks are not applicable to implementations that compute single layers.
+    ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of
+    ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers.
     """
 
     id: str

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from conformance.case import Case
+from conformance.outcome import LayerRecord
 from refimpl.blob import Blob
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["build", "run_steps"]
+__all__ = ["build", "records_of", "run_steps"]
 
 
 def build(case: Case, **options: Any) -> Net:
@@ -26,10 +27,14 @@ def build(case: Case, **options: Any) -> Net:
         blob.data[...] = array
     for layer, arrays in case.params.items():
         if layer not in net.params or len(net.params[layer]) < len(arrays):
-            raise NetError(f"the case gives {len(arrays)} parameter array(s) that the layer does not have", "setup", layer)
+            raise NetError(
+                f"the case gives {len(arrays)} parameter array(s) that the layer does not have", "setup", layer
+            )
         for blob, array in zip(net.params[layer], arrays, strict=False):
             if blob.count != array.size:
-                raise NetError(f"a parameter of shape {blob.shape} is given an array of shape {array.shape}", "setup", layer)
+                raise NetError(
+                    f"a parameter of shape {blob.shape} is given an array of shape {array.shape}", "setup", layer
+                )
             blob.data[...] = array.reshape(blob.shape)
     for name, value in case.prefill_diff.items():
         _blob(net, name).diff[...] = value
@@ -54,6 +59,14 @@ def run_steps(
             backward(net, i == len(case.steps) - 1)
         trace.append(loss)
     return trace
+
+
+def records_of(net: Net) -> tuple[LayerRecord, ...]:
+    """A net's layers after splitting, in an outcome's form."""
+    return tuple(
+        LayerRecord(n.name, n.type, tuple(n.bottoms), tuple(n.tops), tuple(n.loss_weights), n.need_backward)
+        for n in net.layers
+    )
 
 
 def _blob(net: Net, name: str) -> Blob:

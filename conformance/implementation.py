@@ -25,8 +25,9 @@ __all__ = [
 class Description:
     """What an implementation says of itself.
 
-    ``capability`` "net" takes a prototxt; "layer" computes one layer, and the reference's net is put around it. ``layers`` lists the
-    types it computes (empty: any), ``dialect`` the one it claims, ``environment`` whatever belongs in a report.
+    ``capability`` "net" takes a prototxt; "layer" computes one layer, and the reference's net is put around it.
+    ``layers`` lists the types it computes (empty: any), ``dialect`` the one it claims, ``environment`` whatever
+    belongs in a report.
     """
 
     name: str
@@ -50,8 +51,8 @@ class Implementation(Protocol):
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """Run one case in ``dtype`` ("float32" or "float64").
 
-        Raises `Unsupported` for what it does not claim to do, `Crash`, `TimedOut` or `ProtocolError` where it fails to answer;
-        the next call must work again.
+        Raises `Unsupported` for what it does not claim to do, `Crash`, `TimedOut` or `ProtocolError` where it fails
+        to answer; the next call must work again.
         """
 
     def close(self) -> None:

@@ -15,7 +15,8 @@ __all__ = ["LayerRecord", "Outcome", "Refusal", "outcome_from_json"]
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One layer after splitting; ``loss_weights`` and ``need_backward`` are None where an implementation does not tell."""
+    """One layer after splitting; ``loss_weights`` and ``need_backward`` are None where an implementation does not
+    tell."""
 
     name: str
     type: str
@@ -29,9 +30,9 @@ class LayerRecord:
 class Outcome:
     """The state after the last step.
 
-    ``loss`` is what the last forward returned: the net's weighted total. ``data`` and ``diff`` map blobs to arrays of ``dtype``,
-    ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits, ``layers``, ``outputs`` and ``loss_trace``
-    (the loss known after each step) are optional for a third party.
+    ``loss`` is what the last forward returned: the net's weighted total. ``data`` and ``diff`` map blobs to arrays of
+    ``dtype``, ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits, ``layers``,
+    ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party.
     """
 
     dtype: str
@@ -62,7 +63,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The implementation says no, at ``stage``: construct, forward or backward (the reference says parse or setup for construct)."""
+    """The implementation says no, at ``stage``: construct, forward or backward (the reference says parse or setup for
+    construct)."""
 
     stage: str
     message: str
@@ -95,7 +97,9 @@ def outcome_from_json(value: Mapping[str, Any], dtype: str) -> Outcome | Refusal
             },
             layers=None if layers is None else tuple(_record_from_json(record) for record in layers),
             outputs=None if outputs is None else tuple(outputs),
-            loss_trace=None if trace is None else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
+            loss_trace=None
+            if trace is None
+            else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
         )
     except KeyError as error:
         raise ValueError(f"the field {error} is missing") from None
@@ -111,7 +115,12 @@ def _array(place: str, value: Mapping[str, Any], dtype: str) -> Array:
 
 
 def _record_to_json(record: LayerRecord) -> dict[str, Any]:
-    value: dict[str, Any] = {"name": record.name, "type": record.type, "bottoms": list(record.bottoms), "tops": list(record.tops)}
+    value: dict[str, Any] = {
+        "name": record.name,
+        "type": record.type,
+        "bottoms": list(record.bottoms),
+        "tops": list(record.tops),
+    }
     if record.loss_weights is not None:
         value["loss_weights"] = list(record.loss_weights)
     if record.need_backward is not None:

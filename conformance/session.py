@@ -23,7 +23,8 @@ class Session:
     seconds: float = field(default=0.0, init=False)
 
     def run(self, case: Case) -> Outcome | Refusal:
-        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the dtype."""
+        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the
+        dtype."""
         if self.dtype not in self.description.dtypes:
             raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
         started = time.perf_counter()

@@ -26,7 +26,7 @@ class Side:
 
     @property
     def name(self) -> str:
-        """"documented", "bvlc", or the quirks that are taken."""
+        """ "documented", "bvlc", or the quirks that are taken."""
         if not self.taken:
             return "documented"
         return "bvlc" if self.taken == self.touched else "+".join(sorted(self.taken))

@@ -1,29 +1,31 @@
-"""The structure of an answer: the layers after splitting, the net's outputs. Optional for a third party; right where given."""
+"""The structure of an answer: the layers after splitting, the net's outputs. Optional for a third party; right where
+given."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conformance.drive import records_of
 from conformance.finding import Finding
 from conformance.outcome import LayerRecord, Outcome
 from conformance.verdict import Level
 from refimpl.net import Net
 
-__all__ = ["records_of", "structure_findings"]
-
-
-def records_of(net: Net) -> tuple[LayerRecord, ...]:
-    """A reference net's layers after splitting, in an outcome's form."""
-    return tuple(
-        LayerRecord(node.name, node.type, node.bottoms, node.tops, node.loss_weights, node.need_backward) for node in net.layers
-    )
+__all__ = ["structure_findings"]
 
 
 def structure_findings(net: Net, outcome: Outcome) -> Iterator[Finding]:
     """What the answer says of the net's structure; `should` level, for nothing is computed with it."""
     if outcome.outputs is not None:
         right = list(outcome.outputs) == net.outputs
-        yield Finding("structure", "net", None, right, Level.SHOULD, "" if right else f"outputs {list(outcome.outputs)}, wanted {net.outputs}")
+        yield Finding(
+            "structure",
+            "net",
+            None,
+            right,
+            Level.SHOULD,
+            "" if right else f"outputs {list(outcome.outputs)}, wanted {net.outputs}",
+        )
     if outcome.layers is not None:
         wrong = _first_difference(outcome.layers, records_of(net))
         yield Finding("structure", "net", None, wrong is None, Level.SHOULD, wrong or "")

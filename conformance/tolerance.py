@@ -1,7 +1,7 @@
 """Every number of tolerance, on one page.
 
-Bounds are not chosen: they are the first-order running error of a plain evaluation (`refimpl.running_error`) of each layer at
-the inputs the implementation had. What is chosen is how many roundings an operation is charged.
+Bounds are not chosen: they are the first-order running error of a plain evaluation (`refimpl.running_error`) of each
+layer at the inputs the implementation had. What is chosen is how many roundings an operation is charged.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ REFERENCE_UNIT = UNIT["float64"]
 def rounding_of(dtype: str, *, subgradient: bool = False, unlimited: bool = False) -> Rounding:
     """The arithmetic of ``dtype``, "float32" or "float64".
 
-    With ``subgradient``, any value between the one-sided limits is right at a kink; with ``unlimited``, intermediate results
-    do not overflow (an implementation may carry more range than its storage has).
+    With ``subgradient``, any value between the one-sided limits is right at a kink; with ``unlimited``, intermediate
+    results do not overflow (an implementation may carry more range than its storage has).
     """
     info = np.finfo(dtype)
     return Rounding(
@@ -49,6 +49,7 @@ def rounding_of(dtype: str, *, subgradient: bool = False, unlimited: bool = Fals
         subgradient=subgradient,
     )
 
+
 DIFFERENCE_STEP = 2.0**-5
 """The largest step of the finite differences; steps are powers of two, so that changing an input is exact."""
 
@@ -56,19 +57,22 @@ DIFFERENCE_LEVELS = 6
 """Halvings of the step: the sixth extrapolation has a truncation error of order step^12."""
 
 DIFFERENCE_SAFETY = 4.0
-"""An extrapolation's last change bounds its error for a smooth function; this many times over for the constants nobody knows."""
+"""An extrapolation's last change bounds its error for a smooth function; this many times over for the constants
+nobody knows."""
 
 DIFFERENCE_ROUNDINGS = 64.0
 """Unit roundoffs of the loss that two evaluations of it may differ by: a loss of up to 64 terms, each off by one."""
 
 DIFFERENCE_POWER = 1e-6
-"""A derivative known no better than this, relative to the array's largest, cannot tell right from wrong: inconclusive."""
+"""A derivative known no better than this, relative to the array's largest, cannot tell right from wrong:
+inconclusive."""
 
 DIFFERENCE_COORDINATES = 24
 """Coordinates of one case that are differenced."""
 
 BIAS_SHARE = 1 / FACTOR
-"""The share of the elements' bounds that an error common to all of them may have: correctly rounded operations stay within it."""
+"""The share of the elements' bounds that an error common to all of them may have: correctly rounded operations stay
+within it."""
 
 BIAS_ELEMENTS = 12
 """With fewer elements a mean of rounding errors says nothing."""

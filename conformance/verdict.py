@@ -30,7 +30,8 @@ class Status(str, enum.Enum):
 
 
 class Level(str, enum.Enum):
-    """``must`` makes a run non-conforming; ``should`` is reported and never does; a ``quirk`` fails only where neither side is taken."""
+    """``must`` makes a run non-conforming; ``should`` is reported and never does; a ``quirk`` fails only where
+    neither side is taken."""
 
     MUST = "must"
     SHOULD = "should"
@@ -52,8 +53,9 @@ class Element:
 class Verdict:
     """One requirement, judged on one case in one dtype.
 
-    ``side`` is the dialect or the set of quirks that the outcome took, where the case touches any. ``headroom`` is the smallest
-    bound / error (None where nothing was measured, inf where nothing was off). ``seconds`` is the implementation's time.
+    ``side`` is the dialect or the set of quirks that the outcome took, where the case touches any. ``headroom`` is
+    the smallest bound / error (None where nothing was measured, inf where nothing was off). ``seconds`` is the
+    implementation's time.
     """
 
     check: str

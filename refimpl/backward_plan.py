@@ -1,8 +1,8 @@
 """Who runs backward, and into which bottoms (``src/caffe/net.cpp`` Init and AppendBottom).
 
-A layer runs backward where a gradient is needed below it (a parameter with lr_mult other than 0, or a bottom whose producer
-runs backward) and it leads to a weighted top. ``propagate_down`` overrides what a bottom needs; ``force_backward`` asks for
-every gradient that a layer can give.
+A layer runs backward where a gradient is needed below it (a parameter with lr_mult other than 0, or a bottom whose
+producer runs backward) and it leads to a weighted top. ``propagate_down`` overrides what a bottom needs;
+``force_backward`` asks for every gradient that a layer can give.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ class Node:
     name: str
     type: str
     layer: Layer
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
+    bottoms: list[str]
+    tops: list[str]
     bottom_ids: tuple[int, ...]
     top_ids: tuple[int, ...]
     need_backward: bool = False
     bottom_need_backward: list[bool] = field(default_factory=list)
 
     @property
-    def loss_weights(self) -> tuple[float, ...]:
-        return tuple(self.layer.loss_weights)
+    def loss_weights(self) -> list[float]:
+        """One weight per top, 0 where it has none."""
+        return list(self.layer.loss_weights)
 
 
 def plan_backward(nodes: Sequence[Node], dialect: Dialect, force: bool) -> None:

@@ -28,9 +28,9 @@ class _Buffer:
 class Blob:
     """Data and diff of one shape.
 
-    As in Caffe, a blob that grows past its memory gets new, zeroed memory for both, a blob that shrinks keeps its own, and
-    two blobs may share either. ``data`` and ``diff`` are views in the net's storage dtype; a write through them is seen by
-    every sharer. Layers read through ``wide`` and ``wide_diff``, which are float64 for a float32 net.
+    As in Caffe, a blob that grows past its memory gets new, zeroed memory for both, a blob that shrinks keeps its
+    own, and two blobs may share either. ``data`` and ``diff`` are views in the net's storage dtype; a write through
+    them is seen by every sharer. Layers read through ``wide`` and ``wide_diff``, which are float64 for a float32 net.
     """
 
     def __init__(self, zeros: Zeros, shape: tuple[int, ...] = (0,)) -> None:
@@ -108,7 +108,9 @@ class Blob:
         """The product of the dimensions from ``start`` up to ``end``. Raises `LayerError` for axes the blob lacks."""
         end = self.num_axes if end is None else end
         if not 0 <= start <= end <= self.num_axes:
-            raise LayerError(f"axes {start} to {end} are out of range for a {self.num_axes}-D blob of shape {self.shape}")
+            raise LayerError(
+                f"axes {start} to {end} are out of range for a {self.num_axes}-D blob of shape {self.shape}"
+            )
         return math.prod(self.shape[start:end])
 
     def _legacy(self, axis: int) -> int:
@@ -121,7 +123,8 @@ class Blob:
 
     @property
     def num(self) -> int:
-        """Axis 0 of a blob of at most 4 axes, 1 where there is none (Caffe's legacy accessor). Raises `LayerError` beyond 4."""
+        """Axis 0 of a blob of at most 4 axes, 1 where there is none (Caffe's legacy accessor). Raises `LayerError`
+        beyond 4."""
         return self._legacy(0)
 
     @property

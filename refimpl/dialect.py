@@ -51,7 +51,8 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "softmax-inner-loss-weights",
-            "SoftmaxWithLoss with two tops and two weights is refused: its inner Softmax inherits both weights and has one top",
+            "SoftmaxWithLoss with two tops and two weights is refused: its inner Softmax inherits both "
+            "weights and has one top",
             "the second top is the softmax and may carry a weight",
             f"src/caffe/layers/softmax_loss_layer.cpp LayerSetUp; {_LOSS}",
         ),
@@ -70,14 +71,16 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "implicit-weight-unsplit",
-            "a consumed loss top with the implicit weight gets no Split: a consumer without a gradient silences the layer, "
+            "a consumed loss top with the implicit weight gets no Split: a consumer without a gradient "
+            "silences the layer, "
             "one with a gradient overwrites the weight",
             "a consumed loss top keeps its weight of 1, and its consumers' gradients are added",
             f"src/caffe/util/insert_splits.cpp InsertSplits; {_LOSS}",
         ),
         Quirk(
             "split-readds-implicit-weight",
-            "a consumed loss top with an explicit weight is counted once more with weight 1: the weight moves to the Split and "
+            "a consumed loss top with an explicit weight is counted once more with weight 1: the weight moves "
+            "to the Split and "
             "the loss layer, left without one, adds its implicit weight again",
             "a loss top counts once, with its weight",
             f"src/caffe/util/insert_splits.cpp InsertSplits, src/caffe/layers/loss_layer.cpp LayerSetUp; {_LOSS}",
@@ -120,7 +123,8 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "hinge-scratch",
-            "HingeLoss leaves its margins in the bottom's diff during forward and reads them from there in backward: a second "
+            "HingeLoss leaves its margins in the bottom's diff during forward and reads them from there in "
+            "backward: a second "
             "backward is wrong, and without a backward they leak into the gradients of a blob shared with other layers",
             "forward leaves diffs alone and backward depends on data and top diff only",
             "src/caffe/layers/hinge_loss_layer.cpp; include/caffe/layer.hpp Backward",
@@ -133,17 +137,21 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "contrastive-buffers-sized-once",
-            "ContrastiveLoss sizes its buffers at set-up: a larger batch overruns them (undefined behaviour; refused here)",
+            "ContrastiveLoss sizes its buffers at set-up: a larger batch overruns them (undefined behaviour; "
+            "refused here)",
             "a layer follows its bottoms' shapes",
             "src/caffe/layers/contrastive_loss_layer.cpp LayerSetUp; include/caffe/layer.hpp Reshape",
         ),
         Quirk(
             "in-place-input-lost",
-            "a layer that runs in place takes its output for its input in backward: wrong for Power, Log, BNLL, a ReLU with "
-            "a negative slope and an ELU with a negative alpha; Power and Log also overwrite the top's gradient before they "
+            "a layer that runs in place takes its output for its input in backward: wrong for Power, Log, "
+            "BNLL, a ReLU with "
+            "a negative slope and an ELU with a negative alpha; Power and Log also overwrite the top's "
+            "gradient before they "
             "multiply by it",
             "the gradient is the same in place and out of place",
-            "src/caffe/layers/power_layer.cpp, log_layer.cpp, bnll_layer.cpp, relu_layer.cpp, elu_layer.cpp Backward_cpu",
+            "src/caffe/layers/power_layer.cpp, log_layer.cpp, bnll_layer.cpp, relu_layer.cpp, elu_layer.cpp "
+            "Backward_cpu",
         ),
         Quirk(
             "power-gradient-through-quotient",
@@ -153,7 +161,8 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "parameter-layer-shares-diff",
-            "a Parameter layer's top shares its diff with the parameter: each backward overwrites the parameter's gradient, and a "
+            "a Parameter layer's top shares its diff with the parameter: each backward overwrites the "
+            "parameter's gradient, and a "
             "loss_weight of the top is lost",
             "parameter diffs accumulate until they are cleared, and every weighted top counts",
             f"include/caffe/layers/parameter_layer.hpp Forward_cpu; include/caffe/net.hpp ClearParamDiffs; {_LOSS}",
@@ -166,7 +175,8 @@ QUIRKS: dict[str, Quirk] = {
         ),
         Quirk(
             "scale-overwrites-parameter-diff",
-            "Scale overwrites its parameter's diff where the parameter starts at the bottom's first axis (but for a single "
+            "Scale overwrites its parameter's diff where the parameter starts at the bottom's first axis (but "
+            "for a single "
             "entry before further axes)",
             "parameter diffs accumulate until they are cleared",
             "src/caffe/layers/scale_layer.cpp Backward_cpu; include/caffe/net.hpp ClearParamDiffs",
@@ -222,7 +232,9 @@ class Dialect:
         self.true_derivatives = frozenset(true_derivatives)
         unknown = sorted(self.taken - QUIRKS.keys() | self.true_derivatives - DEPARTURES.keys())
         if unknown:
-            raise ValueError(f"no such quirk or departure: {', '.join(unknown)}; known: {', '.join([*QUIRKS, *DEPARTURES])}")
+            raise ValueError(
+                f"no such quirk or departure: {', '.join(unknown)}; known: {', '.join([*QUIRKS, *DEPARTURES])}"
+            )
         self.touched: set[str] = set()
         self.departed: set[str] = set()
 

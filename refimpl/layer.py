@@ -1,7 +1,8 @@
 """Layer and LossLayer: what Caffe's ``include/caffe/layer.hpp`` and ``loss_layer.cpp`` ask of every layer.
 
-A layer has the four methods of a pycaffe Python layer: ``setup``, ``reshape``, ``forward``, ``backward``. The weight of a
-top in the net's loss lives in that top's diff; a layer multiplies its gradients by ``top[i].diff``, whatever it holds.
+A layer has the four methods of a pycaffe Python layer: ``setup``, ``reshape``, ``forward``, ``backward``. The weight
+of a top in the net's loss lives in that top's diff; a layer multiplies its gradients by ``top[i].diff``, whatever it
+holds.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class LayerContext:
 class Layer:
     """A layer of a net; subclasses say how many bottoms and tops they take, and compute.
 
-    ``forward`` writes the tops' data. ``backward`` OVERWRITES the diff of every bottom with ``propagate_down`` set and ADDS
-    to the diffs of its parameters (``blobs``). Methods raise `LayerError`; the net adds the stage and the layer's name.
+    ``forward`` writes the tops' data. ``backward`` OVERWRITES the diff of every bottom with ``propagate_down`` set
+    and ADDS to the diffs of its parameters (``blobs``). Methods raise `LayerError`; the net adds the stage and the
+    layer's name.
     """
 
     type: ClassVar[str] = ""
@@ -82,7 +84,8 @@ class Layer:
         return True
 
     def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
-        """Per bottom, each entry's distance to the nearest point without a derivative (inf where there is none); None: nowhere."""
+        """Per bottom, each entry's distance to the nearest point without a derivative (inf where there is none);
+        None: nowhere."""
         return [None for _ in bottom]
 
     @property
@@ -103,7 +106,9 @@ class Layer:
                 (high, high is not None and count > high, "at most"),
             ):
                 if bound is not None and wrong:
-                    raise LayerError(f"{self.type} {verb} {words} {bound} {what} blob(s), got {count}", f"give it {words} {bound}")
+                    raise LayerError(
+                        f"{self.type} {verb} {words} {bound} {what} blob(s), got {count}", f"give it {words} {bound}"
+                    )
         if self.equal_bottoms_tops and bottoms != tops:
             raise LayerError(f"{self.type} needs as many tops as bottoms, got {bottoms} bottom(s) and {tops} top(s)")
 
@@ -114,7 +119,8 @@ class Layer:
             return
         if len(self.declared_weights) != len(top):
             raise LayerError(
-                f"{len(self.declared_weights)} loss_weight(s) for {len(top)} top(s)", "give loss_weight once per top, or not at all"
+                f"{len(self.declared_weights)} loss_weight(s) for {len(top)} top(s)",
+                "give loss_weight once per top, or not at all",
             )
         for i, weight in enumerate(self.declared_weights):
             self.loss_weights[i] = weight
@@ -122,7 +128,8 @@ class Layer:
                 top[i].diff[...] = weight
 
     def run_forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Any | None:
-        """Reshape, compute, and return this layer's part of the net's loss: ``sum(data * diff)`` over the weighted tops."""
+        """Reshape, compute, and return this layer's part of the net's loss: ``sum(data * diff)`` over the weighted
+        tops."""
         before = [blob.reallocations for blob in top]
         self.reshape(bottom, top)
         for i, weight in enumerate(self.loss_weights):
@@ -176,7 +183,9 @@ class LossLayer(Layer):
     def refuse_empty_batch(self, bottom: Sequence[Blob]) -> None:
         """A batch of 0 crashes or corrupts Caffe in one way or another; here it is refused."""
         if bottom[0].count == 0:
-            raise LayerError(f"an empty batch (data of shape {bottom[0].shape}) has no loss", "give at least one sample")
+            raise LayerError(
+                f"an empty batch (data of shape {bottom[0].shape}) has no loss", "give at least one sample"
+            )
 
 
 def pick_label(labels: NDArray[np.int64], classes: int, axis: int) -> NDArray[np.float64]:
@@ -190,10 +199,14 @@ def pick_label(labels: NDArray[np.int64], classes: int, axis: int) -> NDArray[np
 
 
 def refuse_labels_outside(labels: NDArray[np.int64], classes: int, counted: NDArray[np.bool_] | None = None) -> None:
-    """Raise `LayerError` for the first counted label outside 0..classes-1 (a release build of Caffe reads out of bounds)."""
+    """Raise `LayerError` for the first counted label outside 0..classes-1 (a release build of Caffe reads out of
+    bounds)."""
     wrong = (labels < 0) | (labels >= classes)
     if counted is not None:
         wrong &= counted
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise LayerError(f"label {labels[where]} at {where} is outside 0..{classes - 1}", "labels are class indices from 0; check ignore_label")
+        raise LayerError(
+            f"label {labels[where]} at {where} is outside 0..{classes - 1}",
+            "labels are class indices from 0; check ignore_label",
+        )

@@ -30,11 +30,11 @@ class Net:
     """A net built from a prototxt, in one dialect and one storage type.
 
     ``dtype`` is "float64", "float32" (float64 arithmetic, rounded where a layer writes), "complex128" (complex-step
-    differentiation) or a `Rounding`: then every blob carries the bound on its error. ``layers`` replaces the class of a layer
-    type, ``files`` the file system for layers that read a source, ``dialect`` is a name or a `Dialect`.
+    differentiation) or a `Rounding`: then every blob carries the bound on its error. ``layers`` replaces the class of
+    a layer type, ``files`` the file system for layers that read a source, ``dialect`` is a name or a `Dialect`.
 
-    ``blobs`` maps a name to its `Blob`, ``params`` a layer's name to its learnable blobs, ``layers`` lists the nodes after
-    splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe.
+    ``blobs`` maps a name to its `Blob`, ``params`` a layer's name to its learnable blobs, ``layers`` lists the nodes
+    after splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe.
 
     Raises `NetError` where Caffe refuses the net: ``stage`` is parse or setup here, forward or backward in the passes.
     """
@@ -106,7 +106,9 @@ class Net:
         A float, a complex number or an `Approx` of shape (), as the net's storage is.
         """
         if not self.layers:
-            raise NetError("a net without layers has nothing to run", "forward", hint="check the include and exclude rules")
+            raise NetError(
+                "a net without layers has nothing to run", "forward", hint="check the include and exclude rules"
+            )
         parts = [self.forward_layer(node) for node in self.layers]
         total = _summed([part for part in parts if part is not None])
         return total if isinstance(total, Approx) else total.item()
@@ -154,7 +156,7 @@ class Net:
                 missing = max(layer.min_tops or 0, layer.exact_tops or 0) - len(tops)
                 top_ids += tuple(self._new_blob(AUTOMATIC_TOP) for _ in range(missing))
                 tops += (AUTOMATIC_TOP,) * max(missing, 0)
-            node = Node(param.name, param.type, layer, param.bottom, tops, bottom_ids, top_ids)
+            node = Node(param.name, param.type, layer, list(param.bottom), list(tops), bottom_ids, top_ids)
             bottom, top = self.bottoms_of(node), self.tops_of(node)
             layer.check_counts(len(bottom), len(top))
             layer.setup(bottom, top)
@@ -167,7 +169,9 @@ class Net:
 
     def _consume(self, name: str) -> int:
         if name not in self._open:
-            raise LayerError(f"bottom {name!r} is produced by no layer above", "check the blob's name and the order of the layers")
+            raise LayerError(
+                f"bottom {name!r} is produced by no layer above", "check the blob's name and the order of the layers"
+            )
         return self._open.pop(name)
 
     def _produce(self, name: str, param: LayerParameter, index: int) -> int:
@@ -189,7 +193,9 @@ class Net:
     def _share_parameters(self, param: LayerParameter, layer: Layer) -> None:
         """Parameters of one name are one: later ones share the first one's data and diff."""
         if len(param.param) > len(layer.blobs):
-            raise LayerError(f"{len(param.param)} param specs for {len(layer.blobs)} learnable blob(s)", "give at most one per blob")
+            raise LayerError(
+                f"{len(param.param)} param specs for {len(layer.blobs)} learnable blob(s)", "give at most one per blob"
+            )
         for spec, blob in zip(param.param, layer.blobs, strict=False):
             if not spec.name:
                 continue

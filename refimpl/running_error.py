@@ -1,9 +1,9 @@
 """Running error analysis: an array that carries, entry by entry, how far a plain evaluation may be from it.
 
-A formula written in numpy and given an `Approx` instead of an array returns its value together with a bound on the error
-of evaluating the same formula, operation by operation, in an arithmetic with unit roundoff ``unit``. The bound is the
-first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical Algorithms*,
-2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
+A formula written in numpy and given an `Approx` instead of an array returns its value together with a bound on the
+error of evaluating the same formula, operation by operation, in an arithmetic with unit roundoff ``unit``. The bound
+is the first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical
+Algorithms*, 2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
 ``factor * unit * |result|`` of its own; a sum of n terms adds ``n * unit * sum |terms|``, which holds for any order.
 
 Two operations are charged as the plain program would compute them, although their value is computed better here:
@@ -31,9 +31,10 @@ Pair = tuple[Array, Array]
 class Rounding:
     """The arithmetic whose errors are bounded.
 
-    ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero), ``huge``
-    the largest finite one, ``factor`` the roundings charged per operation. With ``subgradient`` set, a step or a sign at
-    its kink is any value between its one-sided limits. ``overflowed`` tells afterwards whether a result passed ``huge``.
+    ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
+    ``huge`` the largest finite one, ``factor`` the roundings charged per operation. With ``subgradient`` set, a step
+    or a sign at its kink is any value between its one-sided limits. ``overflowed`` tells afterwards whether a result
+    passed ``huge``.
     """
 
     unit: float
@@ -58,7 +59,8 @@ class Rounding:
 
 
 def _through(derivative: Array, error: Array) -> Array:
-    """An error passed on through a derivative; an exact operand contributes nothing even where the derivative is infinite."""
+    """An error passed on through a derivative; an exact operand contributes nothing even where the derivative is
+    infinite."""
     return np.where(error == 0, 0.0, np.absolute(derivative) * error)
 
 
@@ -121,15 +123,28 @@ _EXACT: dict[np.ufunc, _Rule] = {
     np.maximum: _select(np.maximum),
     np.minimum: _select(np.minimum),
 }
-_PREDICATES = {np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.isnan, np.isfinite, np.isinf, np.signbit}
+_PREDICATES = {
+    np.greater,
+    np.greater_equal,
+    np.less,
+    np.less_equal,
+    np.equal,
+    np.not_equal,
+    np.isnan,
+    np.isfinite,
+    np.isinf,
+    np.signbit,
+}
 _STRUCTURAL = {
-    np.reshape, np.ravel, np.moveaxis, np.transpose, np.swapaxes, np.broadcast_to, np.take_along_axis, np.take, np.squeeze,
-    np.expand_dims, np.repeat, np.flip, np.copy, np.where, np.concatenate, np.stack, np.zeros_like, np.split, np.atleast_1d,
+    np.reshape, np.ravel, np.moveaxis, np.transpose, np.swapaxes, np.broadcast_to, np.take_along_axis, np.take,
+    np.squeeze, np.expand_dims, np.repeat, np.flip, np.copy, np.where, np.concatenate, np.stack, np.zeros_like,
+    np.split, np.atleast_1d,
 }  # fmt: skip
 
 
 class Approx(NDArrayOperatorsMixin):
-    """A float64 array ``value`` and, of the same shape, the bound ``error`` on what a plain evaluation may differ by."""
+    """A float64 array ``value`` and, of the same shape, the bound ``error`` on what a plain evaluation may differ
+    by."""
 
     __array_priority__ = 100
 
@@ -186,7 +201,11 @@ class Approx(NDArrayOperatorsMixin):
         value = self.value.max(axis=axis, keepdims=keepdims)
         spread = (self.value + self.error).max(axis=axis, keepdims=keepdims) - value
         with np.errstate(invalid="ignore"):
-            return _settled(value, np.maximum(spread, value - (self.value - self.error).max(axis=axis, keepdims=keepdims)), self.rounding)
+            return _settled(
+                value,
+                np.maximum(spread, value - (self.value - self.error).max(axis=axis, keepdims=keepdims)),
+                self.rounding,
+            )
 
     def through(self, function: Callable[[Array], Array]) -> Approx:
         """A non-decreasing function, rounded once: as uncertain as the interval it maps to."""

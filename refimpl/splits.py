@@ -1,7 +1,8 @@
-"""Which layers a net keeps, and the Split layers that Caffe inserts (``src/caffe/net.cpp`` FilterNet, ``util/insert_splits.cpp``).
+"""Which layers a net keeps, and the Split layers that Caffe inserts (``src/caffe/net.cpp`` FilterNet,
+``util/insert_splits.cpp``).
 
-A blob used more than once gets a Split, so that its consumers' gradients can be added. A nonzero loss_weight counts as one
-more use: the weight moves to the Split's first top, and the layer itself keeps none.
+A blob used more than once gets a Split, so that its consumers' gradients can be added. A nonzero loss_weight counts
+as one more use: the weight moves to the Split's first top, and the layer itself keeps none.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ Place = tuple[int, int]
 
 
 def included(layer: LayerParameter, state: NetState) -> bool:
-    """Whether the net's phase, level and stages admit the layer. Raises `NetError` where it has both include and exclude rules."""
+    """Whether the net's phase, level and stages admit the layer. Raises `NetError` where it has both include and
+    exclude rules."""
     if layer.include and layer.exclude:
-        raise NetError("include and exclude rules exclude each other", "setup", layer.name, "give rules of one kind only")
+        raise NetError(
+            "include and exclude rules exclude each other", "setup", layer.name, "give rules of one kind only"
+        )
     if layer.include:
         return any(_meets(state, rule) for rule in layer.include)
     return not any(_meets(state, rule) for rule in layer.exclude)

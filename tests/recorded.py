@@ -1,7 +1,7 @@
 """The reference held against what BVLC Caffe computed: used by the tests, and runnable for a table of the worst errors.
 
-``python -m tests.recorded`` prints, per family, the worst error relative to the largest magnitude of its array (at least
-1e-3, since some arrays are rounding residue) and the worst relative error of a single element.
+``python -m tests.recorded`` prints, per family, the worst error relative to the largest magnitude of its array (at
+least 1e-3, since some arrays are rounding residue) and the worst relative error of a single element.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ SMALLEST_SCALE = 1e-3
 
 @dataclass
 class Report:
-    """What differs between a recording and the reference; ``by_array`` and ``by_element`` are the worst relative errors."""
+    """What differs between a recording and the reference; ``by_array`` and ``by_element`` are the worst relative
+    errors."""
 
     id: str
     wrong: list[str] = field(default_factory=list)

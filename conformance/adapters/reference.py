@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from conformance.case import Case
-from conformance.drive import build, run_steps
+from conformance.drive import build, records_of, run_steps
 from conformance.implementation import Description
-from conformance.outcome import LayerRecord, Outcome, Refusal
+from conformance.outcome import Outcome, Refusal
 from conformance.version import VERSION
 from refimpl.errors import NetError
 from refimpl.net import Net
@@ -55,10 +55,7 @@ def outcome_of(net: Net, dtype: str, trace: list[Any]) -> Outcome:
         data={name: blob.data.copy() for name, blob in net.blobs.items()},
         diff={name: blob.diff.copy() for name, blob in net.blobs.items()},
         param_diff={layer: tuple(blob.diff.copy() for blob in blobs) for layer, blobs in net.params.items()},
-        layers=tuple(
-            LayerRecord(node.name, node.type, node.bottoms, node.tops, node.loss_weights, node.need_backward)
-            for node in net.layers
-        ),
+        layers=records_of(net),
         outputs=tuple(net.outputs),
         loss_trace=tuple(float(loss) for loss in trace),
     )

@@ -1,8 +1,8 @@
 """The bias judge: is a tensor off as a whole, by less than any single element may be?
 
-Rounding errors of separate elements have both signs and cancel in a mean. What remains is a factor common to all: the least-squares
-scale between what is reported and what is wanted. For correctly rounded operations it stays within 1 / FACTOR of the elements'
-own bounds, averaged with the same weights, since those charge every operation FACTOR roundings.
+Rounding errors of separate elements have both signs and cancel in a mean. What remains is a factor common to all: the
+least-squares scale between what is reported and what is wanted. For correctly rounded operations it stays within 1 /
+FACTOR of the elements' own bounds, averaged with the same weights, since those charge every operation FACTOR roundings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Bias:
 
 
 def measure_bias(got: Array, want: Approx) -> Bias | None:
-    """The common relative error of an array; None where fewer than `BIAS_ELEMENTS` elements are known well enough to tell."""
+    """The common relative error of an array; None where fewer than `BIAS_ELEMENTS` elements are known well enough to
+    tell."""
     mine, value, error = (np.asarray(a, dtype=np.float64).ravel() for a in (got, want.value, want.error))
     with np.errstate(all="ignore"):
         known = np.isfinite(mine) & np.isfinite(value) & (error < np.absolute(value))

@@ -1,7 +1,8 @@
 """The bounded judge: is every element of a reported array within the running error of what the reference computes?
 
-NaN, infinities and the sign of zero are settled before any arithmetic: a NaN is wanted exactly where the reference has one,
-an infinity where the reference has that infinity (or where the bound reaches past the type's largest number), and -0 is 0.
+NaN, infinities and the sign of zero are settled before any arithmetic: a NaN is wanted exactly where the reference
+has one, an infinity where the reference has that infinity (or where the bound reaches past the type's largest
+number), and -0 is 0.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ __all__ = ["Measurement", "measure"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """How a reported array compares. ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds);
-    ``worst`` the element that has it, and ``index``, ``got``, ``want``, ``bound`` are that element's."""
+    """How a reported array compares. ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all
+    bounds); ``worst`` the element that has it, and ``index``, ``got``, ``want``, ``bound`` are that element's."""
 
     accepted: bool
     headroom: float
@@ -57,8 +58,11 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     )
 
 
-def _headroom(got: NDArray[np.float64], want: NDArray[np.float64], bound: NDArray[np.float64], largest: float) -> NDArray[np.float64]:
-    """bound / error per element: inf where nothing is off, 0 where one is not a number, or infinite, and the other is not."""
+def _headroom(
+    got: NDArray[np.float64], want: NDArray[np.float64], bound: NDArray[np.float64], largest: float
+) -> NDArray[np.float64]:
+    """bound / error per element: inf where nothing is off, 0 where one is not a number, or infinite, and the other is
+    not."""
     with np.errstate(all="ignore"):
         error = np.absolute(got - want)
         room = np.where(error == 0, np.inf, bound / error)

@@ -1,8 +1,9 @@
 """The derivative judge: a gradient against differences of the loss that the implementation itself reports.
 
-Central differences at halved steps, extrapolated (Richardson; the error estimate is the last change of the extrapolation plus
-the roundings of the two losses divided by the step). Nothing here knows a formula: what is asked is whether the reported gradient
-is the derivative of the reported loss. Where the estimate is too coarse to tell, the answer is that it cannot be told.
+Central differences at halved steps, extrapolated (Richardson; the error estimate is the last change of the
+extrapolation plus the roundings of the two losses divided by the step). Nothing here knows a formula: what is asked
+is whether the reported gradient is the derivative of the reported loss. Where the estimate is too coarse to tell, the
+answer is that it cannot be told.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class Slope:
 
 
 def slope(loss: Callable[[float], float], nearest_kink: float = np.inf) -> Slope:
-    """The derivative at 0 of ``loss`` as a function of one coordinate's change, from the losses at changes of both signs.
+    """The derivative at 0 of ``loss`` as a function of one coordinate's change, from the losses at changes of both
+    signs.
 
     ``nearest_kink`` bounds the largest step to a quarter of the distance to the nearest point without a derivative.
     """
-    step = min(DIFFERENCE_STEP, 2.0 ** np.floor(np.log2(nearest_kink / 4))) if nearest_kink < np.inf else DIFFERENCE_STEP
+    step = (
+        min(DIFFERENCE_STEP, 2.0 ** np.floor(np.log2(nearest_kink / 4))) if nearest_kink < np.inf else DIFFERENCE_STEP
+    )
     row: list[float] = []
     best = Slope(np.nan, np.inf)
     for _ in range(DIFFERENCE_LEVELS):
@@ -52,7 +56,8 @@ def slope(loss: Callable[[float], float], nearest_kink: float = np.inf) -> Slope
 
 
 def chosen_coordinates(gradient: Array, most: int) -> list[tuple[int, ...]]:
-    """At most ``most`` coordinates: all of a small array; of a large one the ends, the extremes, a zero, and an even spread."""
+    """At most ``most`` coordinates: all of a small array; of a large one the ends, the extremes, a zero, and an even
+    spread."""
     flat = np.asarray(gradient, dtype=np.float64).ravel()
     if flat.size <= most:
         picked = list(range(flat.size))

@@ -9,13 +9,16 @@ import numpy as np
 from hypothesis import strategies as st
 
 from conformance.case import Array, Case
+from conformance.suite.nets import layer, source
 from conformance.suite.recipes import recipes_of
 
 __all__ = ["loss_cases", "net_cases"]
 
 _WEIGHTS = st.sampled_from([None, 1.0, 0.0, 2.5, -0.75, 1e-3])
 _SCORES = st.integers(-256, 256).filter(lambda k: k % 8 != 0).map(lambda k: k / 64)
-_MODES = st.sampled_from(["", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE"])
+_MODES = st.sampled_from(
+    ["", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE"]
+)
 
 
 def _array(draw: st.DrawFn, entries: st.SearchStrategy[float], shape: tuple[int, ...]) -> Array:
@@ -42,7 +45,10 @@ def _softmax(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
     axis = draw(st.integers(1, len(shape) - 1))
     ignored = draw(st.sampled_from([None, 255, -1]))
     labels = _labels(draw, shape[axis], shape[:axis] + shape[axis + 1 :], ignored)
-    return {"x": _array(draw, _SCORES, shape), "y": labels}, f"{_loss_param(draw, ignored)} softmax_param {{ axis: {axis} }}"
+    return {
+        "x": _array(draw, _SCORES, shape),
+        "y": labels,
+    }, f"{_loss_param(draw, ignored)} softmax_param {{ axis: {axis} }}"
 
 
 def _infogain(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
@@ -105,18 +111,11 @@ def loss_cases(draw: st.DrawFn, stem: str) -> Case:
     forced = "H" not in values
     net = "force_backward: true\n" if forced else ""
     for name, array in values.items():
-        net += _source(name, array.shape, learnt=name == "x" and not forced)
-    bottoms = " ".join(f'bottom: "{name}"' for name in values)
-    given = "" if weight is None else f"loss_weight: {weight!r}"
-    net += f'layer {{ name: "loss" type: "{recipes_of(stem)[0].type}" {bottoms} top: "loss" {given} {options} }}\n'
+        net += source(name, array.shape, learnt=name == "x" and not forced)
+    weights = () if weight is None else (weight,)
+    net += layer("loss", recipes_of(stem)[0].type, values, weights=weights, options=options)
     learnt = {} if forced else {"x": (values.pop("x"),)}
     return Case(f"properties/{stem}/generated", net, values, params=learnt)
-
-
-def _source(name: str, shape: tuple[int, ...], learnt: bool = False) -> str:
-    dims = " ".join(f"dim: {d}" for d in shape)
-    kind, block = ("Parameter", "parameter_param") if learnt else ("Input", "input_param")
-    return f'layer {{ name: "{name}" type: "{kind}" top: "{name}" {block} {{ shape {{ {dims} }} }} }}\n'
 
 
 @dataclass
@@ -135,10 +134,15 @@ _POWER = "power_param { power: 2 scale: 0.5 shift: 1 }"
 
 @st.composite
 def net_cases(draw: st.DrawFn) -> Case:
-    """A random net: layers on a batch of rows, some tops weighted, blobs shared, one to three losses with drawn weights."""
+    """A random net: layers on a batch of rows, some tops weighted, blobs shared, one to three losses with drawn
+    weights."""
     batch = draw(st.integers(1, 3))
     width = draw(st.integers(2, 4))
-    grown = _Growing("force_backward: true\n" + _source("x", (batch, width)), {"x": _array(draw, _SCORES, (batch, width))}, widths={"x": width})
+    grown = _Growing(
+        "force_backward: true\n" + source("x", (batch, width)),
+        {"x": _array(draw, _SCORES, (batch, width))},
+        widths={"x": width},
+    )
     for i in range(draw(st.integers(0, 4))):
         _add_layer(draw, grown, f"l{i}", batch)
     for i in range(draw(st.integers(1, 3))):
@@ -151,7 +155,7 @@ def _add_layer(draw: st.DrawFn, grown: _Growing, name: str, batch: int) -> None:
     below = draw(st.sampled_from(sorted(grown.widths)))
     width = grown.widths[below]
     weight = draw(st.sampled_from([None, None, 0.5, -1.0]))
-    given = "" if weight is None else f"loss_weight: {weight!r}"
+    weights = [] if weight is None else [weight]
     bottoms, tops, options = [below], {name: width}, _POWER if kind == "Power" else ""
     if kind == "InnerProduct":
         out = draw(st.integers(1, 3))
@@ -168,11 +172,10 @@ def _add_layer(draw: st.DrawFn, grown: _Growing, name: str, batch: int) -> None:
     elif kind == "Slice" and width > 1:
         point = draw(st.integers(1, width - 1))
         tops, options = {name: point, f"{name}b": width - point}, f"slice_param {{ axis: 1 slice_point: {point} }}"
-        given = given and f"{given} loss_weight: 0.25"
+        weights = weights and [*weights, 0.25]
     elif kind == "Slice":
         kind, options = "TanH", ""
-    written = " ".join([f'bottom: "{b}"' for b in bottoms] + [f'top: "{t}"' for t in tops])
-    grown.net += f'layer {{ name: "{name}" type: "{kind}" {written} {given} {options} }}\n'
+    grown.net += layer(name, kind, bottoms, tops, weights, options)
     grown.widths.update(tops)
 
 
@@ -185,8 +188,8 @@ def _add_loss(draw: st.DrawFn, grown: _Growing, name: str, batch: int) -> None:
         grown.inputs[target] = _labels(draw, width, (batch,))
     else:
         grown.inputs[target] = _array(draw, st.integers(0, 16).map(lambda k: k / 16), (batch, width))
-    grown.net += _source(target, grown.inputs[target].shape)
+    grown.net += source(target, grown.inputs[target].shape)
     weight = draw(_WEIGHTS)
-    given = "" if weight is None else f"loss_weight: {weight!r}"
     options = "hinge_loss_param { norm: L2 }" if kind == "HingeLoss" else ""
-    grown.net += f'layer {{ name: "{name}" type: "{kind}" bottom: "{below}" bottom: "{target}" top: "{name}" {given} {options} }}\n'
+    weights = () if weight is None else (weight,)
+    grown.net += layer(name, kind, (below, target), weights=weights, options=options)

@@ -1,13 +1,14 @@
 """Gradients: the bottoms' diffs are the derivative of the net's reported total.
 
-A float64 implementation is differenced: its own losses against its own gradients, no formula in between. A float32 one has too
-few digits for that and is held against the float64 gradient within its running error.
+A float64 implementation is differenced: its own losses against its own gradients, no formula in between. A float32
+one has too few digits for that and is held against the float64 gradient within its running error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -45,7 +46,12 @@ def _check(recipe: Recipe) -> Check:
     def run(session: Session) -> list[Verdict]:
         if session.dtype == "float32":
             return judged(session, check_id, [requirement], case)
-        return guarded(session, check_id, [requirement], lambda: [differenced(session, check_id, requirement, case, recipe.learned)])
+        return guarded(
+            session,
+            check_id,
+            [requirement],
+            lambda: [differenced(session, check_id, requirement, case, recipe.learned)],
+        )
 
     return Check(check_id, FAMILY, recipe.stem, (requirement,), run, layer_types=(recipe.type,))
 
@@ -59,11 +65,19 @@ class _Coordinate:
 
 
 def differenced(session: Session, check: str, requirement: str, case: Case, blobs: tuple[str, ...]) -> Verdict:
-    """Difference the implementation's reported total over some coordinates of each blob, against the gradients it reports."""
+    """Difference the implementation's reported total over some coordinates of each blob, against the gradients it
+    reports."""
     level = CATALOGUE[requirement].level
     answer = session.run(case)
     if isinstance(answer, Refusal):
-        return Verdict(check, requirement, session.dtype, Status.FAILED, level, reason=f"refused at {answer.stage}: {answer.message}")
+        return Verdict(
+            check,
+            requirement,
+            session.dtype,
+            Status.FAILED,
+            level,
+            reason=f"refused at {answer.stage}: {answer.message}",
+        )
     reported = {name: answer.diff[name] for name in blobs if name in answer.diff}
     if not reported:
         return Verdict(check, requirement, session.dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
@@ -76,7 +90,7 @@ def differenced(session: Session, check: str, requirement: str, case: Case, blob
             return Verdict(check, requirement, session.dtype, Status.FAILED, level, reason=reason)
         scale = float(np.max(np.abs(gradient), initial=0.0))
         for index in chosen_coordinates(gradient, DIFFERENCE_COORDINATES // len(reported)):
-            measured = slope(lambda change, n=name, i=index: _loss(session, case, n, i, change), float(kinks[name][index]))  # type: ignore[misc]
+            measured = slope(partial(_loss, session, case, name, index), float(kinks[name][index]))
             one = _Coordinate(name, index, float(gradient[index]), measured)
             rounding, departs = formula[name]
             bound = measured.error + float(rounding.error[index])
@@ -87,22 +101,28 @@ def differenced(session: Session, check: str, requirement: str, case: Case, blob
                 vague = vague or one
             room = min(room, bound / off if off and off <= bound else np.inf)
     if vague is not None:
-        reason = f"the loss is too noisy to difference at {vague.blob}{list(vague.index)}: known to ± {vague.slope.error:.2g}"
+        place = f"{vague.blob}{list(vague.index)}"
+        reason = f"the loss is too noisy to difference at {place}: known to ± {vague.slope.error:.2g}"
         return Verdict(check, requirement, session.dtype, Status.INCONCLUSIVE, level, reason=reason)
     return Verdict(check, requirement, session.dtype, Status.PASSED, level, headroom=room)
 
 
 def _off(check: str, requirement: str, dtype: str, one: _Coordinate, bound: float) -> Verdict:
     reason = (
-        f"gradient {one.blob}{list(one.index)}: reported {one.got:.12g}, the reported loss has slope {one.slope.value:.12g} "
-        f"± {one.slope.error:.2g}"
+        f"gradient {one.blob}{list(one.index)}: reported {one.got:.12g}, "
+        f"the reported loss has slope {one.slope.value:.12g} ± {one.slope.error:.2g}"
     )
     element = Element(one.blob, one.index, one.got, one.slope.value, bound)
-    return Verdict(check, requirement, dtype, Status.FAILED, CATALOGUE[requirement].level, reason=reason, element=element)
+    return Verdict(
+        check, requirement, dtype, Status.FAILED, CATALOGUE[requirement].level, reason=reason, element=element
+    )
 
 
-def _formula(case: Case, answer: Outcome, blobs: tuple[str, ...]) -> tuple[dict[str, tuple[Approx, bool]], dict[str, Array]]:
-    """The reference's gradients with their running error, whether its formula departs from the derivative, and the kinks' distances."""
+def _formula(
+    case: Case, answer: Outcome, blobs: tuple[str, ...]
+) -> tuple[dict[str, tuple[Approx, bool]], dict[str, Array]]:
+    """The reference's gradients with their running error, whether its formula departs from the derivative, and the
+    kinks' distances."""
     side: Side = next(sides_of(case, "documented"))
     dialect = side.dialect()
     net, _ = replay(case, Outcome(answer.dtype, answer.loss), dialect, rounding_of("float64"))

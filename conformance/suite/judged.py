@@ -33,12 +33,22 @@ def failed_to_answer(check: str, requirements: Sequence[str], dtype: str, error:
     """A verdict for each requirement that an implementation's failure to answer leaves open."""
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), Status.CRASHED)
     return [
-        Verdict(check, name, dtype, status, CATALOGUE[name].level, reason=error.reason, detail={"stderr": error.detail} if error.detail else {})
+        Verdict(
+            check,
+            name,
+            dtype,
+            status,
+            CATALOGUE[name].level,
+            reason=error.reason,
+            detail={"stderr": error.detail} if error.detail else {},
+        )
         for name in requirements
     ]
 
 
-def guarded(session: Session, check: str, requirements: Sequence[str], body: Callable[[], Iterable[Verdict]]) -> list[Verdict]:
+def guarded(
+    session: Session, check: str, requirements: Sequence[str], body: Callable[[], Iterable[Verdict]]
+) -> list[Verdict]:
     """What ``body`` gives; an implementation's failure to answer becomes a verdict for each requirement."""
     try:
         return list(body())
@@ -51,7 +61,10 @@ def guarded(session: Session, check: str, requirements: Sequence[str], body: Cal
 def judged(session: Session, check: str, requirements: Sequence[str], case: Case) -> list[Verdict]:
     """Run the case and judge what comes back."""
     return guarded(
-        session, check, requirements, lambda: judge(check, requirements, case, session.run(case), session.dtype, session.dialect)
+        session,
+        check,
+        requirements,
+        lambda: judge(check, requirements, case, session.run(case), session.dtype, session.dialect),
     )
 
 

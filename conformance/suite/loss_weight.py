@@ -1,4 +1,5 @@
-"""Loss weights: implicit, explicit, zero, negative, tiny, huge; the total and the gradient scale, and the top's diff is the weight."""
+"""Loss weights: implicit, explicit, zero, negative, tiny, huge; the total and the gradient scale, and the top's diff
+is the weight."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from conformance.requirements import CATALOGUE
 from conformance.requirements.serving import STEMS
 from conformance.session import Session
 from conformance.suite.judged import bundle, guarded, judged, single
+from conformance.suite.nets import layer, source
 from conformance.suite.recipes import Recipe, recipes_of
 from conformance.verdict import Status, Verdict
 
@@ -61,7 +63,13 @@ def _top_diff(recipe: Recipe, value: float) -> Check:
     """The top's diff, set by hand between the passes, is what scales the gradient."""
     check_id = f"{FAMILY}/{recipe.stem}/top-diff/{value:g}"
     case = recipe.case(check_id, weights=(2.0,), top_diff={"loss": value})
-    return single(check_id, recipe.stem, [f"{recipe.stem}.loss-weight", "net.top-diff-is-the-weight"], case, layer_types=(recipe.type,))
+    return single(
+        check_id,
+        recipe.stem,
+        [f"{recipe.stem}.loss-weight", "net.top-diff-is-the-weight"],
+        case,
+        layer_types=(recipe.type,),
+    )
 
 
 def _scaling(recipe: Recipe) -> Check:
@@ -73,7 +81,9 @@ def _scaling(recipe: Recipe) -> Check:
         whole = session.run(recipe.case(check_id, weights=(1.0,)))
         for weight in (4.0, -0.5):
             part = session.run(recipe.case(check_id, weights=(weight,)))
-            yield _same(check_id, requirement, session.dtype, part, _scaled(whole, weight, recipe.learned), recipe.learned)
+            yield _same(
+                check_id, requirement, session.dtype, part, _scaled(whole, weight, recipe.learned), recipe.learned
+            )
 
     return _checked(check_id, recipe, [requirement], body)
 
@@ -81,7 +91,11 @@ def _scaling(recipe: Recipe) -> Check:
 def _scaled(answer: Outcome | Refusal, weight: float, blobs: Sequence[str]) -> Outcome | Refusal:
     if isinstance(answer, Refusal):
         return answer
-    return replace(answer, loss=answer.loss * weight, diff={name: answer.diff[name] * weight for name in blobs if name in answer.diff})
+    return replace(
+        answer,
+        loss=answer.loss * weight,
+        diff={name: answer.diff[name] * weight for name in blobs if name in answer.diff},
+    )
 
 
 def _removed(recipe: Recipe) -> Check:
@@ -107,13 +121,13 @@ def _removed(recipe: Recipe) -> Check:
 def _case(recipe: Recipe, check_id: str, weights: tuple[float, ...]) -> Case:
     """A EuclideanLoss on the recipe's first bottom and, with ``weights``, the recipe's loss beside it."""
     blob, shape, _ = recipe.bottoms[0]
-    dims = " ".join(f"dim: {d}" for d in shape)
-    net = recipe.sources() + f'layer {{ name: "target" type: "Input" top: "target" input_param {{ shape {{ {dims} }} }} }}\n'
-    net += f'layer {{ name: "main" type: "EuclideanLoss" bottom: "{blob}" bottom: "target" top: "main" }}\n'
+    net = recipe.sources() + source("target", shape) + layer("main", "EuclideanLoss", (blob, "target"))
     net += recipe.layer(name="aside", weights=weights) if weights else ""
     values = recipe.values()
     fed = recipe.feed(values)
-    fed["inputs"]["target"] = np.linspace(-2, 2, values[blob].size).round(2).astype(np.float32).astype(np.float64).reshape(shape)
+    fed["inputs"]["target"] = (
+        np.linspace(-2, 2, values[blob].size).round(2).astype(np.float32).astype(np.float64).reshape(shape)
+    )
     return Case(check_id, net, **fed)
 
 
@@ -133,14 +147,20 @@ def replace_run(session: Session, answer: Outcome | Refusal) -> Session:
     return Session(_Given(), session.description, session.dtype, session.dialect)  # type: ignore[arg-type]
 
 
-def _same(check: str, requirement: str, dtype: str, got: Outcome | Refusal, want: Outcome | Refusal, blobs: Sequence[str]) -> Verdict:
+def _same(
+    check: str, requirement: str, dtype: str, got: Outcome | Refusal, want: Outcome | Refusal, blobs: Sequence[str]
+) -> Verdict:
     level = CATALOGUE[requirement].level
     if isinstance(got, Refusal) or isinstance(want, Refusal):
         refused = got if isinstance(got, Refusal) else want
         assert isinstance(refused, Refusal)
-        return Verdict(check, requirement, dtype, Status.FAILED, level, reason=f"refused at {refused.stage}: {refused.message}")
+        return Verdict(
+            check, requirement, dtype, Status.FAILED, level, reason=f"refused at {refused.stage}: {refused.message}"
+        )
     pairs: dict[str, tuple[Array, Array]] = {
-        f"gradient of {name}": (got.diff[name], want.diff[name]) for name in blobs if name in got.diff and name in want.diff
+        f"gradient of {name}": (got.diff[name], want.diff[name])
+        for name in blobs
+        if name in got.diff and name in want.diff
     }
     if not pairs:
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
@@ -148,7 +168,14 @@ def _same(check: str, requirement: str, dtype: str, got: Outcome | Refusal, want
         pairs["net loss"] = (np.array(got.loss), np.array(want.loss))
     for name, (mine, theirs) in pairs.items():
         if not np.array_equal(mine, theirs, equal_nan=True):
-            return Verdict(check, requirement, dtype, Status.FAILED, level, reason=f"{name} is {_short(mine)}, wanted exactly {_short(theirs)}")
+            return Verdict(
+                check,
+                requirement,
+                dtype,
+                Status.FAILED,
+                level,
+                reason=f"{name} is {_short(mine)}, wanted exactly {_short(theirs)}",
+            )
     return Verdict(check, requirement, dtype, Status.PASSED, level)
 
 
@@ -157,7 +184,9 @@ def _short(array: Array) -> str:
     return f"[{shown}{', …' if np.size(array) > 4 else ''}]"
 
 
-def _checked(check_id: str, recipe: Recipe, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]) -> Check:
+def _checked(
+    check_id: str, recipe: Recipe, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]
+) -> Check:
     return Check(
         check_id,
         FAMILY,
@@ -193,10 +222,19 @@ def _any_layer() -> Check:
     for kind, options in _ANY.items():
         for weight in (2.5, -1.0):
             net = (
-                'force_backward: true\nlayer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
-                f'layer {{ name: "f" type: "{kind}" bottom: "x" top: "f" loss_weight: {weight} {options} }}\n'
+                "force_backward: true\n"
+                + source("x", values.shape)
+                + layer("f", kind, "x", weights=(weight,), options=options)
             )
-            params = {"InnerProduct": (np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]]), np.array([0.5, -0.5])), "Scale": (np.array([0.5, 2.0, -1.0]),)}
-            case = Case(f"{FAMILY}/net/{kind}/{weight:g}", net, {"x": values}, params={"f": params[kind]} if kind in params else {})
+            params = {
+                "InnerProduct": (np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]]), np.array([0.5, -0.5])),
+                "Scale": (np.array([0.5, 2.0, -1.0]),),
+            }
+            case = Case(
+                f"{FAMILY}/net/{kind}/{weight:g}",
+                net,
+                {"x": values},
+                params={"f": params[kind]} if kind in params else {},
+            )
             cases.append((case, ["net.non-loss-weight", "net.total-loss"]))
     return bundle(f"{FAMILY}/net/any-layer", "net", cases, needs_net=True)

@@ -7,9 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.case import Array, Case
 from conformance.check import Check
 from conformance.suite.judged import bundle
+from conformance.suite.nets import layer, source
 from conformance.suite.recipes import RECIPES, Recipe, recipes_of
 
 __all__ = ["checks"]
@@ -17,7 +18,7 @@ __all__ = ["checks"]
 FAMILY = "multi_top"
 WEIGHTS = (0.0, 1.0, -1.0, 2.5, 1e-3)
 _REQUIRED = ["net.multi-top", "net.total-loss"]
-_X = 'force_backward: true\nlayer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 } } }\n'
+_X = "force_backward: true\n" + source("x", (2, 6))
 _VALUES = np.array([[0.5, -1.25, 2.0, 0.25, 1.0, -0.75], [1.5, 0.75, -0.25, -2.0, 0.125, 3.0]])
 
 
@@ -45,23 +46,28 @@ def _named(weights: Sequence[float]) -> str:
     return ",".join(f"{weight:g}" for weight in weights) or "absent"
 
 
-def _given(weights: Sequence[float]) -> str:
-    return " ".join(f"loss_weight: {weight!r}" for weight in weights)
-
-
 def _tops(name: str, kind: str, count: int, options: str) -> Iterator[Check]:
     """Non-scalar tops of a layer that is no loss: each weight times the sum over all entries of its top."""
-    tops = " ".join(f'top: "t{i}"' for i in range(count))
+    tops = [f"t{i}" for i in range(count)]
     cases = []
     for weights in _combinations(count):
-        net = _X + f'layer {{ name: "f" type: "{kind}" bottom: "x" {tops} {_given(weights)} {options} }}\n'
+        net = _X + layer("f", kind, "x", tops, weights, options)
         cases.append((Case(f"{FAMILY}/net/{name}/{_named(weights)}", net, {"x": _VALUES}), _REQUIRED))
     yield bundle(f"{FAMILY}/net/{name}", "net", cases, needs_net=True)
 
 
 def _second_top(recipe: Recipe) -> Iterator[Check]:
     """The second top of a loss: weight 0 unasked, and part of the gradient where it has one."""
-    two = Recipe(recipe.name, recipe.type, recipe.stem, recipe.bottoms, recipe.options, recipe.learned, ("loss", "prob"), recipe.forced)
+    two = Recipe(
+        recipe.name,
+        recipe.type,
+        recipe.stem,
+        recipe.bottoms,
+        recipe.options,
+        recipe.learned,
+        ("loss", "prob"),
+        recipe.forced,
+    )
     check_id = f"{FAMILY}/{recipe.stem}/{recipe.name}-two-tops"
     cases = [
         (two.case(f"{check_id}/{_named(weights)}", weights=weights), [f"{recipe.stem}.softmax-top", "net.multi-top"])
@@ -70,20 +76,23 @@ def _second_top(recipe: Recipe) -> Iterator[Check]:
     yield bundle(check_id, recipe.stem, cases, layer_types=(recipe.type,))
 
 
+_TENFOLD = "power_param { scale: 10 }"
 _CONSUMERS = {
-    "silence": 'layer { name: "c" type: "Silence" bottom: "loss" }\n',
-    "power": 'layer { name: "c" type: "Power" bottom: "loss" top: "c" power_param { scale: 10 } }\n',
-    "power-weighted": 'layer { name: "c" type: "Power" bottom: "loss" top: "c" loss_weight: 1 power_param { scale: 10 } }\n',
+    "silence": layer("c", "Silence", ["loss"], ()),
+    "power": layer("c", "Power", ["loss"], options=_TENFOLD),
+    "power-weighted": layer("c", "Power", ["loss"], weights=(1.0,), options=_TENFOLD),
 }
 
 
 def _consumed() -> Check:
     """A loss top that another layer consumes counts once, keeps its weight, and takes the consumer's gradient."""
     cases = []
-    for stem, (consumer, layer), weights in product(("softmax_with_loss", "euclidean_loss"), _CONSUMERS.items(), ((), (0.0,), (3.0,))):
+    for stem, (consumer, above), weights in product(
+        ("softmax_with_loss", "euclidean_loss"), _CONSUMERS.items(), ((), (0.0,), (3.0,))
+    ):
         recipe = recipes_of(stem)[0]
         learnt = Recipe(recipe.name, recipe.type, stem, recipe.bottoms, recipe.options, ("x",), forced=False)
-        net = learnt.sources() + learnt.layer(weights=weights) + layer
+        net = learnt.sources() + learnt.layer(weights=weights) + above
         case_id = f"{FAMILY}/net/consumed/{stem}-{_named(weights)}-{consumer}"
         case = Case(case_id, net, **learnt.feed(learnt.values()), steps=("forward", "backward") * 2)
         cases.append((case, ["net.consumed-loss-top", "net.total-loss"]))
@@ -94,18 +103,24 @@ def _siblings() -> Check:
     """Consuming one weighted top leaves the other tops' weights alone."""
     cases = []
     for weights in ((2.0, 5.0), (0.5, -1.0), (1.0, 0.0)):
-        net = (
-            _X + f'layer {{ name: "f" type: "Slice" bottom: "x" top: "a" top: "b" {_given(weights)} slice_param {{ slice_point: 2 }} }}\n'
-            'layer { name: "c" type: "Silence" bottom: "a" }\n'
+        slices = layer("f", "Slice", "x", ("a", "b"), weights, "slice_param { slice_point: 2 }")
+        net = _X + slices + layer("c", "Silence", "a", ())
+        cases.append(
+            (
+                Case(f"{FAMILY}/net/siblings/{_named(weights)}", net, {"x": _VALUES}),
+                ["net.sibling-weights", "net.total-loss"],
+            )
         )
-        cases.append((Case(f"{FAMILY}/net/siblings/{_named(weights)}", net, {"x": _VALUES}), ["net.sibling-weights", "net.total-loss"]))
     return bundle(f"{FAMILY}/net/siblings", "net", cases, needs_net=True)
 
 
 def _several_losses() -> Check:
     """Losses on one blob: each loss counts with its weight, and the gradients add."""
     cases = []
-    softmax, hinge, sigmoid = (next(r for r in RECIPES if r.stem == stem) for stem in ("softmax_with_loss", "hinge_loss", "sigmoid_cross_entropy_loss"))
+    softmax, hinge, sigmoid = (
+        next(r for r in RECIPES if r.stem == stem)
+        for stem in ("softmax_with_loss", "hinge_loss", "sigmoid_cross_entropy_loss")
+    )
     for weights in ((1.0, -1.0, 0.25), (0.3, 0.3, 1.0), (2.5, 0.0, 1.0)):
         net = softmax.sources() + sigmoid.sources().partition("\n")[2].partition("\n")[2]
         net += "".join(
@@ -118,24 +133,26 @@ def _several_losses() -> Check:
 
 
 def _deep_supervision() -> Check:
-    """Three classifiers at growing depth, as GoogLeNet weights them: each trunk gets the gradients of all heads above it."""
+    """Three classifiers at growing depth, as GoogLeNet weights them: each trunk gets all heads' gradients."""
     rng = np.random.default_rng(7)
     cases = []
     for weights in ((0.3, 0.3, 1.0), (0.0, 0.0, 1.0), (1.0, 0.0, -0.5)):
-        net = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 4 } } }\n'
-        net += 'layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 3 } } }\n'
-        params: dict[str, tuple[np.ndarray, ...]] = {}  # type: ignore[type-arg]
+        net = source("x", (3, 4)) + source("y", (3,))
+        params: dict[str, tuple[Array, ...]] = {}
         below, width = "x", 4
         for i, weight in enumerate(weights):
-            net += (
-                f'layer {{ name: "t{i}" type: "InnerProduct" bottom: "{below}" top: "t{i}" inner_product_param {{ num_output: 3 }} }}\n'
-                f'layer {{ name: "r{i}" type: "ReLU" bottom: "t{i}" top: "t{i}" }}\n'
-                f'layer {{ name: "c{i}" type: "InnerProduct" bottom: "t{i}" top: "c{i}" inner_product_param {{ num_output: 4 }} }}\n'
-                f'layer {{ name: "loss{i}" type: "SoftmaxWithLoss" bottom: "c{i}" bottom: "y" top: "loss{i}" loss_weight: {weight!r} }}\n'
-            )
+            net += layer(f"t{i}", "InnerProduct", [below], options="inner_product_param { num_output: 3 }")
+            net += layer(f"r{i}", "ReLU", [f"t{i}"], [f"t{i}"])
+            net += layer(f"c{i}", "InnerProduct", [f"t{i}"], options="inner_product_param { num_output: 4 }")
+            net += layer(f"loss{i}", "SoftmaxWithLoss", [f"c{i}", "y"], weights=(weight,))
             params[f"t{i}"] = (rng.integers(-16, 32, (3, width)) / 16, rng.integers(-8, 24, 3) / 16)
             params[f"c{i}"] = (rng.integers(-16, 17, (4, 3)) / 16, rng.integers(-8, 9, 4) / 16)
             below, width = f"t{i}", 3
         inputs = {"x": rng.integers(-32, 33, (3, 4)) / 16, "y": np.array([3.0, 0.0, 2.0])}
-        cases.append((Case(f"{FAMILY}/net/deep/{_named(weights)}", net, inputs, params=params), ["net.split", "net.total-loss", "net.parameter-gradient", "net.who-runs-backward"]))
+        cases.append(
+            (
+                Case(f"{FAMILY}/net/deep/{_named(weights)}", net, inputs, params=params),
+                ["net.split", "net.total-loss", "net.parameter-gradient", "net.who-runs-backward"],
+            )
+        )
     return bundle(f"{FAMILY}/net/deep", "net", cases, needs_net=True)

@@ -1,7 +1,7 @@
 """Properties: relations that need no formula, and the reference beside generated cases.
 
-Cases are drawn by hypothesis, derandomised in a gate (the same cases every time) and free under ``--explore``; a failure is shrunk
-to the smallest case and kept with its verdict, ready to be saved as a fixture.
+Cases are drawn by hypothesis, derandomised in a gate (the same cases every time) and free under ``--explore``; a
+failure is shrunk to the smallest case and kept with its verdict, ready to be saved as a fixture.
 """
 
 from __future__ import annotations
@@ -85,7 +85,15 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], explore: int) ->
         except _Broken:
             case, verdict = failure[0]
             fixture = json.dumps(case.to_json())
-            return [replace(verdict, check=check_id, requirement=requirement, level=CATALOGUE[requirement].level, detail={"case": fixture})]
+            return [
+                replace(
+                    verdict,
+                    check=check_id,
+                    requirement=requirement,
+                    level=CATALOGUE[requirement].level,
+                    detail={"case": fixture},
+                )
+            ]
         return [_best(check_id, requirement, session.dtype, passed)]
 
     types = () if subject == "net" else (recipes_of(subject)[0].type,)
@@ -97,7 +105,8 @@ class _Broken(Exception):
 
 
 def _best(check: str, requirement: str, dtype: str, verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict for all generated cases: passed with the smallest headroom, or what kept all of them from being judged."""
+    """One verdict for all generated cases: passed with the smallest headroom, or what kept all of them from being
+    judged."""
     level = CATALOGUE[requirement].level
     passes = [v for v in verdicts if v.status is Status.PASSED]
     if not passes:
@@ -128,7 +137,9 @@ class Relation:
         requirement = f"{FAMILY}.{self.name}"
 
         def run(session: Session) -> list[Verdict]:
-            return guarded(session, check_id, [requirement], lambda: [self._judge(session, check_id, requirement, recipe)])
+            return guarded(
+                session, check_id, [requirement], lambda: [self._judge(session, check_id, requirement, recipe)]
+            )
 
         return Check(check_id, FAMILY, recipe.stem, (requirement,), run, layer_types=(recipe.type,))
 
@@ -140,10 +151,15 @@ class Relation:
         if len(outcomes) < len(answers):
             return Verdict(check_id, requirement, session.dtype, Status.FAILED, level, reason="a plain net was refused")
         if any(name not in outcome.diff for outcome in outcomes for name in recipe.learned):
-            return Verdict(check_id, requirement, session.dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
+            return Verdict(
+                check_id, requirement, session.dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported"
+            )
         loss, gradients = self.predict(outcomes[1:], recipe)
         wanted = {"net loss": np.array(loss), **gradients}
-        got = {"net loss": np.array(outcomes[0].loss), **{name: _wide(outcomes[0].diff[name]) for name in recipe.learned}}
+        got = {
+            "net loss": np.array(outcomes[0].loss),
+            **{name: _wide(outcomes[0].diff[name]) for name in recipe.learned},
+        }
         bounds = [_bounds(case, session.dtype, recipe) for case in cases]
         room = np.inf
         for name, want in wanted.items():
@@ -202,7 +218,9 @@ def _weighted_by_batch(outcomes: Sequence[Outcome], recipe: Recipe) -> Predictio
     shares = [size / sum(sizes) for size in sizes]
     loss = sum(share * outcome.loss for share, outcome in zip(shares, outcomes, strict=True))
     return loss, {
-        name: np.concatenate([share * _wide(outcome.diff[name]) for share, outcome in zip(shares, outcomes, strict=True)])
+        name: np.concatenate(
+            [share * _wide(outcome.diff[name]) for share, outcome in zip(shares, outcomes, strict=True)]
+        )
         for name in recipe.learned
     }
 
@@ -228,7 +246,9 @@ def _equal(outcomes: Sequence[Outcome], recipe: Recipe) -> Prediction:
 
 _RELATIONS = (
     Relation("permutation", _LOSSES, _on(lambda values: _each_batch(values, lambda a: a[::-1].copy())), _reversed),
-    Relation("shift-invariance", ("softmax_with_loss", "infogain_loss"), _on(lambda v: {**v, "x": v["x"] + 1.5}), _equal),
+    Relation(
+        "shift-invariance", ("softmax_with_loss", "infogain_loss"), _on(lambda v: {**v, "x": v["x"] + 1.5}), _equal
+    ),
     Relation("batch-split", _LOSSES, _halves, _weighted_by_batch),
     Relation("weight-additivity", _LOSSES, _by_weight, _added),
 )

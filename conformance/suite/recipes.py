@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from conformance.case import Case
+from conformance.case import Array, Case
+from conformance.suite.nets import layer, source
 
 __all__ = ["RECIPES", "Recipe", "recipes_of"]
 
-Values = NDArray[np.float64]
+Values = Array
 Maker = Callable[[np.random.Generator, tuple[int, ...]], Values]
 
 
@@ -36,7 +36,8 @@ def _probabilities(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
 
 
 def _labels(classes: int, *ignored_at: int, ignored: float = 255.0) -> Maker:
-    """Class indices with the last class among them, and the ignored label at the given flat positions (negative: from the end)."""
+    """Class indices with the last class among them, and the ignored label at the given flat positions (negative: from
+    the end)."""
 
     def make(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
         flat = rng.integers(0, classes, size=int(np.prod(shape))).astype(np.float64)
@@ -55,8 +56,9 @@ def _matrix(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
 class Recipe:
     """One loss layer with one set of options, and how its bottoms are filled.
 
-    ``bottoms`` are (name, shape, maker); those in ``learned`` take a gradient. ``forced`` nets use force_backward; the others get
-    their gradient through a Parameter layer, since force_backward is fatal with an infogain matrix as a bottom.
+    ``bottoms`` are (name, shape, maker); those in ``learned`` take a gradient. ``forced`` nets use force_backward;
+    the others get their gradient through a Parameter layer, since force_backward is fatal with an infogain matrix as
+    a bottom.
     """
 
     name: str
@@ -69,21 +71,25 @@ class Recipe:
     forced: bool = True
     tags: tuple[str, ...] = field(default=())
 
-    def layer(self, *, name: str = "loss", weights: Sequence[float] = (), rename: dict[str, str] | None = None, extra: str = "") -> str:
-        """The loss layer's prototxt; ``rename`` maps its bottoms to other blobs, tops are suffixed like the layer's name."""
-        bottoms = " ".join(f'bottom: "{(rename or {}).get(b, b)}"' for b, _, _ in self.bottoms)
-        tops = " ".join(f'top: "{top if name == "loss" else f"{top}_{name}"}"' for top in self.tops)
-        given = " ".join(f"loss_weight: {weight!r}" for weight in weights)
-        return f'layer {{ name: "{name}" type: "{self.type}" {bottoms} {tops} {given} {self.options} {extra} }}\n'
+    def layer(
+        self,
+        *,
+        name: str = "loss",
+        weights: Sequence[float] = (),
+        rename: dict[str, str] | None = None,
+        extra: str = "",
+    ) -> str:
+        """The loss layer's prototxt; ``rename`` maps its bottoms to other blobs, tops are suffixed like the layer's
+        name."""
+        bottoms = [(rename or {}).get(blob, blob) for blob, _, _ in self.bottoms]
+        tops = [top if name == "loss" else f"{top}_{name}" for top in self.tops]
+        return layer(name, self.type, bottoms, tops, weights, f"{self.options} {extra}".strip())
 
     def sources(self) -> str:
         """The layers that feed it: Input for data, Parameter for what is learnt where force_backward is fatal."""
         text = "force_backward: true\n" if self.forced else ""
         for blob, shape, _ in self.bottoms:
-            dims = " ".join(f"dim: {d}" for d in shape)
-            learnt = blob in self.learned and not self.forced
-            kind, block = ("Parameter", "parameter_param") if learnt else ("Input", "input_param")
-            text += f'layer {{ name: "{blob}" type: "{kind}" top: "{blob}" {block} {{ shape {{ {dims} }} }} }}\n'
+            text += source(blob, shape, learnt=blob in self.learned and not self.forced)
         return text
 
     def values(self, seed: int = 0) -> dict[str, Values]:
@@ -91,7 +97,7 @@ class Recipe:
         rng = np.random.default_rng([seed, len(self.name), sum(map(ord, self.name))])
         return {blob: make(rng, shape) for blob, shape, make in self.bottoms}
 
-    def feed(self, values: dict[str, Values]) -> dict[str, Any]:
+    def feed(self, values: Mapping[str, Values]) -> dict[str, Any]:
         """A case's ``inputs`` and ``params`` that hold the values."""
         learnt = () if self.forced else self.learned
         return {
@@ -99,14 +105,31 @@ class Recipe:
             "params": {blob: (values[blob],) for blob in learnt},
         }
 
-    def case(self, case_id: str, *, weights: Sequence[float] = (), seed: int = 0, values: dict[str, Values] | None = None, **fields: Any) -> Case:
+    def case(
+        self,
+        case_id: str,
+        *,
+        weights: Sequence[float] = (),
+        seed: int = 0,
+        values: Mapping[str, Values] | None = None,
+        **fields: Any,
+    ) -> Case:
         """The one-layer net as a case; ``fields`` are further fields of `Case`."""
         net = self.sources() + self.layer(weights=weights)
         return Case(case_id, net, **self.feed(self.values(seed) if values is None else values), **fields)
 
 
 def _softmax() -> Iterator[Recipe]:
-    def recipe(name: str, shape: tuple[int, ...], labels: tuple[int, ...], classes: int, loss: str = "", softmax: str = "", ignored: tuple[int, ...] = (), value: float = 255.0) -> Recipe:
+    def recipe(
+        name: str,
+        shape: tuple[int, ...],
+        labels: tuple[int, ...],
+        classes: int,
+        loss: str = "",
+        softmax: str = "",
+        ignored: tuple[int, ...] = (),
+        value: float = 255.0,
+    ) -> Recipe:
         options = (f"loss_param {{ {loss} }} " if loss else "") + (f"softmax_param {{ {softmax} }}" if softmax else "")
         bottoms = (("x", shape, _scores), ("y", labels, _labels(classes, *ignored, ignored=value)))
         return Recipe(name, "SoftmaxWithLoss", "softmax_with_loss", bottoms, options)
@@ -127,7 +150,14 @@ def _softmax() -> Iterator[Recipe]:
 
 
 def _sigmoid() -> Iterator[Recipe]:
-    def recipe(name: str, shape: tuple[int, ...], loss: str = "", ignored: tuple[int, ...] = (), maker: Maker = _targets, targets: tuple[int, ...] = ()) -> Recipe:
+    def recipe(
+        name: str,
+        shape: tuple[int, ...],
+        loss: str = "",
+        ignored: tuple[int, ...] = (),
+        maker: Maker = _targets,
+        targets: tuple[int, ...] = (),
+    ) -> Recipe:
         def fill(rng: np.random.Generator, filled: tuple[int, ...]) -> Values:
             values = maker(rng, filled)
             values.ravel()[list(ignored)] = 255.0
@@ -144,15 +174,29 @@ def _sigmoid() -> Iterator[Recipe]:
     yield recipe("target-shape", (3, 4), targets=(3, 2, 2))
     yield recipe("ignore-first-last", (3, 4), "ignore_label: 255", (0, -1))
     for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
-        yield recipe(mode.lower().replace("_", "-"), (2, 3, 2, 2), f"ignore_label: 255 normalization: {mode}", (0, 7, -1))
+        yield recipe(
+            mode.lower().replace("_", "-"), (2, 3, 2, 2), f"ignore_label: 255 normalization: {mode}", (0, 7, -1)
+        )
     yield recipe("normalize-true", (2, 6), "ignore_label: 255 normalize: true", (3,))
     yield recipe("normalize-false", (2, 6), "ignore_label: 255 normalize: false", (3,))
 
 
 def _infogain() -> Iterator[Recipe]:
-    def recipe(name: str, shape: tuple[int, ...], labels: tuple[int, ...], classes: int, loss: str = "", axis: str = "", ignored: tuple[int, ...] = ()) -> Recipe:
+    def recipe(
+        name: str,
+        shape: tuple[int, ...],
+        labels: tuple[int, ...],
+        classes: int,
+        loss: str = "",
+        axis: str = "",
+        ignored: tuple[int, ...] = (),
+    ) -> Recipe:
         options = (f"loss_param {{ {loss} }} " if loss else "") + (f"infogain_loss_param {{ {axis} }}" if axis else "")
-        bottoms = (("x", shape, _scores), ("y", labels, _labels(classes, *ignored)), ("H", (1, 1, classes, classes), _matrix))
+        bottoms = (
+            ("x", shape, _scores),
+            ("y", labels, _labels(classes, *ignored)),
+            ("H", (1, 1, classes, classes), _matrix),
+        )
         return Recipe(name, "InfogainLoss", "infogain_loss", bottoms, options, forced=False)
 
     yield recipe("plain", (4, 5), (4,), 5)
@@ -167,15 +211,27 @@ def _infogain() -> Iterator[Recipe]:
 
 def _hinge() -> Iterator[Recipe]:
     for norm in ("L1", "L2"):
-        shapes: dict[str, tuple[int, ...]] = {"plain": (4, 5), "flattened": (2, 3, 2, 2), "one-sample": (1, 3), "one-class": (3, 1)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "plain": (4, 5),
+            "flattened": (2, 3, 2, 2),
+            "one-sample": (1, 3),
+            "one-class": (3, 1),
+        }
         for name, shape in shapes.items():
             bottoms = (("x", shape, _scores), ("y", shape[:1], _labels(int(np.prod(shape[1:])))))
-            yield Recipe(f"{norm.lower()}-{name}", "HingeLoss", "hinge_loss", bottoms, f"hinge_loss_param {{ norm: {norm} }}")
+            yield Recipe(
+                f"{norm.lower()}-{name}", "HingeLoss", "hinge_loss", bottoms, f"hinge_loss_param {{ norm: {norm} }}"
+            )
     yield Recipe("default", "HingeLoss", "hinge_loss", (("x", (3, 4), _scores), ("y", (3,), _labels(4))))
 
 
 def _multinomial() -> Iterator[Recipe]:
-    shapes: dict[str, tuple[int, ...]] = {"plain": (4, 5), "flattened": (2, 3, 2, 2), "one-sample": (1, 3), "one-class": (3, 1)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "plain": (4, 5),
+        "flattened": (2, 3, 2, 2),
+        "one-sample": (1, 3),
+        "one-class": (3, 1),
+    }
     for name, shape in shapes.items():
         bottoms = (("x", shape, _probabilities), ("y", shape[:1], _labels(int(np.prod(shape[1:])))))
         yield Recipe(name, "MultinomialLogisticLoss", "multinomial_logistic_loss", bottoms)
@@ -190,20 +246,45 @@ def _euclidean() -> Iterator[Recipe]:
         "shapes-differ": ((3, 4), (3, 2, 2)),
     }
     for name, (a, b) in shapes.items():
-        yield Recipe(name, "EuclideanLoss", "euclidean_loss", (("x", a, _scores), ("z", b, _scores)), learned=("x", "z"))
+        yield Recipe(
+            name, "EuclideanLoss", "euclidean_loss", (("x", a, _scores), ("z", b, _scores)), learned=("x", "z")
+        )
 
 
 def _contrastive() -> Iterator[Recipe]:
-    settings = {"plain": "", "margin": "margin: 3.5", "legacy": "legacy_version: true", "legacy-margin": "margin: 20 legacy_version: true"}
+    settings = {
+        "plain": "",
+        "margin": "margin: 3.5",
+        "legacy": "legacy_version: true",
+        "legacy-margin": "margin: 20 legacy_version: true",
+    }
     for name, setting in settings.items():
         options = f"contrastive_loss_param {{ {setting} }}" if setting else ""
         for shape in ((5, 4), (3, 2, 1, 1)):
             bottoms = (("x", shape, _scores), ("z", shape, _scores), ("s", shape[:1], _bits))
             variant = name if len(shape) == 2 else f"{name}-4d"
             yield Recipe(variant, "ContrastiveLoss", "contrastive_loss", bottoms, options, learned=("x", "z"))
-    near = (("x", (4, 3), lambda rng, shape: rng.integers(-8, 9, size=shape) / 64.0), ("z", (4, 3), lambda rng, shape: rng.integers(-8, 9, size=shape) / 64.0 + 1 / 256), ("s", (4,), _bits))
-    yield Recipe("inside-margin", "ContrastiveLoss", "contrastive_loss", near, "contrastive_loss_param { margin: 2 }", learned=("x", "z"))
-    yield Recipe("legacy-inside-margin", "ContrastiveLoss", "contrastive_loss", near, "contrastive_loss_param { margin: 2 legacy_version: true }", learned=("x", "z"))
+    near = (
+        ("x", (4, 3), lambda rng, shape: rng.integers(-8, 9, size=shape) / 64.0),
+        ("z", (4, 3), lambda rng, shape: rng.integers(-8, 9, size=shape) / 64.0 + 1 / 256),
+        ("s", (4,), _bits),
+    )
+    yield Recipe(
+        "inside-margin",
+        "ContrastiveLoss",
+        "contrastive_loss",
+        near,
+        "contrastive_loss_param { margin: 2 }",
+        learned=("x", "z"),
+    )
+    yield Recipe(
+        "legacy-inside-margin",
+        "ContrastiveLoss",
+        "contrastive_loss",
+        near,
+        "contrastive_loss_param { margin: 2 legacy_version: true }",
+        learned=("x", "z"),
+    )
 
 
 RECIPES: tuple[Recipe, ...] = (
