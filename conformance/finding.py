@@ -18,10 +18,10 @@ __all__ = ["Finding", "findings_of"]
 class Finding:
     """What was judged of one array (or of the answer as a whole), and how it came out.
 
-    ``kind`` is the comparison's aspect or one of "bias", "shape" (the count is right, the axes are not), "structure",
-    "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and "stage" (it is, but
-    earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a rejected
-    array is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
+    ``kind`` is the comparison's aspect or one of "bias", "shape" (whether the axes are right where the count is),
+    "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and "stage" (it
+    is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a
+    rejected array is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
     """
 
     kind: str
@@ -54,9 +54,10 @@ def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
         shape = f"{first.blob} has shape {first.got.shape}, wanted {first.want.shape}"
         return [Finding(first.aspect, first.layer_type, first.layer, False, level, shape)]
     found = [_measured(versions, dtype, level)]
-    if first.got.shape != first.want.shape:
-        shape = f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
-        found.append(Finding("shape", first.layer_type, first.layer, False, Level.SHOULD, shape))
+    same_shape = first.got.shape == first.want.shape
+    if not same_shape or first.aspect == "forward":
+        shape = "" if same_shape else f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
+        found.append(Finding("shape", first.layer_type, first.layer, same_shape, Level.SHOULD, shape))
     if found[0].accepted and len(versions) == 1 and first.aspect in ("forward", "backward", "parameter"):
         found += _biased(first)
     return found
