@@ -16,6 +16,7 @@ from conformance.case import Array, Case
 from conformance.check import Check
 from conformance.requirements.serving import STEMS
 from conformance.suite.judged import bundle
+from conformance.suite.nets import layer, source
 from conformance.suite.recipes import Recipe, recipes_of
 
 __all__ = ["checks"]
@@ -52,13 +53,11 @@ class _Trunk:
     def net(self, beside: str = "") -> str:
         text = ""
         for name, shape, _ in self.recipe.bottoms:
-            dims = " ".join(f"dim: {d}" for d in (self.declared or {}).get(name, shape))
             learned = name in self.recipe.learned
-            source = f"{name}_in" if learned else name
-            text += f'layer {{ name: "{source}" type: "Input" top: "{source}" input_param {{ shape {{ {dims} }} }} }}\n'
+            text += source(f"{name}_in" if learned else name, (self.declared or {}).get(name, shape))
             if learned:
-                outputs = f"inner_product_param {{ num_output: {shape[1]} }}"
-                text += f'layer {{ name: "{name}" type: "InnerProduct" bottom: "{source}" top: "{name}" {outputs} }}\n'
+                options = f"inner_product_param {{ num_output: {shape[1]} }}"
+                text += layer(name, "InnerProduct", [f"{name}_in"], options=options)
         asks = " ".join(f"propagate_down: {str(ask).lower()}" for ask in self.asks)
         return text + self.recipe.layer(weights=(WEIGHT,), extra=asks) + beside
 
@@ -94,11 +93,7 @@ def _passes(trunk: _Trunk) -> Iterator[Served]:
 
 def _another_loss(recipe: Recipe) -> str:
     """A EuclideanLoss that pulls the first bottom toward 0: both gradients are owed to one blob."""
-    dims = " ".join(f"dim: {d}" for d in recipe.bottoms[0][1])
-    return (
-        f'layer {{ name: "zero" type: "Input" top: "zero" input_param {{ shape {{ {dims} }} }} }}\n'
-        'layer { name: "other" type: "EuclideanLoss" bottom: "x" bottom: "zero" top: "other" loss_weight: 0.5 }\n'
-    )
+    return source("zero", recipe.bottoms[0][1]) + layer("other", "EuclideanLoss", ["x", "zero"], weights=(0.5,))
 
 
 def _propagating(trunk: _Trunk) -> Iterator[Served]:
