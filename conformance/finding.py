@@ -19,9 +19,10 @@ class Finding:
     """What was judged of one array (or of the answer as a whole), and how it came out.
 
     ``kind`` is the comparison's aspect or one of "bias", "shape" (whether the axes are right where the count is),
-    "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and "stage" (it
-    is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it. ``by_weight`` tells that a
-    rejected array is right once the top's weight is multiplied in or divided out, ``absent`` that it is all zeros.
+    "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and
+    "stage" (it is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it.
+    ``by_weight`` tells that a rejected array is right once the top's weight is multiplied in or divided out,
+    ``absent`` that it is all zeros.
     """
 
     kind: str
