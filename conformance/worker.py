@@ -57,7 +57,8 @@ def decode(message: Json) -> "np.ndarray[Any, Any]":
         flat = np.frombuffer(base64.b64decode(message["base64"]), dtype=dtype)
     else:
         flat = np.array([float(number) for number in message["data"]], dtype=np.float64)
-    return flat.reshape(message["shape"])
+    array: np.ndarray[Any, Any] = flat.reshape(message["shape"])
+    return array
 
 
 def number(value: float) -> Any:

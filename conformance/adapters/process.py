@@ -12,9 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from conformance.adapters.child import Child, Ended, Late, Overlong
+from conformance.adapters.direct import LayerImplementation
+from conformance.adapters.remote_layer import Computed, RemoteLayer
 from conformance.case import Case
 from conformance.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
 from conformance.outcome import Outcome, Refusal
@@ -23,12 +26,14 @@ from conformance.protocol import (
     Answer,
     case_message,
     read_answer,
+    read_computed,
     read_description,
     read_outcome,
     read_times,
     request,
 )
 from conformance.worker import fatal_text, signal_name
+from refimpl.layers import REGISTRY
 
 __all__ = ["ProcessImplementation"]
 
@@ -77,11 +82,17 @@ class ProcessImplementation:
 
         Raises `Unsupported`, `Crash`, `TimedOut`, `ProtocolError`, and `DoesNotStart` where it cannot be started again.
         """
+        description = self.describe()
+        if description.capability == "layer":
+            layers = {kind: partial(RemoteLayer, self._compute) for kind in description.layers if kind in REGISTRY}
+            return LayerImplementation(layers, description).run(case, dtype)
         answer = self._exchange("run", dtype, case=case_message(case, dtype))
         return answer if isinstance(answer, Refusal) else self._read(read_outcome, answer, "outcome", case, dtype)
 
     def time(self, case: Case, dtype: str, rounds: int) -> dict[str, tuple[float, ...]] | Refusal:
         """Seconds of each round of forward, backward, and both, measured inside the process. Raises as `run` does."""
+        if self.describe().capability == "layer":
+            raise Unsupported("single layers are not timed: the net around them would be")
         answer = self._exchange("time", dtype, case=case_message(case, dtype), rounds=rounds)
         return answer if isinstance(answer, Refusal) else self._read(read_times, answer, "times", rounds)
 
@@ -151,6 +162,11 @@ class ProcessImplementation:
                 return Refusal(self._stage, end.refusal)
             raise Crash(f"{end.how} {self._when(answer)}", end.said) from None
         return self._settled(answer, _last_lines(child.errors))
+
+    def _compute(self, dtype: str, fields: Mapping[str, Any]) -> Computed | Refusal:
+        """One layer's tops and gradients."""
+        answer = self._exchange("run", dtype, **fields)
+        return answer if isinstance(answer, Refusal) else self._read(read_computed, answer, "computed", dtype)
 
     def _read(self, reader: Callable[..., T], answer: Answer, kind: str, *context: Any) -> T:
         """The value of an answer of the right kind."""

@@ -3,8 +3,11 @@
 from conformance.protocol.messages import (
     VERSION,
     Answer,
+    array_message,
     case_message,
+    layer_message,
     read_answer,
+    read_computed,
     read_description,
     read_outcome,
     read_times,
@@ -15,8 +18,11 @@ from conformance.protocol.schema import violation
 __all__ = [
     "VERSION",
     "Answer",
+    "array_message",
     "case_message",
+    "layer_message",
     "read_answer",
+    "read_computed",
     "read_description",
     "read_outcome",
     "read_times",

@@ -14,16 +14,29 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from conformance.case import Array, Case
+from conformance.case import Array, Case, array_from_json, array_to_json
 from conformance.implementation import Description
 from conformance.outcome import Outcome, outcome_from_json
 from conformance.protocol.schema import violation
+from refimpl.schema import Message
 
-__all__ = ["VERSION", "Answer", "array_message", "case_message", "read_answer", "read_outcome", "read_times", "request"]
+__all__ = [
+    "VERSION",
+    "Answer",
+    "array_message",
+    "case_message",
+    "layer_message",
+    "read_answer",
+    "read_computed",
+    "read_description",
+    "read_outcome",
+    "read_times",
+    "request",
+]
 
 VERSION = 1
 
-_ANSWERS = ("description", "outcome", "times", "refusal", "unsupported", "crash", "error")
+_ANSWERS = ("description", "outcome", "computed", "times", "refusal", "unsupported", "crash", "error")
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,23 @@ def case_message(case: Case, dtype: str) -> dict[str, Any]:
     return message
 
 
+def layer_message(message: Message) -> dict[str, Any]:
+    """A layer's message as JSON: the fields that are set, enums by name, numbers that JSON lacks as strings."""
+    return {name: _field_message(getattr(message, name)) for name in message.schema if message.has(name)}
+
+
+def _field_message(value: Any) -> Any:
+    if isinstance(value, Message):
+        return layer_message(value)
+    if isinstance(value, tuple):
+        return [_field_message(item) for item in value]
+    return array_to_json(np.array(value))["data"][0] if isinstance(value, float) else value
+
+
 def read_answer(line: bytes) -> Answer:
     """The message on a line, held against its schema."""
     try:
-        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}: {_excerpt(line)}") from None
     except json.JSONDecodeError as error:
@@ -79,6 +105,8 @@ def read_description(body: Mapping[str, Any]) -> Description:
     """What an implementation says of itself; `ValueError` where it speaks another version."""
     if body["protocol"] != VERSION:
         raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness version {VERSION}")
+    if body["capability"] == "layer" and not body.get("layers"):
+        raise ValueError("an implementation of capability layer names its layers")
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
     del fields["protocol"]
     return Description(**fields)
@@ -114,12 +142,32 @@ def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:
     return outcome
 
 
+def read_computed(body: Mapping[str, Any], dtype: str) -> tuple[list[Array], list[Array | None]]:
+    """The tops and the bottoms' gradients (None where there is none) that one layer computed in ``dtype``."""
+    tops = [_array(f"tops.{index}", message, dtype) for index, message in enumerate(body["tops"])]
+    diffs = [
+        None if message is None else _array(f"bottom_diffs.{index}", message, dtype)
+        for index, message in enumerate(body.get("bottom_diffs", ()))
+    ]
+    return tops, diffs
+
+
 def read_times(body: Mapping[str, list[float]], rounds: int) -> dict[str, tuple[float, ...]]:
     """Seconds per round of forward, backward and both."""
     for name, seconds in body.items():
         if len(seconds) != rounds:
             raise ValueError(f"times.{name} has {len(seconds)} entries for {rounds} rounds")
     return {name: tuple(seconds) for name, seconds in body.items()}
+
+
+def _array(place: str, message: Mapping[str, Any], dtype: str) -> Array:
+    try:
+        array = array_from_json(message, dtype)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{place}: {error}") from None
+    if array.dtype != dtype:
+        raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
+    return array
 
 
 def _require_gradients(outcome: Outcome, case: Case) -> None:
@@ -152,6 +200,11 @@ def _checked(name: str, message: dict[str, Any]) -> dict[str, Any]:
     if wrong is not None:
         raise ValueError(wrong)
     return message
+
+
+def _integer(text: str) -> float:
+    """An integer, or the zero that has a sign: "-0" is how C prints it."""
+    return -0.0 if text == "-0" else int(text)
 
 
 def _no_constant(text: str) -> NoReturn:
