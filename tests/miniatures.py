@@ -84,7 +84,7 @@ IN_A_CASE = (
     Miniature("answers_a_tower", ProtocolError, "nested beyond any message"),
     Miniature("answers_without_end", ProtocolError, "its answer exceeds"),
     Miniature("forgets_the_total", ProtocolError, "outcome: 'loss' is a required property"),
-    Miniature("forgets_a_gradient", ProtocolError, "diff.y missing"),
+    Miniature("forgets_a_gradient", ProtocolError, "diff.x missing"),
     Miniature("misspells_a_field", ProtocolError, "'diffs' was unexpected"),
     Miniature("says_the_wrong_type", ProtocolError, "dtype is float64, asked for float32"),
     Miniature("sends_float64_for_float32", ProtocolError, "diff.x is float64, asked for float32"),
