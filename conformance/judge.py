@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from conformance.case import Case
 from conformance.finding import Finding, findings_of
 from conformance.outcome import Outcome, Refusal
-from conformance.replay import replay
+from conformance.replay import Comparison, replay
 from conformance.requirements import CATALOGUE
 from conformance.requirements.serving import owner, serves, total_speaks_for
 from conformance.sides import Side, sides_of
 from conformance.structure import structure_findings
 from conformance.tolerance import rounding_of
 from conformance.verdict import Level, Status, Verdict
+from refimpl.dialect import Dialect
 from refimpl.errors import NetError
+from refimpl.net import Net
+from refimpl.running_error import Rounding
 
 __all__ = ["Judgement", "judge", "judge_outcome"]
 
@@ -90,32 +93,44 @@ def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, in
 
 
 def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Iterable[Finding]:
-    rounding = rounding_of(dtype, subgradient=subgradient)
-    dialect = side.dialect()
     told = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
-    settled = True
     try:
-        net, comparisons = replay(case, told, dialect, rounding)
-    except NetError:
-        settled = False
         try:
-            net, comparisons = replay(case, told, dialect, rounding, settled=False)
-        except NetError as refused:
-            yield from _refusal_findings(answer, refused)
-            return
+            net, versions = _versions(case, told, dtype, side, subgradient, settled=True)
+        except NetError:
+            net, versions = _versions(case, told, dtype, side, subgradient, settled=False)
+    except NetError as refused:
+        yield from _refusal_findings(answer, refused)
+        return
     if isinstance(answer, Refusal):
         yield Finding("refused", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
         return
-    versions = [comparisons]
-    departed = frozenset(dialect.departed)
-    if rounding.overflowed:
-        unlimited = rounding_of(dtype, subgradient=subgradient, unlimited=True)
-        versions.append(replay(case, answer, side.dialect(), unlimited, settled)[1])
-    if departed:
-        true_derivative = rounding_of(dtype, subgradient=subgradient)
-        versions.append(replay(case, answer, side.dialect(departed), true_derivative, settled)[1])
     yield from findings_of(versions, dtype)
     yield from structure_findings(net, answer)
+
+
+def _versions(
+    case: Case, outcome: Outcome, dtype: str, side: Side, subgradient: bool, settled: bool
+) -> tuple[Net, list[list[Comparison]]]:
+    """The replay, and others whose results are as right: any subgradient where a kink is met, no overflow where an
+    intermediate result overflows, the true derivative where Caffe's formula departs from it."""
+    versions: list[list[Comparison]] = []
+
+    def once(departures: frozenset[str], **options: bool) -> tuple[Net, Dialect, Rounding]:
+        dialect, rounding = side.dialect(departures), rounding_of(dtype, subgradient=subgradient, **options)
+        net, comparisons = replay(case, outcome, dialect, rounding, settled)
+        versions.append(comparisons)
+        return net, dialect, rounding
+
+    net, dialect, rounding = once(frozenset(), sharp=True)
+    if rounding.blurred:
+        once(frozenset())
+    if rounding.overflowed:
+        once(frozenset(), unlimited=True)
+    departed = frozenset(dialect.departed)
+    if departed and once(departed, sharp=True)[2].blurred:
+        once(departed)
+    return net, versions
 
 
 def _refusal_findings(answer: Outcome | Refusal, wanted: NetError) -> Iterable[Finding]:
@@ -138,6 +153,9 @@ def _verdict(check: str, requirement: str, dtype: str, side: str | None, finding
     failures = [f for f in findings if not f.accepted]
     musts = [f for f in failures if f.level is Level.MUST]
     rooms = [f.headroom for f in findings if f.headroom is not None]
+    if not failures and any(f.unbounded for f in findings):
+        reason = "the error of a plain evaluation has no finite bound here"
+        return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)
     if not failures:
         return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=min(rooms, default=None))
     first = (musts or failures)[0]

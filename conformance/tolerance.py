@@ -34,11 +34,11 @@ REFERENCE_UNIT = UNIT["float64"]
 """The reference's own roundings, added to the implementation's: they matter only where that is float64 too."""
 
 
-def rounding_of(dtype: str, *, subgradient: bool = False, unlimited: bool = False) -> Rounding:
+def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, unlimited: bool = False) -> Rounding:
     """The arithmetic of ``dtype``, "float32" or "float64".
 
-    With ``subgradient``, any value between the one-sided limits is right at a kink; with ``unlimited``, intermediate
-    results do not overflow (an implementation may carry more range than its storage has).
+    With ``subgradient``, any value between the one-sided limits is right at a kink; with ``sharp``, none but Caffe's.
+    With ``unlimited``, intermediate results do not overflow: an implementation may carry more range than its storage has.
     """
     info = np.finfo(dtype)
     return Rounding(
@@ -47,6 +47,7 @@ def rounding_of(dtype: str, *, subgradient: bool = False, unlimited: bool = Fals
         huge=np.inf if unlimited else float(info.max),
         factor=FACTOR,
         subgradient=subgradient,
+        sharp=sharp,
     )
 
 

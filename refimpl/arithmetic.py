@@ -112,9 +112,11 @@ def _jump(x: Any, below: float) -> Any:
     if not isinstance(x, Approx):
         return jumped
     blurred = (np.absolute(value) <= x.error) & ((x.error > 0) | x.rounding.subgradient)
+    x.rounding.blurred |= bool(blurred.any())
+    if x.rounding.sharp:
+        return Approx(jumped, np.zeros(jumped.shape), x.rounding)
     middle, half = (1.0 + below) / 2, (1.0 - below) / 2
-    reach = np.where(blurred, half + np.absolute(jumped - middle), 0.0)
-    return Approx(jumped, reach, x.rounding)
+    return Approx(np.where(blurred, middle, jumped), np.where(blurred, half, 0.0), x.rounding)
 
 
 def covering(expression: Any, *alternatives: Any) -> Any:

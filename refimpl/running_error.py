@@ -32,9 +32,12 @@ class Rounding:
     """The arithmetic whose errors are bounded.
 
     ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
-    ``huge`` the largest finite one, ``factor`` the roundings charged per operation. With ``subgradient`` set, a step
-    or a sign at its kink is any value between its one-sided limits. ``overflowed`` tells afterwards whether a result
-    passed ``huge``.
+    ``huge`` the largest finite one, ``factor`` the roundings charged per operation. ``overflowed`` tells afterwards
+    whether a result passed ``huge``.
+
+    A step or a sign whose argument may lie on either side of its kink is the interval between its one-sided limits;
+    with ``subgradient`` set, it is that at the kink itself too. With ``sharp`` set, it is Caffe's choice there and
+    nothing else. ``blurred`` tells afterwards whether there was such a place.
     """
 
     unit: float
@@ -42,7 +45,9 @@ class Rounding:
     huge: float
     factor: float = 1.0
     subgradient: bool = False
+    sharp: bool = False
     overflowed: bool = field(default=False, compare=False)
+    blurred: bool = field(default=False, compare=False)
 
     def of(self, value: Array) -> Array:
         """The error of rounding ``value`` once."""
