@@ -38,5 +38,5 @@ def unknown(what: str, name: str, known: Iterable[str], listing: str = "") -> Us
     elif listing:
         hint = f"`{listing}` lists them"
     else:
-        hint = f"known: {', '.join(names)}"
+        hint = f"known: {', '.join(names)}" if names else "there is none"
     return UsageError(f"no {what} named {name!r}; {hint}")

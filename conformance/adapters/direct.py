@@ -133,7 +133,7 @@ def _described(target: Any, base: Description) -> Description:
 
 
 def _layers_of(target: Any) -> dict[str, Callable[..., Any]]:
-    """Layer classes by type: a mapping as it is, a class under its ``type`` or name, else those that an object holds."""
+    """Layer classes by type: a mapping as it is, a class under its ``type`` or name, else those an object holds."""
     if isinstance(target, Mapping):
         found = dict(target)
     elif _is_layer(target):

@@ -62,6 +62,7 @@ def command(
 def _built(path: Path, given: dict[str, Array], inputs: Path | None, options: dict[str, Any], force: bool) -> Net:
     from dataclasses import replace
 
+    from conformance.errors import UsageError
     from refimpl.net import Net
     from refimpl.prototxt import parse_net
 
@@ -69,6 +70,8 @@ def _built(path: Path, given: dict[str, Array], inputs: Path | None, options: di
     if force:
         param = replace(param, force_backward=True)
     built = Net(param, files=_files(param, path.parent), **options)
+    if not built.layers:
+        raise UsageError(f"{path}: a net without layers has nothing to compute in phase {built.phase}")
     _fill(built, given, inputs)
     return built
 
@@ -117,6 +120,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
+    import io
     import zipfile
 
     import numpy as np
@@ -124,12 +128,13 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     from conformance.errors import UsageError, one_line
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise UsageError(f"{path} holds one array without a name: save it with numpy.savez(path, x=...)")
+        loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise UsageError(f"{path} holds one array without a name: save it with numpy.savez(path, x=...)")
+        with loaded as archive:
             arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or one_line(str(error))}") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError) as error:
         raise UsageError(f"{path} is no .npz of plain arrays: {one_line(str(error), 120)}") from None
     for name, array in arrays.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,6 +76,9 @@ class ReportWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        """Raises `UsageError` where the file could not be made."""
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"cannot write the report {path}: no such folder, or not writable")
         self.path = path
         self._file: IO[str] | None = None
 
