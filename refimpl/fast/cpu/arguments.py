@@ -1,0 +1,156 @@
+"""What callers pass, made into what kernels take: contiguous arrays of one floating type, and numbers.
+
+Only calls that a function's quick path does not take come here, so checks and clear messages cost nothing where time is short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.fast.scalar import INT_MIN
+
+__all__ = ["MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples"]
+
+MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
+"""LossParameter.NormalizationMode, as the kernels know it."""
+
+NO_LABEL = 2**40
+"""An ``ignore_label`` that no label equals."""
+
+
+def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[Any]:
+    """`array` as a contiguous float32 or float64 array with at least one entry; copied only if it is not one already.
+
+    Raises TypeError for another dtype (or one other than that of `like`), ValueError for an empty array.
+    """
+    made = np.asarray(array)
+    if made.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {made.dtype}: give float32 or float64")
+    if like is not None and made.dtype != like.dtype:
+        raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
+    if made.size == 0:
+        raise ValueError(f"{name} is empty (shape {made.shape}): a batch of 0 has no loss")
+    return made if _plain(made) else made.astype(made.dtype.newbyteorder("="), order="C")
+
+
+def same_samples(a: NDArray[Any], b: NDArray[Any]) -> int:
+    """N, the first dimension of both. Raises ValueError unless that and the number of entries agree."""
+    if a.ndim == 0 or b.ndim == 0 or a.shape[0] != b.shape[0] or a.size != b.size:
+        raise ValueError(f"the inputs have shapes {a.shape} and {b.shape}: give as many samples, with as many entries each")
+    return a.shape[0]
+
+
+def labels_of_samples(x: NDArray[Any], labels: NDArray[Any], *, exactly: bool = False) -> int:
+    """N, the first dimension of `x`. Raises ValueError unless there are (at least) as many labels."""
+    if x.ndim == 0 or labels.size < x.shape[0] or (exactly and labels.size != x.shape[0]):
+        raise ValueError(f"{labels.size} label(s) for an input of shape {x.shape}: give one per sample of the first axis")
+    return x.shape[0]
+
+
+def _plain(array: NDArray[Any]) -> bool:
+    """Whether kernels can use an array as it is."""
+    return array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
+
+
+def integers(labels: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
+    """Labels as a flat contiguous array of the dtype of `like`, int32 or int64; kernels truncate them toward zero.
+
+    Raises TypeError for what is no real number.
+    """
+    made = np.asarray(labels)
+    if made.dtype.kind not in "biuf":
+        raise TypeError(f"{name} has dtype {made.dtype}: give numbers")
+    if made.dtype.kind == "f" and made.dtype != like.dtype:
+        made = _truncated(made)
+    elif made.dtype not in (like.dtype, np.int32, np.int64):
+        made = made.astype(np.int64)
+    return (made if _plain(made) else made.astype(made.dtype.newbyteorder("="), order="C")).reshape(-1)
+
+
+def _truncated(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """What the scalar function of this name gives, for an array."""
+    fits = np.isfinite(labels) & (np.absolute(labels) < 2.0**31)
+    return np.where(fits, np.trunc(np.where(fits, labels, 0)), INT_MIN).astype(np.int64)
+
+
+def ignored(label: int | None) -> int:
+    """The ``ignore_label`` for a kernel."""
+    return NO_LABEL if label is None else int(label)
+
+
+def mode_of(normalization: str) -> int:
+    """The number of a normalisation mode. Raises ValueError for an unknown one."""
+    if normalization not in MODES:
+        raise ValueError(f"normalization is {normalization!r}: give one of {', '.join(MODES)}")
+    return MODES[normalization]
+
+
+class Output:
+    """An array that a kernel writes, or its absence.
+
+    The kernel gets the caller's own array where it can write there directly, otherwise one to copy back in `finish`.
+    """
+
+    def __init__(self, given: Any, name: str, like: NDArray[Any]) -> None:
+        self.given = given
+        self.flat: NDArray[Any] = np.empty(0, like.dtype)
+        if given is None:
+            return
+        if not isinstance(given, np.ndarray):
+            raise TypeError(f"{name} is a {type(given).__name__}: give a numpy array")
+        if given.dtype != like.dtype or given.shape != like.shape:
+            raise ValueError(f"{name} is {given.dtype} of shape {given.shape}: its input is {like.dtype} of shape {like.shape}")
+        if not given.flags.writeable:
+            raise ValueError(f"{name} is read-only: give an array that can be written")
+        self.flat = (given if _plain(given) else np.empty(given.shape, given.dtype)).reshape(-1)
+
+    def shaped(self, *shape: int) -> NDArray[Any] | None:
+        """The array for a kernel that takes None for an absent one."""
+        return None if self.given is None else self.flat.reshape(shape)
+
+    def finish(self) -> None:
+        """Bring the result to where the caller wants it."""
+        if self.given is not None and not _plain(self.given):
+            self.given[...] = self.flat.reshape(self.given.shape)
+
+
+class Positions:
+    """How logits divide along a class axis: `form` is (outer, classes, inner), with a label for each outer and inner position."""
+
+    def __init__(self, shape: Sequence[int], axis: int) -> None:
+        if not -len(shape) <= axis < len(shape):
+            raise ValueError(f"axis {axis} is out of range for logits of shape {tuple(shape)}")
+        axis %= len(shape)
+        self.form = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        self.shape = (*shape[:axis], *shape[axis + 1 :])
+
+    @property
+    def outer(self) -> int:
+        return self.form[0]
+
+    @property
+    def classes(self) -> int:
+        return self.form[1]
+
+    def check_labels(self, labels: NDArray[Any]) -> None:
+        """Raise ValueError unless there is one label per position."""
+        if labels.size != math.prod(self.shape):
+            raise ValueError(f"{labels.size} label(s) for {math.prod(self.shape)} position(s) {self.shape}: give one per position")
+
+
+def refuse_labels(labels: NDArray[Any], classes: int, shape: Sequence[int], ignore: int = NO_LABEL) -> None:
+    """Raise ValueError for the first label that is neither ignored nor a class, if there is one.
+
+    Kernels answer such a label with NaN, and read nothing out of bounds; only after a NaN are the labels looked through.
+    """
+    truncated = _truncated(labels)
+    wrong = ((truncated < 0) | (truncated >= classes)) & (truncated != ignore)
+    if wrong.any():
+        index = int(np.argmax(wrong))
+        where = tuple(int(i) for i in np.unravel_index(index, tuple(shape)))
+        raise ValueError(f"label {labels[index]} at {where} is outside 0..{classes - 1}: labels are class indices; see ignore_label")

@@ -1,0 +1,170 @@
+# mypy: disable-error-code="untyped-decorator"
+"""HingeLoss on a CPU (``src/caffe/layers/hinge_loss_layer.cpp``).
+
+``L = sum m^p / N`` with the margins ``m = max(0, 1 + x)``, at the label ``max(0, 1 - x)``; p is 1 or 2. ``dL/dx = w sign(m) / N``
+or ``2 w m / N``, negated at the label. Computed in float64.
+
+max(0, NaN) is 0, as ``std::max(Dtype(0), x)`` has it in Caffe: a NaN score adds nothing to the loss and gets no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
+from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, helper, kernel, written
+from refimpl.fast.cpu.threads import spread
+from refimpl.fast.scalar import truncated
+
+__all__ = ["backward", "hinge_loss"]
+
+L1, L2 = 1, 2
+
+
+@helper()
+def _margins(x: Any, margin: Any) -> None:
+    """The margins of a block as if no entry were a label's."""
+    for i in range(x.size):
+        m = 1.0 + np.float64(x[i])
+        margin[i] = m if m > 0 else 0.0
+
+
+@helper(**ADDING)
+def _sum(margin: Any, norm: int) -> float:
+    loss = 0.0
+    if norm == L1:
+        for i in range(margin.size):
+            loss += margin[i]
+    else:
+        for i in range(margin.size):
+            loss += margin[i] * margin[i]
+    return loss
+
+
+@helper()
+def _gradients(margin: Any, norm: int, scale: float, out: Any) -> None:
+    if norm == L1:
+        for i in range(out.size):
+            out[i] = scale if margin[i] > 0 else 0.0
+    else:
+        twice = 2 * scale
+        for i in range(out.size):
+            out[i] = margin[i] * twice
+
+
+@helper()
+def _block(start: int, x: Any, labels: Any, classes: int, norm: int, scale: float, margin: Any, out: Any) -> float:
+    """The loss of the entries x, which begin at `start`; NaN if a label of theirs is no class."""
+    _margins(x, margin)
+    samples = range(start // classes, (start + x.size - 1) // classes + 1)
+    bad = False
+    for n in samples:
+        label = truncated(labels[n])
+        bad |= label < 0 or label >= classes
+        i = n * classes + label - start
+        if 0 <= i < x.size:
+            m = 1.0 - np.float64(x[i])
+            margin[i] = m if m > 0 else 0.0
+    if bad:
+        return np.nan
+    _gradients(margin, norm, scale, out)
+    if out.size > 0:
+        for n in samples:
+            i = n * classes + truncated(labels[n]) - start
+            if 0 <= i < x.size:
+                out[i] = -out[i]
+    return _sum(margin, norm)
+
+
+@helper()
+def _work(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float) -> None:
+    room = np.empty(BLOCK // 8)
+    for chunk in range(first, last):
+        loss = 0.0
+        for start in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK), room.size):
+            stop = min(x.size, start + room.size)
+            loss += _block(start, x[start:stop], labels, classes, norm, scale, room[: stop - start], out[start:stop])
+        sums[chunk] = loss
+
+
+@kernel(nogil=True)
+def _chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float) -> None:
+    _work(first, last, sums, x, labels, out, classes, norm, scale)
+
+
+@kernel(nogil=False)
+def _quick(x: Any, labels: Any, out: Any, norm: int, top_diff: float) -> float:
+    """The whole of a small problem; NaN also for arguments that do not fit together."""
+    num, classes = x.shape
+    if x.size == 0 or labels.size < num or not fits(out, x):
+        return np.nan
+    sums = np.empty(chunks_of(x.size))
+    _work(0, sums.size, sums, x.ravel(), labels, written(out, x), classes, norm, top_diff / num)
+    return added(sums) / num
+
+
+def hinge_loss(
+    x: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    norm: str = "L1",
+    top_diff: float = 1.0,
+    out: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> float:
+    """The loss, and in the same pass the gradient, if there is an array to write it to.
+
+    `x`: scores, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`: numbers,
+    truncated toward zero, at least N of them in any shape (what follows the first N is not read, as in Caffe). `norm`: "L1" or
+    "L2". `out`: like x, sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is the
+    weight). `threads`: at most so many.
+
+    Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label that is no
+    class (`out` is then undefined).
+    """
+    try:
+        if x.ndim == 2 and x.size <= QUICK:
+            loss = _quick(x, labels, out, NORMS[norm], top_diff)
+            if loss == loss:
+                return loss  # type: ignore[no-any-return]
+    except (AttributeError, KeyError, TypeError):
+        pass
+    return _careful(x, labels, norm, float(top_diff), out, threads)
+
+
+NORMS = {"L1": L1, "L2": L2}
+
+
+def _careful(x: Any, labels: Any, norm: str, top_diff: float, out: Any, threads: int | None) -> float:
+    if norm not in NORMS:
+        raise ValueError(f"norm is {norm!r}: give L1 or L2")
+    x = floats(x, "x")
+    labels = integers(labels, "labels", x)
+    num = labels_of_samples(x, labels)
+    gradient = Output(out, "out", x)
+    if x.size <= QUICK:
+        loss = call(_quick, x.reshape(num, -1), labels, gradient.shaped(num, -1), NORMS[norm], top_diff)
+    else:
+        work = x.reshape(-1), labels, gradient.flat, x.size // num, NORMS[norm], top_diff / num
+        loss = spread(_chunks, chunks_of(x.size), x.size, threads, *work) / num
+    if math.isnan(loss):
+        refuse_labels(labels[:num], x.size // num, (num,))
+    gradient.finish()
+    return float(loss)
+
+
+def backward(
+    x: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    norm: str = "L1",
+    top_diff: float,
+    out: NDArray[Any],
+    threads: int | None = None,
+) -> None:
+    """The gradient alone; arguments as for `hinge_loss`. It is memory that takes the time, so the loss costs nothing."""
+    hinge_loss(x, labels, norm=norm, top_diff=top_diff, out=out, threads=threads)

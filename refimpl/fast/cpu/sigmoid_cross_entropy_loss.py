@@ -1,0 +1,142 @@
+# mypy: disable-error-code="untyped-decorator"
+"""SigmoidCrossEntropyLoss on a CPU (``src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp``).
+
+``L = sum (log(1 + e^-|x|) - x (t - [x >= 0])) / Z`` over the counted entries; ``dL/dx = w (1 / (1 + e^-x) - t) / Z`` there and
+0 elsewhere. As in Caffe an infinite logit gives NaN, with a finite gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, same_samples
+from refimpl.fast.cpu.kernel import BLOCK, CHUNK, WIDE, added, call, chunks_of, fits, helper, kernel, total, written
+from refimpl.fast.cpu.normaliser import divisor, divisor_of
+from refimpl.fast.cpu.threads import spread
+from refimpl.fast.scalar import exp, like, log1p, truncated
+
+__all__ = ["backward", "sigmoid_cross_entropy_loss"]
+
+
+@helper()
+def _exponentials(x: Any, tail: Any) -> None:
+    """e^-|x|, in the type of `tail`."""
+    for i in range(x.size):
+        tail[i] = exp(-abs(like(tail[i], x[i])))
+
+
+@helper()
+def _loss(x: Any, t: Any, tail: Any) -> Any:
+    """Of one entry; x - x is 0, but NaN for an infinite logit, where Caffe's x - 2 x [x >= 0] is NaN."""
+    step = like(x, 1) if x >= like(x, 0) else like(x, 0)
+    return log1p(tail) - x * (t - step) + (x - x)
+
+
+@helper()
+def _losses(x: Any, t: Any, tail: Any) -> None:
+    """Replace the exponentials by the losses."""
+    for i in range(x.size):
+        e = tail[i]
+        tail[i] = _loss(like(e, x[i]), like(e, t[i]), e)
+
+
+@helper()
+def _losses_and_gradients(x: Any, t: Any, tail: Any, scale: Any, out: Any) -> None:
+    """The same, and write the gradients."""
+    for i in range(x.size):
+        e = tail[i]
+        one, v, y = like(e, 1), like(e, x[i]), like(e, t[i])
+        out[i] = ((one if v >= like(e, 0) else e) / (one + e) - y) * scale
+        tail[i] = _loss(v, y, e)
+
+
+@helper()
+def _forget(t: Any, ignore: int, losses: Any, out: Any) -> None:
+    """Take ignored entries out of the losses and the gradient."""
+    for i in range(t.size):
+        if truncated(t[i]) == ignore:
+            losses[i] = 0
+            if out.size > 0:
+                out[i] = 0
+
+
+@helper()
+def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float, room: Any) -> None:
+    for chunk in range(first, last):
+        loss = 0.0
+        for start in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK), room.size):
+            stop = min(x.size, start + room.size)
+            logits, targets, gradient, scratch = x[start:stop], t[start:stop], out[start:stop], room[: stop - start]
+            _exponentials(logits, scratch)
+            if gradient.size > 0:
+                _losses_and_gradients(logits, targets, scratch, like(room[0], scale), gradient)
+            else:
+                _losses(logits, targets, scratch)
+            if ignore != NO_LABEL:
+                _forget(targets, ignore, scratch, gradient)
+            loss += total(scratch)
+        sums[chunk] = loss
+
+
+@kernel(nogil=True)
+def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float) -> None:
+    _work(first, last, sums, x, t, out, ignore, scale, np.empty(BLOCK // x.itemsize, x.dtype))
+
+
+@kernel(nogil=False)
+def _quick(x: Any, t: Any, out: Any, mode: int, ignore: int, top_diff: float) -> float:
+    """The whole of a small problem, in float64; NaN also for arguments that do not fit together."""
+    if x.size == 0 or x.shape != t.shape or not fits(out, x):
+        return np.nan
+    targets = t.ravel()
+    z = divisor(mode, x.shape[0], targets, ignore)
+    sums = np.empty(chunks_of(x.size))
+    _work(0, sums.size, sums, x.ravel(), targets, written(out, x), ignore, top_diff / z, np.empty(BLOCK // 8))
+    return added(sums) / z
+
+
+def sigmoid_cross_entropy_loss(
+    x: NDArray[Any],
+    t: NDArray[Any],
+    *,
+    ignore_label: int | None = None,
+    normalization: str = "BATCH_SIZE",
+    top_diff: float = 1.0,
+    out: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> float:
+    """The loss, and in the same pass the gradient, if there is an array to write it to.
+
+    `x`, `t`: logits and targets, float32 or float64, both the same; N samples along the first axis with the same number of
+    entries. Targets may be any number; one whose integral part is `ignore_label` does not count. `normalization`: divide by the
+    entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x, sharing no memory with it; receives the
+    gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
+
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown `normalization`.
+    """
+    try:
+        if x.ndim == 2 and x.size <= WIDE:
+            loss = _quick(x, t, out, MODES[normalization], NO_LABEL if ignore_label is None else ignore_label, top_diff)
+            if loss == loss:
+                return loss  # type: ignore[no-any-return]
+    except (AttributeError, KeyError, TypeError):
+        pass
+    return _careful(x, t, ignored(ignore_label), mode_of(normalization), float(top_diff), out, threads)
+
+
+def _careful(x: Any, t: Any, ignore: int, mode: int, top_diff: float, out: Any, threads: int | None) -> float:
+    x = floats(x, "x")
+    t = floats(t, "t", x)
+    num = same_samples(x, t)
+    gradient = Output(out, "out", x)
+    if x.size <= WIDE:
+        loss = call(_quick, x.reshape(num, -1), t.reshape(num, -1), gradient.shaped(num, -1), mode, ignore, top_diff)
+    else:
+        z = divisor_of(mode, num, t.reshape(-1), ignore, threads)
+        work = x.reshape(-1), t.reshape(-1), gradient.flat, ignore, top_diff / z
+        loss = spread(_chunks, chunks_of(x.size), x.size, threads, *work) / z
+    gradient.finish()
+    return float(loss)

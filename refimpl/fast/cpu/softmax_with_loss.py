@@ -1,0 +1,207 @@
+# mypy: disable-error-code="untyped-decorator"
+"""SoftmaxWithLoss on a CPU (``src/caffe/layers/softmax_loss_layer.cpp``).
+
+``L = sum min(log sum_j exp x_j - x_label, -log FLT_MIN) / Z`` over the counted positions, which is Caffe's
+-log max(p_label, FLT_MIN); ``dL/dx_i = w (p_i - [i = label]) / Z``, also where the loss is capped, and 0 at ignored positions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, Positions, floats, ignored, integers, mode_of, refuse_labels
+from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, helper, kernel, written
+from refimpl.fast.cpu.normaliser import divisor, divisor_of
+from refimpl.fast.cpu.softmax import (
+    by_rows, chunking, exponentiate, label_at, largest, load, multiplied, multiply, place, row_exponentials, store,
+)  # fmt: skip
+from refimpl.fast.cpu.threads import spread
+from refimpl.fast.scalar import exp, like, log
+
+__all__ = ["backward", "softmax_with_loss"]
+
+CAP = 87.33654475055310898657
+"""-log FLT_MIN: the loss of a position whose label has probability 0, in float64 as well."""
+
+
+@helper()
+def _capped(loss: float) -> float:
+    """NaN stays NaN."""
+    return CAP if loss > CAP else loss
+
+
+@helper()
+def _tile_losses(x: Any, labels: Any, ignore: int, place: Any, classes: int, top: Any, logs: Any) -> float:
+    """The sum of the losses of a tile's positions; NaN if a label is no class."""
+    base, first, _, per_class, per_position = place
+    loss = 0.0
+    for p in range(top.size):
+        mark = label_at(labels[first + p], classes, ignore)
+        if mark >= 0:
+            logit = x[base + mark * per_class + p * per_position]
+            loss += _capped(logs[p] - (np.float64(logit) - np.float64(top[p])))
+        elif mark == -2:
+            loss = np.nan
+    return loss
+
+
+@helper()
+def _tile_gradient(tile: Any, labels: Any, ignore: int, place: Any, classes: int, total: Any, factor: Any, scale: float,
+                   out: Any) -> None:  # fmt: skip
+    """Write the gradient of a tile of exponentials."""
+    base, first, count, per_class, per_position = place
+    for p in range(count):
+        factor[p] = scale / total[p]
+        if label_at(labels[first + p], classes, ignore) < 0:
+            factor[p] = 0
+            for c in range(classes):
+                tile[c * count + p] = 0
+    store(tile, classes, factor, out, base, per_class)
+    for p in range(count):
+        mark = label_at(labels[first + p], classes, ignore)
+        if mark >= 0:
+            share = np.float64(tile[mark * count + p]) / np.float64(total[p])
+            out[base + mark * per_class + p * per_position] = (share - 1) * scale
+
+
+@helper()
+def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float,
+           room: Any, logs: Any) -> None:  # fmt: skip
+    """Chunks that are tiles; `room` has space for one and three numbers per position, `logs` for one per position."""
+    outer, classes, inner = form
+    for chunk in range(first, last):
+        where = place(chunk, outer, classes, inner)
+        base, _, count, per_class, _ = where
+        tile, top = room[: classes * count], room[classes * count : (classes + 1) * count]
+        total, factor = room[(classes + 1) * count : (classes + 2) * count], room[(classes + 2) * count : (classes + 3) * count]
+        load(x, base, per_class, classes, tile, top)
+        exponentiate(tile, classes, top, total, logs)
+        sums[chunk] = _tile_losses(x, labels, ignore, where, classes, top, logs)
+        if prob.size > 0:
+            for p in range(count):
+                factor[p] = 1 / total[p]
+            store(tile, classes, factor, prob, base, per_class)
+        if out.size > 0:
+            _tile_gradient(tile, labels, ignore, where, classes, total, factor, scale, out)
+
+
+@kernel(nogil=True)
+def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
+                 scale: float) -> None:  # fmt: skip
+    width = chunking(form[0], form[1], form[2])[0]
+    room = np.empty((form[1] + 3) * width, x.dtype)
+    _tiles(first, last, sums, x, labels, out, prob, form, ignore, scale, room, np.empty(width))
+
+
+@helper()
+def _row_gradient(row: Any, kept: Any, total: float, top: Any, mark: int, scale: float, out: Any) -> None:
+    """Write the gradient of a row, whose exponentials are in `kept` or, where that is empty, in `out` already."""
+    if mark < 0:
+        for j in range(out.size):
+            out[j] = 0
+        return
+    label = exp(row[mark] - top)
+    if kept.size > 0:
+        multiplied(kept, like(top, scale / total), out)
+    else:
+        multiply(out, like(top, scale / total))
+    out[mark] = (np.float64(label) / total - 1) * scale
+
+
+@kernel(nogil=True)
+def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
+                scale: float) -> None:  # fmt: skip
+    outer, classes, inner = form
+    room = np.empty(BLOCK // x.itemsize, x.dtype)
+    for chunk in range(first, last):
+        base, label, count = place(chunk, outer, classes, inner)[:3]
+        loss = 0.0
+        for p in range(count):
+            start, stop = base + p * classes, base + (p + 1) * classes
+            row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
+            top = largest(row)
+            kept = softmax if softmax.size > 0 else gradient if gradient.size > 0 else room
+            total = row_exponentials(row, top, kept)
+            mark = label_at(labels[label + p], classes, ignore)
+            if mark >= 0:
+                loss += _capped(log(total) - (np.float64(row[mark]) - np.float64(top)))
+            elif mark == -2:
+                loss = np.nan
+            if gradient.size > 0:
+                _row_gradient(row, softmax, total, top, mark, scale, gradient)
+            if softmax.size > 0:
+                multiply(softmax, like(top, 1 / total))
+        sums[chunk] = loss
+
+
+@kernel(nogil=False)
+def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float) -> float:
+    """The whole of a small problem, x as (outer, classes * inner); NaN also for arguments that do not fit together."""
+    outer, classes = x.shape[0], x.shape[1] // inner
+    if x.size == 0 or labels.size != outer * inner or not (fits(out, x) and fits(prob, x)):
+        return np.nan
+    width, each = chunking(outer, classes, inner)
+    sums, room, logs = np.empty(each if inner == 1 else outer * each), np.empty((classes + 3) * width), np.empty(width)
+    z = divisor(mode, outer, labels, ignore)
+    flat = x.ravel(), labels, written(out, x), written(prob, x)
+    _tiles(0, sums.size, sums, *flat, (outer, classes, inner), ignore, top_diff / z, room, logs)
+    return added(sums) / z
+
+
+def softmax_with_loss(
+    x: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: str = "VALID",
+    top_diff: float = 1.0,
+    out: NDArray[Any] | None = None,
+    prob: NDArray[Any] | None = None,
+    threads: int | None = None,
+) -> float:
+    """The loss, and in the same pass the gradient and the softmax, if there are arrays to write them to.
+
+    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position (as many as
+    x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's diff, that is the
+    weight), `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it. `threads`: at most so many.
+
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown `normalization`, and a
+    label that is neither a class nor ignored (`out` and `prob` are then undefined).
+    """
+    try:
+        if x.ndim == 2 and axis == 1 and x.size <= WIDE:
+            ignore = NO_LABEL if ignore_label is None else ignore_label
+            loss = _quick(x, labels, out, prob, 1, MODES[normalization], ignore, top_diff)
+            if loss == loss:
+                return loss  # type: ignore[no-any-return]
+    except (AttributeError, KeyError, TypeError):
+        pass
+    return _careful(x, labels, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads)
+
+
+def _careful(x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: float, out: Any, prob: Any, threads: int | None) -> float:
+    x = floats(x, "x")
+    labels = integers(labels, "labels", x)
+    positions = Positions(x.shape, axis)
+    positions.check_labels(labels)
+    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x)
+    outer, classes, inner = positions.form
+    if x.size <= WIDE:
+        rows = outer, classes * inner
+        loss = call(_quick, x.reshape(rows), labels, gradient.shaped(*rows), softmax.shaped(*rows), inner, mode, ignore, top_diff)
+    else:
+        z = divisor_of(mode, outer, labels, ignore, threads)
+        each = chunking(outer, classes, inner)[1]
+        kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
+        work = x.reshape(-1), labels, gradient.flat, softmax.flat, positions.form, ignore, top_diff / z
+        loss = spread(kernel, each if inner == 1 else each * outer, x.size, threads, *work) / z
+    if math.isnan(loss):
+        refuse_labels(labels, classes, positions.shape, ignore)
+    gradient.finish()
+    softmax.finish()
+    return float(loss)
