@@ -22,7 +22,7 @@ class Finding:
     "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and
     "stage" (it is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it.
     ``by_weight`` tells that a rejected array is right once the top's weight is multiplied in or divided out,
-    ``absent`` that it is all zeros.
+    ``absent`` that it is all zeros, ``unbounded`` that some of its elements have no finite bound.
     """
 
     kind: str
@@ -35,6 +35,7 @@ class Finding:
     element: Element | None = None
     by_weight: bool = False
     absent: bool = False
+    unbounded: bool = False
 
 
 def findings_of(comparisons: list[list[Comparison]], dtype: str) -> list[Finding]:
@@ -81,6 +82,7 @@ def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Fin
         element=None if accepted else Element(first.blob, measured.index, measured.got, measured.want, measured.bound),
         by_weight=not accepted and _right_by_weight(versions, dtype),
         absent=not accepted and absent,
+        unbounded=measured.unbounded > 0,
     )
 
 

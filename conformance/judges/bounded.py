@@ -21,8 +21,12 @@ __all__ = ["Measurement", "measure"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """How a reported array compares. ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all
-    bounds); ``worst`` the element that has it, and ``index``, ``got``, ``want``, ``bound`` are that element's."""
+    """How a reported array compares.
+
+    ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds); ``index``, ``got``, ``want``
+    and ``bound`` are the element's that has it. ``rejected`` elements are out of bounds, ``unbounded`` ones are off and
+    have no finite bound: nothing can be said of them.
+    """
 
     accepted: bool
     headroom: float
@@ -31,6 +35,7 @@ class Measurement:
     want: float
     bound: float
     rejected: int
+    unbounded: int
     size: int
 
 
@@ -42,9 +47,10 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     best = rooms.argmax(axis=0)
     room = rooms.max(axis=0)
     if not room.size:
-        return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0)
+        return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0, 0)
     worst = int(room.argmin())
     want = wants[int(best[worst])]
+    unbounded = np.stack([np.isinf(version.error.ravel()) & (version.value.ravel() != flat) for version in wants])
     index = tuple(int(i) for i in np.unravel_index(worst, want.shape)) if want.shape else ()
     return Measurement(
         accepted=bool((room >= 1).all()),
@@ -54,6 +60,7 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
         want=float(want.value.ravel()[worst]),
         bound=float(want.error.ravel()[worst]),
         rejected=int((room < 1).sum()),
+        unbounded=int((unbounded.all(axis=0) & np.isfinite(flat)).sum()),
         size=int(room.size),
     )
 
