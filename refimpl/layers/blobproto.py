@@ -89,10 +89,11 @@ def _fields(content: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Field number, wire type and value (an integer, or the bytes of anything else) of every field of a message."""
     at = 0
     while at < len(content):
-        key, at = _varint(content, at)
+        start = at
+        key, at = _varint(content, start)
         number, kind = key >> 3, key & 7
         if number == 0 or kind not in (_VARINT, _FIXED64, _BYTES, _FIXED32):
-            raise ValueError(f"byte {at} starts no field")
+            raise ValueError(f"byte {start} starts no field")
         if kind == _VARINT:
             value, at = _varint(content, at)
             yield number, kind, value
