@@ -56,7 +56,7 @@ def decode(message: Json) -> "np.ndarray[Any, Any]":
         dtype = np.dtype(message["dtype"]).newbyteorder("<")
         flat = np.frombuffer(base64.b64decode(message["base64"]), dtype=dtype)
     else:
-        flat = np.array([float(number) for number in message["data"]], dtype=np.float64)
+        flat = np.array([float(entry) for entry in message["data"]], dtype=np.float64)
     array: np.ndarray[Any, Any] = flat.reshape(message["shape"])
     return array
 
@@ -96,12 +96,12 @@ def fatal_text(stderr: str) -> Optional[str]:
     return "\n".join(found).strip() or None
 
 
-def signal_name(number: int) -> str:
+def signal_name(code: int) -> str:
     """SIGSEGV for 11."""
     try:
-        return signal.Signals(number).name
+        return signal.Signals(code).name
     except ValueError:
-        return f"signal {number}"
+        return f"signal {code}"
 
 
 # finding Caffe
@@ -392,20 +392,16 @@ class Child:
         if self.pid:
             os.close(lines_in)
             os.close(errors_in)
-            self.lines, self.errors, self.stage, self.tail, self.rest = lines, errors, "construct", b"", b""
+            self.lines, self.errors, self.stage, self.tail, self.rest = lines, errors, "construct", b"", bytearray()
             return
-        status = 1
         try:
             die_with(parent)
             os.dup2(errors_in, 2)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             with os.fdopen(lines_in, "wb") as out:
                 work(lambda message: write(out, message))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
         finally:
-            os._exit(status)  # Caffe's destructors may abort after an overrun; the answer is out by now
+            os._exit(1)  # Caffe's destructors may abort after an overrun; the answer is out by now
 
     def answer(self, out: BinaryIO) -> Json:
         """Waits for the child's end: its answer, or what its death says."""
@@ -442,7 +438,10 @@ class Child:
 
     def take(self, chunk: bytes, out: BinaryIO) -> Optional[Json]:
         """Stages go straight to the harness; the answer waits until the child has ended."""
-        *whole, self.rest = (self.rest + chunk).split(b"\n")
+        self.rest += chunk
+        if b"\n" not in chunk:
+            return None
+        *whole, self.rest = self.rest.split(b"\n")
         for line in whole:
             message: Json = json.loads(line.decode("ascii"))
             if "event" not in message:
@@ -453,13 +452,12 @@ class Child:
 
     def obituary(self, status: int) -> Json:
         """What to answer in place of a child that gave no answer: Caffe's refusal, or a crash."""
-        said = self.tail.decode("utf-8", "replace")
         if not os.WIFSIGNALED(status):
-            return {"error": said.strip().splitlines()[-1] if said.strip() else "the child ended without an answer"}
-        name, text = signal_name(os.WTERMSIG(status)), fatal_text(said)
+            return {"crash": {"stage": self.stage, "reason": f"exited with status {os.WEXITSTATUS(status)}"}}
+        name, text = signal_name(os.WTERMSIG(status)), fatal_text(self.tail.decode("utf-8", "replace"))
         if name == "SIGABRT" and text:
             return {"refusal": {"stage": self.stage, "message": text, "layer": None}}
-        return {"crash": {"stage": self.stage, "reason": "died by " + name}}
+        return {"crash": {"stage": self.stage, "reason": f"died by {name}"}}
 
 
 # the conversation
@@ -479,6 +477,12 @@ def guarded_stdout() -> BinaryIO:
     return out
 
 
+def mistaken(error: Exception) -> Json:
+    """The answer to a request that nothing could be made of."""
+    traceback.print_exc()
+    return {"error": f"{type(error).__name__}: {error}"}
+
+
 def answer(caffe: Any, gpu: Optional[int], request: Json, out: BinaryIO) -> Json:
     """The answer to run or time, less its id."""
     home, place = os.getcwd(), tempfile.mkdtemp(prefix="lossconf-")
@@ -487,7 +491,10 @@ def answer(caffe: Any, gpu: Optional[int], request: Json, out: BinaryIO) -> Json
         def announce(stage: str) -> None:
             send({"event": "stage", "id": request["id"], "stage": stage})
 
-        send(perform(caffe, gpu, request, place, announce))
+        try:
+            send(perform(caffe, gpu, request, place, announce))
+        except Exception as error:
+            send(mistaken(error))
 
     try:
         if gpu is None and hasattr(os, "fork"):
@@ -503,10 +510,10 @@ def answer(caffe: Any, gpu: Optional[int], request: Json, out: BinaryIO) -> Json
 def serve(caffe: Any, gpu: Optional[int], out: BinaryIO) -> None:
     """Answers requests until stop, or until standard input ends."""
     for line in sys.stdin.buffer:
-        request: Json = {}
+        asked = None
         try:
-            request = json.loads(line.decode("utf-8"))
-            verb = request["verb"]
+            request: Json = json.loads(line.decode("utf-8"))
+            verb, asked = request["verb"], request.get("id")
             if verb == "stop":
                 return
             if verb == "describe":
@@ -516,9 +523,8 @@ def serve(caffe: Any, gpu: Optional[int], out: BinaryIO) -> None:
             else:
                 raise ValueError(f"unknown verb {verb!r}")
         except Exception as error:
-            traceback.print_exc()
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        write(out, dict(reply, id=request.get("id")))
+            reply = mistaken(error)
+        write(out, dict(reply, id=asked))
 
 
 def main() -> None:
@@ -526,6 +532,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpu", type=int, metavar="N", help="run on CUDA device N, without a fork for each case")
     gpu = parser.parse_args().gpu
+    if gpu is not None:
+        die_with(os.getppid())  # nothing here looks at standard input while a case runs
     out = guarded_stdout()
     serve(import_caffe(), gpu, out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import signal
@@ -35,8 +36,9 @@ DECOY = "raise RuntimeError('this is the folder in the working directory')\n"
 T = TypeVar("T")
 
 
-def miniature(timeout: float = 20.0) -> PycaffeImplementation:
-    return PycaffeImplementation(sys.executable, environment={**os.environ, "PYTHONPATH": MINIATURE}, timeout=timeout)
+def miniature(timeout: float = 20.0, gpu: int | None = None) -> PycaffeImplementation:
+    environment = {**os.environ, "PYTHONPATH": MINIATURE}
+    return PycaffeImplementation(sys.executable, gpu=gpu, environment=environment, timeout=timeout)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_parameters_keep_the_shape_that_the_case_gives_them(worker: PycaffeImple
 def test_a_net_gets_its_phase_level_stages_and_files(worker: PycaffeImplementation) -> None:
     case = wish("say how built", phase="TEST", level=2, stages=("deploy",), files={"matrix.binaryproto": b"\0\xff"})
     refusal = worker.run(case, "float32")
-    words = "phase 1 level 2 stages ['deploy'] files ['matrix.binaryproto', 'net.prototxt']"
+    words = "phase 1 level 2 stages ['deploy'] files ['matrix.binaryproto', 'net.prototxt'] on ['cpu']"
     assert refusal == Refusal("construct", f"RuntimeError: {words}")
 
 
@@ -111,10 +113,29 @@ def test_a_failed_check_is_a_refusal_of_its_stage_in_caffes_words(worker: Pycaff
 
 
 @pytest.mark.parametrize("stage", ["construct", "forward", "backward"])
-def test_any_other_death_is_a_crash(worker: PycaffeImplementation, stage: str) -> None:
-    with pytest.raises(Crash, match=f"died by SIGSEGV in {stage}"):
-        worker.run(wish(f"segfault in {stage}"), "float32")
+@pytest.mark.parametrize(("death", "words"), [("segfault", "died by SIGSEGV"), ("exit", "exited with status 3")])
+def test_any_other_death_is_a_crash(worker: PycaffeImplementation, stage: str, death: str, words: str) -> None:
+    with pytest.raises(Crash, match=f"{words} in {stage}"):
+        worker.run(wish(f"{death} in {stage}"), "float32")
     assert isinstance(worker.run(PLAIN, "float32"), Outcome)
+
+
+def test_a_case_that_asks_for_what_the_net_lacks_is_refused(worker: PycaffeImplementation) -> None:
+    refusal = worker.run(Case("astray", "#\n", {"nowhere": X}), "float32")
+    assert refusal == Refusal("construct", "KeyError: 'nowhere'")
+
+
+def test_a_request_that_makes_no_sense_is_answered_with_an_error(tmp_path: Path) -> None:
+    requests = tmp_path / "requests.jsonl"
+    lines = ['{"verb": "run", "id": 1, "case": {}}', '{"verb": "sing", "id": 2}', "[]", '{"verb": "describe", "id": 4}']
+    requests.write_text("".join(f"{line}\n" for line in lines))
+    command, environment = [sys.executable, worker_module.__file__], {**os.environ, "PYTHONPATH": MINIATURE}
+    with requests.open() as file:
+        ran = subprocess.run(command, stdin=file, capture_output=True, env=environment)
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [answer["id"] for answer in found] == [1, 2, None, 4]
+    assert [answer.get("error", "").split(":")[0] for answer in found] == ["KeyError", "ValueError", "TypeError", ""]
+    assert ran.returncode == 0
 
 
 def test_an_exception_is_a_refusal_with_its_text(worker: PycaffeImplementation) -> None:
@@ -175,14 +196,16 @@ def grown(pid: int, generations: int) -> list[int]:
     return family
 
 
-def test_the_case_being_run_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gpu", "generations"), [(None, 2), (0, 1)])
+def test_the_case_being_run_ends_when_the_harness_is_killed(gpu: int | None, generations: int) -> None:
     script = (
         "import sys, numpy as np; from tests.test_pycaffe import miniature, wish\n"
-        "miniature(timeout=600.0).run(wish('hang in forward'), 'float32')"
+        f"miniature(timeout=600.0, gpu={gpu}).run(wish('hang in forward'), 'float32')"
     )
     harness = subprocess.Popen([sys.executable, "-c", script])
     try:
-        family = wait_for(lambda: grown(harness.pid, generations=2))
+        family = wait_for(lambda: grown(harness.pid, generations))
+        time.sleep(0.5)  # into the case
     finally:
         harness.kill()
         harness.wait()
@@ -191,6 +214,29 @@ def test_the_case_being_run_ends_when_the_harness_is_killed(tmp_path: Path) -> N
     finally:
         for pid in filter(running, family):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_on_a_gpu_cases_run_in_the_worker_itself() -> None:
+    with closing(miniature(gpu=3)) as implementation:
+        assert implementation.describe().devices == ("gpu:3",)
+        refusal = implementation.run(wish("say how built"), "float32")
+        assert isinstance(refusal, Refusal)
+        assert refusal.message.endswith("on [3, 'gpu']")
+        assert isinstance(implementation.run(PLAIN, "float32"), Outcome)
+        assert os.listdir(str(implementation.scratch)) == []
+
+
+def test_on_a_gpu_a_failed_check_is_a_refusal_all_the_same() -> None:
+    text = "euclidean_loss_layer.cpp:12] Check failed: a == b (1 vs. 2) Inputs must agree."
+    with closing(miniature(gpu=0)) as implementation:
+        assert implementation.run(wish("check in backward"), "float32") == Refusal("backward", text)
+        assert isinstance(implementation.run(PLAIN, "float32"), Outcome)
+
+
+def test_on_a_gpu_caffes_own_clock_is_read() -> None:
+    with closing(miniature(gpu=0)) as implementation:
+        times = implementation.time(PLAIN, "float32", rounds=2)
+    assert times == {"forward": (0.007,) * 2, "backward": (0.007,) * 2, "both": (0.007,) * 2}
 
 
 def test_a_folder_named_caffe_in_the_working_directory_fools_nobody(
