@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -61,7 +61,7 @@ def array_message(array: Array, dtype: str) -> dict[str, Any]:
 
 def case_message(case: Case, dtype: str) -> dict[str, Any]:
     """The case as run and time carry it: its arrays in the type that is to be run, its id and its answer not at all."""
-    message = case.to_json()
+    message = replace(case, inputs={}, params={}).to_json()
     message["inputs"] = {name: array_message(array, dtype) for name, array in case.inputs.items()}
     if case.params:
         message["params"] = {name: [array_message(a, dtype) for a in arrays] for name, arrays in case.params.items()}
