@@ -115,13 +115,19 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     (
         "axes",
         SHOULD,
-        "EuclideanLoss, HingeLoss and MultinomialLogisticLoss refuse a bottom of more than four axes.",
+        "ContrastiveLoss, EuclideanLoss, HingeLoss and MultinomialLogisticLoss refuse a bottom of more than four axes.",
         "include/caffe/blob.hpp LegacyShape",
     ),
     (
         "spatial-pairs",
         MUST,
         "ContrastiveLoss with bottoms of a height or width other than 1 is refused.",
+        f"{_HEADERS}/contrastive_loss_layer.hpp class comment",
+    ),
+    (
+        "pair-shape",
+        MUST,
+        "ContrastiveLoss with pairs of two lengths, or with more than one similarity for a pair, is refused.",
         f"{_HEADERS}/contrastive_loss_layer.hpp class comment",
     ),
     (
@@ -136,6 +142,45 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
         "A layer of a type that does not exist is refused.",
         "include/caffe/layer_factory.hpp CreateLayer",
     ),
+    (
+        "layer-counts",
+        MUST,
+        "A layer around a loss with fewer or more bottoms or tops than it takes is refused.",
+        f"{LAYER} ExactNumBottomBlobs, ExactNumTopBlobs, MinTopBlobs comments",
+    ),
+    ("duplicate-top", SHOULD, "A blob that is produced more than once is refused.", f"{NET} AppendTop"),
+    (
+        "in-place-shared",
+        SHOULD,
+        "A layer that would overwrite in place a blob that is weighted or that another layer reads is refused.",
+        f"src/caffe/util/insert_splits.cpp InsertSplits; {NET} AppendTop",
+    ),
+    (
+        "no-backward",
+        SHOULD,
+        "A backward pass through a weighted layer that has none is refused.",
+        f"{_HEADERS}/accuracy_layer.hpp Backward_cpu; {_HEADERS}/argmax_layer.hpp Backward_cpu",
+    ),
+    (
+        "top-k",
+        SHOULD,
+        "Accuracy and ArgMax with a top_k above the number of scores are refused.",
+        f"{_LAYERS}/accuracy_layer.cpp Reshape; {_LAYERS}/argmax_layer.cpp LayerSetUp",
+    ),
+    (
+        "parameter-sharing",
+        MUST,
+        "Parameters of one name are refused where their shapes differ or, with PERMISSIVE, their counts.",
+        f"{PROTO} ParamSpec.share_mode; {NET} AppendParam",
+    ),
+    ("param-count", SHOULD, "A layer with more param entries than learnable blobs is refused.", f"{NET} Init"),
+    (
+        "mixed-formats",
+        SHOULD,
+        "A net with layers of the V1 format among those of the present one is refused.",
+        "src/caffe/util/upgrade_proto.cpp UpgradeV1Net",
+    ),
+    ("empty-net", SHOULD, "A forward pass of a net without layers is refused.", f"{NET} ForwardFromTo"),
     ("prototxt", MUST, "A prototxt with a field or an enum value that does not exist is refused.", f"{PROTO}; {_READ}"),
     (
         "rules",
