@@ -38,7 +38,7 @@ def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, u
     """The arithmetic of ``dtype``, "float32" or "float64".
 
     With ``subgradient``, any value between the one-sided limits is right at a kink; with ``sharp``, none but Caffe's.
-    With ``unlimited``, intermediate results do not overflow: an implementation may carry more range than its storage has.
+    With ``unlimited``, intermediate results do not overflow: an implementation may carry more range than it stores.
     """
     info = np.finfo(dtype)
     return Rounding(
