@@ -200,7 +200,7 @@ def test_the_process_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
         "import os, time; from conformance.adapters.process import ProcessImplementation\n"
         f"ProcessImplementation({line!r}).describe(); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", harness], check=False)
+    subprocess.run([sys.executable, "-c", harness], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     deadline = time.monotonic() + 10
     while running(int(pids.read_text())) and time.monotonic() < deadline:
         time.sleep(0.02)

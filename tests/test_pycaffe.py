@@ -197,12 +197,12 @@ def grown(pid: int, generations: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("gpu", "generations"), [(None, 2), (0, 1)])
-def test_the_case_being_run_ends_when_the_harness_is_killed(gpu: int | None, generations: int) -> None:
+def test_the_case_being_run_ends_when_the_harness_is_killed(gpu: int | None, generations: int, tmp_path: Path) -> None:
     script = (
         "import sys, numpy as np; from tests.test_pycaffe import miniature, wish\n"
         f"miniature(timeout=600.0, gpu={gpu}).run(wish('hang in forward'), 'float32')"
     )
-    harness = subprocess.Popen([sys.executable, "-c", script])
+    harness = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)})
     try:
         family = wait_for(lambda: grown(harness.pid, generations))
         time.sleep(0.5)  # into the case
