@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from conformance.case import Case
 from conformance.outcome import Outcome, Refusal
 
 __all__ = [
+    "DETERMINISM",
     "Crash",
     "Description",
     "DoesNotStart",
     "Implementation",
     "ImplementationError",
     "ProtocolError",
+    "Threaded",
     "TimedOut",
     "Unsupported",
 ]
+
+DETERMINISM = ("none", "run-to-run", "bitwise")
+"""What an implementation may promise: nothing; the same bits for a case run again; the same for any number of threads,
+too."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,9 @@ class Description:
 
     ``capability`` "net" takes a prototxt; "layer" computes one layer, and the reference's net is put around it.
     ``layers`` lists the types it computes (empty: any), ``dialect`` the one it claims, ``environment`` whatever
-    belongs in a report.
+    belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None. ``differences`` are dtypes
+    beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its layers of types that the
+    suite has no formula for, as prototxt.
     """
 
     name: str
@@ -40,6 +48,8 @@ class Description:
     dialect: str | None = None
     determinism: str | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+    snippets: tuple[str, ...] = ()
 
 
 class Implementation(Protocol):
@@ -57,6 +67,14 @@ class Implementation(Protocol):
 
     def close(self) -> None:
         """Release everything."""
+
+
+@runtime_checkable
+class Threaded(Protocol):
+    """What an implementation has besides where it can be told how many threads to use."""
+
+    def use_threads(self, count: int | None) -> None:
+        """Use ``count`` threads from the next case on; None: as many as by default."""
 
 
 class ImplementationError(Exception):

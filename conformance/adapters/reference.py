@@ -32,6 +32,7 @@ class ReferenceImplementation:
             language="Python",
             dtypes=("float32", "float64"),
             dialect=self.dialect,
+            determinism="run-to-run",
             environment={"numpy": np.__version__},
         )
 

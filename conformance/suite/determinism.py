@@ -1,0 +1,172 @@
+"""Determinism: the same case gives the same bits, run after run and for any number of threads.
+
+Each layer has a small case, run again after another one, and a large one, where threads and blocks come into play.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from conformance.case import Array, Case
+from conformance.check import Check
+from conformance.implementation import DETERMINISM, Threaded
+from conformance.outcome import Outcome, Refusal
+from conformance.requirements import CATALOGUE
+from conformance.requirements.serving import STEMS
+from conformance.session import Session
+from conformance.suite.judged import guarded
+from conformance.suite.recipes import Recipe, recipes_of
+from conformance.verdict import Level, Status, Verdict
+
+__all__ = ["checks"]
+
+FAMILY = "determinism"
+WEIGHT = 2.5
+LARGE = (2048, 64)
+THREADS = (1, 2, 3, 8)
+AGAIN = "determinism.run-to-run"
+ANY_THREADS = "determinism.threads"
+DECLARED = "determinism.declared"
+
+
+def checks() -> Iterator[Check]:
+    for stem in STEMS:
+        yield _small(recipes_of(stem)[0])
+        yield _large(recipes_of(stem)[0])
+
+
+def _small(recipe: Recipe) -> Check:
+    check_id = f"{FAMILY}/{recipe.stem}"
+    case, between = (recipe.case(check_id, weights=(WEIGHT,), seed=seed) for seed in (8, 9))
+
+    def body(session: Session) -> Iterator[Verdict]:
+        yield _verdict(session, check_id, AGAIN, _again(session, case, between))
+
+    def run(session: Session) -> list[Verdict]:
+        return guarded(session, check_id, [AGAIN], lambda: body(session))
+
+    return Check(check_id, FAMILY, recipe.stem, (AGAIN,), run, layer_types=(recipe.type,))
+
+
+def _large(recipe: Recipe) -> Check:
+    check_id = f"{FAMILY}/{recipe.stem}-large"
+    case = _enlarged(recipe).case(check_id, weights=(WEIGHT,), seed=8)
+    requirements = (AGAIN, ANY_THREADS, DECLARED)
+
+    def body(session: Session) -> Iterator[Verdict]:
+        again = _again(session, case)
+        yield _verdict(session, check_id, AGAIN, again)
+        told = isinstance(session.implementation, Threaded)
+        threads = _with_threads(session, case) if told else None
+        told_nothing = ("it cannot be told how many threads to use", Status.NOT_APPLICABLE)
+        yield _verdict(session, check_id, ANY_THREADS, *((threads,) if told else told_nothing))
+        yield _declared(session, check_id, again, threads, told)
+
+    return Check(
+        check_id,
+        FAMILY,
+        recipe.stem,
+        requirements,
+        lambda session: guarded(session, check_id, requirements, lambda: body(session)),
+        dtypes=("float32",),
+        core=False,
+        layer_types=(recipe.type,),
+    )
+
+
+def _enlarged(recipe: Recipe) -> Recipe:
+    """The recipe with a batch and a number of classes that keep more than one thread busy."""
+    rows, columns = LARGE
+    sizes = {1: (rows,), 2: LARGE, 4: (1, 1, columns, columns)}
+    return replace(recipe, bottoms=tuple((name, sizes[len(shape)], maker) for name, shape, maker in recipe.bottoms))
+
+
+def _declared(session: Session, check_id: str, again: str | None, threads: str | None, told: bool) -> Verdict:
+    """What the implementation promises, held against what was seen."""
+    promise = session.description.determinism
+    if promise is None or promise == "none":
+        return _verdict(session, check_id, DECLARED, "it promises nothing", Status.NOT_APPLICABLE)
+    if promise not in DETERMINISM:
+        known = ", ".join(DETERMINISM)
+        return _verdict(
+            session,
+            check_id,
+            DECLARED,
+            f"what {promise!r} promises is not known; use one of {known}",
+            Status.INCONCLUSIVE,
+        )
+    broken = again or (threads if promise == "bitwise" else None)
+    if broken is None and promise == "bitwise" and not told:
+        reason = "it cannot be told how many threads to use, so a part of its promise was not tried"
+        return _verdict(session, check_id, DECLARED, reason, Status.INCONCLUSIVE)
+    return _verdict(session, check_id, DECLARED, f"it promises {promise}: {broken}" if broken else None)
+
+
+def _again(session: Session, case: Case, between: Case | None = None) -> str | None:
+    """What differs when the case is run again, at once and, for a small one, after another case."""
+    first = session.run(case)
+    difference = _difference(first, session.run(case), "run again")
+    if difference or between is None:
+        return difference
+    session.run(between)
+    return _difference(first, session.run(case), "run after another case")
+
+
+def _with_threads(session: Session, case: Case) -> str | None:
+    """What differs between runs with several numbers of threads."""
+    implementation = session.implementation
+    assert isinstance(implementation, Threaded)
+    try:
+        answers = []
+        for count in THREADS:
+            implementation.use_threads(count)
+            answers.append(session.run(case))
+    finally:
+        implementation.use_threads(None)
+    pairs = zip(THREADS[1:], answers[1:], strict=True)
+    return next(
+        (said for count, other in pairs if (said := _difference(answers[0], other, f"with {count} threads"))), None
+    )
+
+
+def _difference(first: Outcome | Refusal, second: Outcome | Refusal, when: str) -> str | None:
+    for answer in (first, second):
+        if isinstance(answer, Refusal):
+            return f"a plain net is refused at {answer.stage}: {answer.message}"
+    assert isinstance(first, Outcome) and isinstance(second, Outcome)
+    mine, theirs = _arrays(first), _arrays(second)
+    if mine.keys() != theirs.keys():
+        return f"other blobs are reported {when}"
+    for name, array in mine.items():
+        bits = [np.ascontiguousarray(a).view(np.uint8).reshape(-1, a.itemsize) for a in (array, theirs[name])]
+        if bits[0].shape != bits[1].shape:
+            return f"{name} has another shape {when}"
+        changed = np.flatnonzero((bits[0] != bits[1]).any(axis=1))
+        if changed.size:
+            at = changed[0]
+            was, now = (f"{a.ravel()[at]:.17g}" for a in (array, theirs[name]))
+            return f"{name}: {changed.size} of {array.size} element(s) differ {when}, the first is {now} after {was}"
+    return None
+
+
+def _arrays(outcome: Outcome) -> Mapping[str, Array]:
+    return {
+        "net loss": np.array([outcome.loss]),
+        **{f"data of {name}": array for name, array in outcome.data.items()},
+        **{f"diff of {name}": array for name, array in outcome.diff.items()},
+        **{f"gradient {name}[{i}]": a for name, arrays in outcome.param_diff.items() for i, a in enumerate(arrays)},
+    }
+
+
+def _verdict(
+    session: Session, check_id: str, requirement: str, reason: str | None, status: Status = Status.FAILED
+) -> Verdict:
+    """Passed where there is no ``reason``. An open "none" breaks no promise: then a difference is only reported."""
+    level = CATALOGUE[requirement].level
+    if requirement == AGAIN and reason is not None and session.description.determinism == "none":
+        level = Level.SHOULD
+    chosen = Status.PASSED if reason is None else status
+    return Verdict(check_id, requirement, session.dtype, chosen, level, reason=reason or "")
