@@ -10,12 +10,33 @@ import numpy as np
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.case import Array, Case
-from conformance.outcome import Outcome
-from conformance.suite.nets import source
+from conformance.finding import Finding
+from conformance.judge import judge_outcome
+from conformance.outcome import Outcome, Refusal
+from conformance.suite.nets import layer, source
 
-__all__ = ["answer", "case_of", "changed", "first_largest", "with_data", "with_diff"]
+__all__ = [
+    "CONSUMED",
+    "LABEL_GRADIENT",
+    "SOFTMAX",
+    "TWO_TOPS",
+    "X",
+    "Y",
+    "answer",
+    "case_of",
+    "changed",
+    "failures",
+    "first_largest",
+    "kinds",
+    "only",
+    "with_data",
+    "with_diff",
+]
 
 Change = Callable[[Array], Array]
+
+X = [[1.0, 2.0, 3.0], [0.5, -1.0, 0.25]]
+Y = [2.0, 0.0]
 
 
 def case_of(*layers: str, inputs: Mapping[str, Any], forced: bool = True, **fields: Any) -> Case:
@@ -57,3 +78,42 @@ def changed(place: int, value: Callable[[Any], Any]) -> Change:
         return array
 
     return change
+
+
+def failures(
+    case: Case, outcome: Outcome | Refusal, dtype: str = "float64", dialect: str | None = None
+) -> list[Finding]:
+    """What the judge rejects of an answer."""
+    return judge_outcome(case, outcome, dtype, dialect).failures
+
+
+def kinds(case: Case, outcome: Outcome | Refusal, dtype: str = "float64", dialect: str | None = None) -> set[str]:
+    """The kinds of what it rejects."""
+    return {finding.kind for finding in failures(case, outcome, dtype, dialect)}
+
+
+def only(case: Case, outcome: Outcome | Refusal, dtype: str = "float64") -> Finding:
+    """The one thing it rejects; fails where there is another."""
+    (finding,) = failures(case, outcome, dtype)
+    return finding
+
+
+SOFTMAX = case_of(layer("loss", "SoftmaxWithLoss", ["x", "y"]), inputs={"x": X, "y": Y})
+
+CONSUMED = case_of(
+    layer("loss", "SoftmaxWithLoss", ["x", "y"], weights=(3.0,)),
+    layer("monitor", "Power", ["loss"], options="power_param { scale: 2 }"),
+    inputs={"x": X, "y": Y},
+)
+"""A weighted loss that another layer reads: BVLC Caffe counts it twice."""
+
+TWO_TOPS = case_of(layer("loss", "SoftmaxWithLoss", ["x", "y"], ["loss", "p"]), inputs={"x": X, "y": Y})
+"""BVLC Caffe refuses it."""
+
+LABEL_GRADIENT = case_of(
+    layer("moved", "Bias", ["y"], options="bias_param { axis: 0 num_axes: 0 }"),
+    layer("loss", "SoftmaxWithLoss", ["x", "moved"]),
+    inputs={"x": X, "y": Y},
+    forced=False,
+)
+"""A learnable layer under the labels: refused in the backward pass."""

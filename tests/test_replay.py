@@ -16,10 +16,8 @@ from conformance.suite.nets import layer
 from conformance.tolerance import rounding_of
 from refimpl.dialect import Dialect
 from refimpl.errors import NetError
-from tests.answers import answer, case_of, changed, with_data, with_diff
+from tests.answers import X, Y, answer, case_of, changed, with_data, with_diff
 
-X = [[1.0, 2.0, 3.0], [0.5, -1.0, 0.25]]
-Y = [2.0, 0.0]
 LOSS = layer("loss", "SoftmaxWithLoss", ["s", "y"])
 SIGMOID = layer("s", "Sigmoid", ["p"])
 POWER = layer("p", "Power", ["x"], options="power_param { power: 2 scale: 0.5 shift: 1 }")
