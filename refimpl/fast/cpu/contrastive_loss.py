@@ -16,7 +16,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, same_samples
-from refimpl.fast.cpu.kernel import ADDING, CHUNK, QUICK, added, call, fits, helper, kernel, written
+from refimpl.fast.cpu.kernel import ADDING, CHUNK, QUICK, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import like, truncated
 
@@ -76,7 +76,8 @@ def _work(first: int, last: int, sums: Any, a: Any, b: Any, similar: Any, out_a:
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, a: Any, b: Any, similar: Any, out_a: Any, out_b: Any, dim: int, margin: float,
             legacy: int, scale: float) -> None:  # fmt: skip
-    _work(first, last, sums, a, b, similar, out_a, out_b, dim, margin, legacy, scale)
+    arrays = flat(sums), flat(a), flat(b), flat(similar), flat(out_a), flat(out_b)
+    _work(first, last, *arrays, dim, margin, legacy, scale)
 
 
 @kernel(nogil=False)
@@ -87,7 +88,7 @@ def _quick(a: Any, b: Any, similar: Any, out_a: Any, out_b: Any, margin: float, 
         return np.nan
     rows = _rows(dim)
     sums = np.empty((num + rows - 1) // rows)
-    arrays = a.ravel(), b.ravel(), similar, written(out_a, a), written(out_b, b)
+    arrays = flat(a), flat(b), flat(similar), written(out_a, a), written(out_b, b)
     _work(0, sums.size, sums, *arrays, dim, margin, legacy, top_diff / num)
     return added(sums) / (2 * num)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import Output, floats, same_samples
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, helper, kernel, written
+from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 
 __all__ = ["backward", "euclidean_loss"]
@@ -50,7 +50,7 @@ def _work(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: A
 
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: Any, scale: float) -> None:
-    _work(first, last, sums, a, b, out_a, out_b, scale)
+    _work(first, last, flat(sums), flat(a), flat(b), flat(out_a), flat(out_b), scale)
 
 
 @kernel(nogil=False)
@@ -59,7 +59,7 @@ def _quick(a: Any, b: Any, out_a: Any, out_b: Any, top_diff: float) -> float:
     if a.size == 0 or a.shape != b.shape or not (fits(out_a, a) and fits(out_b, b)):
         return np.nan
     sums = np.empty(chunks_of(a.size))
-    _work(0, sums.size, sums, a.ravel(), b.ravel(), written(out_a, a), written(out_b, b), top_diff / a.shape[0])
+    _work(0, sums.size, sums, flat(a), flat(b), written(out_a, a), written(out_b, b), top_diff / a.shape[0])
     return added(sums) / (2 * a.shape[0])
 
 

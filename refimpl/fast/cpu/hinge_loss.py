@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, helper, kernel, written
+from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import truncated
 
@@ -93,7 +93,7 @@ def _work(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, class
 
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float) -> None:
-    _work(first, last, sums, x, labels, out, classes, norm, scale)
+    _work(first, last, flat(sums), flat(x), flat(labels), flat(out), classes, norm, scale)
 
 
 @kernel(nogil=False)
@@ -103,7 +103,7 @@ def _quick(x: Any, labels: Any, out: Any, norm: int, top_diff: float) -> float:
     if x.size == 0 or labels.size < num or not fits(out, x):
         return np.nan
     sums = np.empty(chunks_of(x.size))
-    _work(0, sums.size, sums, x.ravel(), labels, written(out, x), classes, norm, top_diff / num)
+    _work(0, sums.size, sums, flat(x), flat(labels), written(out, x), classes, norm, top_diff / num)
     return added(sums) / num
 
 

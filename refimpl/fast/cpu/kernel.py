@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 import numpy as np
 from numba import njit, types, typeof
 from numba.core.registry import CPUDispatcher
-from numba.extending import overload, register_jitable
+from numba.np.arrayobj import populate_array
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic, overload, register_jitable
 
 from refimpl.fast.cache import KernelCache
 from refimpl.fast.scalar import FLAGS
 
-__all__ = ["ADDING", "BLOCK", "CHUNK", "QUICK", "WIDE", "added", "call", "chunks_of", "fits", "helper", "kernel", "total", "written"]
+__all__ = ["ADDING", "BLOCK", "CHUNK", "QUICK", "WIDE", "added", "call", "chunks_of", "fits", "flat", "helper", "kernel", "total", "written"]
 
 Function = Callable[..., Any]
 
@@ -45,7 +47,7 @@ _compiling = threading.Lock()
 
 def helper(**flags: Any) -> Callable[[Function], Function]:
     """A function for kernels to call, compiled into them."""
-    return njit(**(flags or FLAGS), no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[no-any-return]
+    return njit(**(flags or FLAGS), forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[no-any-return]
 
 
 def kernel(*, nogil: bool) -> Callable[[Function], Function]:
@@ -91,6 +93,25 @@ def _type(name: str, value: Any) -> Any:
     return kind
 
 
+@intrinsic
+def flat(typing_context, array):  # type: ignore[no-untyped-def]
+    """An argument of a kernel as a flat array that is not counted as a reference to it.
+
+    Slices of counted arrays are counted, at worst once per row; two threads that count references to the same array spend
+    their time passing that counter to and fro. The caller of the kernel keeps the array alive.
+    """
+    result = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        given = context.make_array(array)(context, builder, arguments[0])
+        made = context.make_array(result)(context, builder)
+        size, step = given.nitems, given.itemsize
+        populate_array(made, data=given.data, shape=[size], strides=[step], itemsize=step, meminfo=None)
+        return impl_ret_borrowed(context, builder, result, made._getvalue())
+
+    return result(array), generate
+
+
 def written(out, like):  # type: ignore[no-untyped-def]
     """An output of a kernel, flat; None becomes an empty array."""
     return np.empty(0, like.dtype) if out is None else out.ravel()
@@ -105,7 +126,7 @@ def fits(out, like):  # type: ignore[no-untyped-def]
 def _written(out, like):  # type: ignore[no-untyped-def]
     if out is types.none:
         return lambda out, like: np.empty(0, like.dtype)
-    return lambda out, like: out.ravel()
+    return lambda out, like: flat(out)
 
 
 @overload(fits)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
-from refimpl.fast.cpu.kernel import CHUNK, QUICK, added, call, chunks_of, fits, helper, kernel, written
+from refimpl.fast.cpu.kernel import CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import log, truncated
 
@@ -48,7 +48,7 @@ def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, class
 
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, classes: int, scale: float) -> None:
-    _work(first, last, sums, p, labels, out, classes, scale)
+    _work(first, last, flat(sums), flat(p), flat(labels), flat(out), classes, scale)
 
 
 @kernel(nogil=False)
@@ -58,7 +58,7 @@ def _quick(p: Any, labels: Any, out: Any, top_diff: float) -> float:
     if p.size == 0 or labels.size != num or not fits(out, p):
         return np.nan
     sums = np.empty(chunks_of(p.size))
-    _work(0, sums.size, sums, p.ravel(), labels, written(out, p), classes, top_diff / num)
+    _work(0, sums.size, sums, flat(p), flat(labels), written(out, p), classes, top_diff / num)
     return added(sums) / num
 
 

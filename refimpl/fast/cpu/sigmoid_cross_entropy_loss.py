@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, same_samples
-from refimpl.fast.cpu.kernel import BLOCK, CHUNK, WIDE, added, call, chunks_of, fits, helper, kernel, total, written
+from refimpl.fast.cpu.kernel import BLOCK, CHUNK, WIDE, added, call, chunks_of, fits, flat, helper, kernel, total, written
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log1p, truncated
@@ -83,7 +83,7 @@ def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: in
 
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float) -> None:
-    _work(first, last, sums, x, t, out, ignore, scale, np.empty(BLOCK // x.itemsize, x.dtype))
+    _work(first, last, flat(sums), flat(x), flat(t), flat(out), ignore, scale, np.empty(BLOCK // x.itemsize, x.dtype))
 
 
 @kernel(nogil=False)
@@ -91,10 +91,10 @@ def _quick(x: Any, t: Any, out: Any, mode: int, ignore: int, top_diff: float) ->
     """The whole of a small problem, in float64; NaN also for arguments that do not fit together."""
     if x.size == 0 or x.shape != t.shape or not fits(out, x):
         return np.nan
-    targets = t.ravel()
+    targets = flat(t)
     z = divisor(mode, x.shape[0], targets, ignore)
     sums = np.empty(chunks_of(x.size))
-    _work(0, sums.size, sums, x.ravel(), targets, written(out, x), ignore, top_diff / z, np.empty(BLOCK // 8))
+    _work(0, sums.size, sums, flat(x), targets, written(out, x), ignore, top_diff / z, np.empty(BLOCK // 8))
     return added(sums) / z
 
 

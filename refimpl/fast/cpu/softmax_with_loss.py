@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, Positions, floats, ignored, integers, mode_of, refuse_labels
-from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, helper, kernel, written
+from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.softmax import (
     by_rows, chunking, exponentiate, label_at, largest, load, multiplied, multiply, place, row_exponentials, store,
@@ -94,7 +94,7 @@ def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any
                  scale: float) -> None:  # fmt: skip
     width = chunking(form[0], form[1], form[2])[0]
     room = np.empty((form[1] + 3) * width, x.dtype)
-    _tiles(first, last, sums, x, labels, out, prob, form, ignore, scale, room, np.empty(width))
+    _tiles(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), form, ignore, scale, room, np.empty(width))
 
 
 @helper()
@@ -112,9 +112,9 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, mark: int, scale:
     out[mark] = (np.float64(label) / total - 1) * scale
 
 
-@kernel(nogil=True)
-def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
-                scale: float) -> None:  # fmt: skip
+@helper()
+def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
+          scale: float) -> None:  # fmt: skip
     outer, classes, inner = form
     room = np.empty(BLOCK // x.itemsize, x.dtype)
     for chunk in range(first, last):
@@ -138,6 +138,12 @@ def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any,
         sums[chunk] = loss
 
 
+@kernel(nogil=True)
+def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
+                scale: float) -> None:  # fmt: skip
+    _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), form, ignore, scale)
+
+
 @kernel(nogil=False)
 def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float) -> float:
     """The whole of a small problem, x as (outer, classes * inner); NaN also for arguments that do not fit together."""
@@ -147,8 +153,8 @@ def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, igno
     width, each = chunking(outer, classes, inner)
     sums, room, logs = np.empty(each if inner == 1 else outer * each), np.empty((classes + 3) * width), np.empty(width)
     z = divisor(mode, outer, labels, ignore)
-    flat = x.ravel(), labels, written(out, x), written(prob, x)
-    _tiles(0, sums.size, sums, *flat, (outer, classes, inner), ignore, top_diff / z, room, logs)
+    arrays = flat(x), flat(labels), written(out, x), written(prob, x)
+    _tiles(0, sums.size, sums, *arrays, (outer, classes, inner), ignore, top_diff / z, room, logs)
     return added(sums) / z
 
 
