@@ -17,7 +17,8 @@ class Check:
     64 terms.
 
     ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of
-    ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers.
+    ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers;
+    checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake.
     """
 
     id: str
@@ -28,4 +29,5 @@ class Check:
     dtypes: tuple[str, ...] = ("float32", "float64")
     core: bool = True
     needs_net: bool = False
+    differences: bool = False
     layer_types: tuple[str, ...] = ()

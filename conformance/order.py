@@ -17,7 +17,7 @@ class Order:
 
     ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may
     take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
-    ``done`` the names of items to leave out.
+    ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt.
     """
 
     spec: str
@@ -27,6 +27,7 @@ class Order:
     keyword: str = ""
     shares: tuple[tuple[int, int], ...] = ()
     done: frozenset[str] = frozenset()
+    snippets: tuple[str, ...] = ()
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""
@@ -45,4 +46,5 @@ class Order:
         fields = dict(value)
         selection = Selection(**{name: tuple(names) for name, names in fields.pop("selection").items()})
         shares = tuple((index, count) for index, count in fields.pop("shares"))
-        return cls(**{**fields, "selection": selection, "shares": shares, "done": frozenset(fields["done"])})
+        done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
+        return cls(**fields, selection=selection, shares=shares, done=done, snippets=snippets)

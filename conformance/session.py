@@ -25,7 +25,7 @@ class Session:
     def run(self, case: Case) -> Outcome | Refusal:
         """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the
         dtype."""
-        if self.dtype not in self.description.dtypes:
+        if self.dtype not in (*self.description.dtypes, *self.description.differences):
             raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
         started = time.perf_counter()
         try:

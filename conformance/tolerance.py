@@ -20,6 +20,9 @@ __all__ = [
     "DIFFERENCE_SAFETY",
     "DIFFERENCE_STEP",
     "FACTOR",
+    "NOISE_ORDER",
+    "NOISE_POINTS",
+    "NOISE_STEP",
     "UNIT",
     "rounding_of",
 ]
@@ -77,3 +80,12 @@ within it."""
 
 BIAS_ELEMENTS = 12
 """With fewer elements a mean of rounding errors says nothing."""
+
+NOISE_STEP = 2.0**-20
+"""The step between evaluations that differ, for all a smooth loss can do, by noise alone."""
+
+NOISE_POINTS = 9
+"""Evaluations that the noise is estimated from."""
+
+NOISE_ORDER = 3
+"""The lowest differences that count as noise: of a smooth loss they are smaller than its float64 roundings."""

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from conformance.adapters.around import NetAround
 from conformance.adapters.foreign_layer import foreign_code, layer_around
-from conformance.adapters.reference import outcome_of
 from conformance.case import Array, Case
 from conformance.deadline import deadline
-from conformance.drive import build, run_steps
 from conformance.implementation import Description, DoesNotStart, Implementation, ProtocolError
 from conformance.outcome import Outcome, Refusal
-from refimpl.errors import LayerError, NetError
+from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
 __all__ = ["LayerImplementation", "NetImplementation", "open_direct"]
@@ -73,30 +72,14 @@ class NetImplementation:
             self._runner.close()
 
 
-class LayerImplementation:
+class LayerImplementation(NetAround):
     """Classes with ``forward`` and ``backward`` by layer type; the reference's net runs around them."""
 
     def __init__(
         self, classes: Mapping[str, Callable[..., Any]], description: Description, timeout: float | None = None
     ) -> None:
-        self._layers = {kind: layer_around(kind, make) for kind, make in classes.items()}
-        self._description = replace(description, capability="layer", layers=tuple(sorted(classes)))
-        self._timeout = timeout
-
-    def describe(self) -> Description:
-        return self._description
-
-    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        try:
-            with deadline(self._timeout):
-                net = build(case, dialect="documented", dtype=dtype, layers=self._layers)
-                trace = run_steps(net, case)
-        except NetError as error:
-            return Refusal(error.stage, str(error), error.layer)
-        return outcome_of(net, dtype, trace)
-
-    def close(self) -> None:
-        """Nothing is held."""
+        layers = {kind: layer_around(kind, make) for kind, make in classes.items()}
+        super().__init__(layers, replace(description, capability="layer", layers=tuple(sorted(classes))), timeout)
 
 
 def _imported(name: str) -> Any:

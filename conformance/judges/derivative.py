@@ -27,11 +27,12 @@ class Slope:
     error: float
 
 
-def slope(loss: Callable[[float], float], nearest_kink: float = np.inf) -> Slope:
+def slope(loss: Callable[[float], float], nearest_kink: float = np.inf, noise: float = 0.0) -> Slope:
     """The derivative at 0 of ``loss`` as a function of one coordinate's change, from the losses at changes of both
     signs.
 
-    ``nearest_kink`` bounds the largest step to a quarter of the distance to the nearest point without a derivative.
+    ``nearest_kink`` bounds the largest step to a quarter of the distance to the nearest point without a derivative;
+    ``noise`` is the standard deviation of one loss where that is known to be more than float64's roundings.
     """
     step = (
         min(DIFFERENCE_STEP, 2.0 ** np.floor(np.log2(nearest_kink / 4))) if nearest_kink < np.inf else DIFFERENCE_STEP
@@ -40,15 +41,16 @@ def slope(loss: Callable[[float], float], nearest_kink: float = np.inf) -> Slope
     best = Slope(np.nan, np.inf)
     for _ in range(DIFFERENCE_LEVELS):
         above, below = loss(step), loss(-step)
-        noise = DIFFERENCE_ROUNDINGS * UNIT["float64"] * max(abs(above), abs(below)) / step
+        roundings = DIFFERENCE_ROUNDINGS * UNIT["float64"] * max(abs(above), abs(below))
+        unsure = max(roundings, DIFFERENCE_SAFETY * noise) / step
         extrapolated = [(above - below) / (2 * step)]
         for k, coarser in enumerate(row):
             extrapolated.append(extrapolated[-1] + (extrapolated[-1] - coarser) / (4.0 ** (k + 1) - 1))
         if row:
-            error = DIFFERENCE_SAFETY * abs(extrapolated[-1] - row[-1]) + noise
+            error = DIFFERENCE_SAFETY * abs(extrapolated[-1] - row[-1]) + unsure
             if error < best.error:
                 best = Slope(extrapolated[-1], error)
-            elif noise > best.error:
+            elif unsure > best.error:
                 break
         row = extrapolated
         step /= 2
@@ -58,12 +60,12 @@ def slope(loss: Callable[[float], float], nearest_kink: float = np.inf) -> Slope
 def chosen_coordinates(gradient: Array, most: int) -> list[tuple[int, ...]]:
     """At most ``most`` coordinates: all of a small array; of a large one the ends, the extremes, a zero, and an even
     spread."""
-    flat = np.asarray(gradient, dtype=np.float64).ravel()
+    flat = np.nan_to_num(np.asarray(gradient, dtype=np.float64).ravel())
     if flat.size <= most:
         picked = list(range(flat.size))
     else:
         zeros = np.flatnonzero(flat == 0)
-        special = [0, flat.size - 1, int(np.nanargmax(flat)), int(np.nanargmin(flat)), *zeros[:1].tolist()]
+        special = [0, flat.size - 1, int(flat.argmax()), int(flat.argmin()), *zeros[:1].tolist()]
         spread = np.linspace(0, flat.size - 1, most - len(special)).astype(int).tolist()
         picked = sorted({*special, *spread})
     return [tuple(int(i) for i in np.unravel_index(flat_index, np.shape(gradient))) for flat_index in picked]

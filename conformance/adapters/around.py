@@ -1,0 +1,43 @@
+"""Around: the reference's net, run around somebody else's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from conformance.adapters.reference import outcome_of
+from conformance.case import Case
+from conformance.deadline import deadline
+from conformance.drive import build, run_steps
+from conformance.implementation import Description
+from conformance.outcome import Outcome, Refusal
+from refimpl.errors import NetError
+from refimpl.layer import Layer
+
+__all__ = ["NetAround"]
+
+
+class NetAround:
+    """An implementation of single layers: splits, weights and passes are the documented net's, in the case's dtype.
+
+    ``layers`` maps a layer type to the class that computes it; ``timeout`` is in seconds for a case.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, type[Layer]], description: Description, timeout: float | None = None
+    ) -> None:
+        self._layers, self._description, self._timeout = dict(layers), description, timeout
+
+    def describe(self) -> Description:
+        return self._description
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        try:
+            with deadline(self._timeout):
+                net = build(case, dialect="documented", dtype=dtype, layers=self._layers)
+                trace = run_steps(net, case)
+        except NetError as error:
+            return Refusal(error.stage, str(error), error.layer)
+        return outcome_of(net, dtype, trace)
+
+    def close(self) -> None:
+        """Nothing is held."""
