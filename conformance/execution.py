@@ -5,20 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformance.check import Check
-from conformance.implementation import Crash, Description, ImplementationError, ProtocolError, TimedOut, Unsupported
+from conformance.implementation import Description, ImplementationError
 from conformance.requirements import CATALOGUE
 from conformance.requirements.serving import STEMS
 from conformance.session import Session
+from conformance.suite.judged import failed_to_answer
 from conformance.verdict import Level, Status, Verdict
 
-__all__ = ["execute", "inapplicable", "level_of", "verdicts_for_all"]
-
-_STATUS: tuple[tuple[type[ImplementationError], Status], ...] = (
-    (Unsupported, Status.UNSUPPORTED),
-    (TimedOut, Status.TIMED_OUT),
-    (ProtocolError, Status.PROTOCOL_ERROR),
-    (Crash, Status.CRASHED),
-)
+__all__ = ["execute", "inapplicable", "level_of"]
 
 _OF_THE_NET_ALONE = frozenset(
     {
@@ -40,13 +34,15 @@ def execute(check: Check, session: Session) -> list[Verdict]:
     """The check's verdicts; an `ImplementationError` costs each requirement its verdict, the rest rises."""
     excused = inapplicable(check, session.description)
     if excused is not None:
-        return verdicts_for_all(check, session.dtype, *excused)
+        status, reason = excused
+        return [Verdict(check.id, n, session.dtype, status, level_of(n), reason=reason) for n in check.requirements]
     try:
         verdicts = list(check.run(session))
     except ImplementationError as error:
-        verdicts = verdicts_for_all(check, session.dtype, _status_of(error), error.reason, error.detail)
+        verdicts = failed_to_answer(check.id, check.requirements, session.dtype, error)
     verdicts = [_credited(verdict, session.description) for verdict in verdicts]
-    return [replace(v, seconds=session.seconds) if v.seconds is None else v for v in verdicts]
+    single = {verdict.check for verdict in verdicts} == {check.id}  # a bundle's time cannot be told apart by case
+    return [replace(verdict, seconds=session.seconds) for verdict in verdicts] if single else verdicts
 
 
 def inapplicable(check: Check, description: Description) -> tuple[Status, str] | None:
@@ -63,16 +59,6 @@ def inapplicable(check: Check, description: Description) -> tuple[Status, str] |
     return None
 
 
-def verdicts_for_all(check: Check, dtype: str, status: Status, reason: str, detail: str = "") -> list[Verdict]:
-    """The same verdict on every requirement of a check."""
-    return [
-        Verdict(
-            check.id, name, dtype, status, level_of(name), reason=reason, detail={"output": detail} if detail else {}
-        )
-        for name in check.requirements
-    ]
-
-
 def _credited(verdict: Verdict, description: Description) -> Verdict:
     """The verdict, not applicable where a layer did not earn it: the net around it is the reference's."""
     if description.capability != "layer" or verdict.status not in (Status.PASSED, Status.INCONCLUSIVE):
@@ -85,10 +71,6 @@ def _credited(verdict: Verdict, description: Description) -> Verdict:
     }.get(subject, subject in STEMS and bool(description.layers) and STEMS[subject] not in description.layers)
     reason = "the reference's part of the net"
     return replace(verdict, status=Status.NOT_APPLICABLE, headroom=None, reason=reason) if of_others else verdict
-
-
-def _status_of(error: ImplementationError) -> Status:
-    return next((status for kind, status in _STATUS if isinstance(error, kind)), Status.CRASHED)
 
 
 def level_of(requirement: str) -> Level:

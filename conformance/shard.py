@@ -20,7 +20,7 @@ from conformance.adapters import open_implementation
 from conformance.case import Case
 from conformance.cli.exit_codes import ExitCode
 from conformance.errors import UsageError, one_line
-from conformance.implementation import Description, DoesNotStart, Implementation
+from conformance.implementation import Description, DoesNotStart, Implementation, Threaded
 from conformance.order import Order
 from conformance.outcome import Outcome, Refusal
 from conformance.plugin import Emit, Execution, SuitePlugin, run_pytest
@@ -55,9 +55,9 @@ def main() -> None:
 def _run(order: Order, emit: Emit) -> None:
     from conformance.suite import all_checks
 
-    implementation: Implementation = _Watched(
-        open_implementation(order.spec, order.dialect, order.timeout), order.timeout, emit
-    )
+    opened = open_implementation(order.spec, order.dialect, order.timeout)
+    watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
+    implementation: Implementation = watched(opened, order.timeout, emit)
     try:
         description = implementation.describe()
         planned = order.selection.plan(all_checks(), description.dtypes)
@@ -87,6 +87,12 @@ class _Watched:
 
     def close(self) -> None:
         self._inner.close()
+
+
+class _WatchedThreaded(_Watched):
+    def use_threads(self, count: int | None) -> None:
+        assert isinstance(self._inner, Threaded)
+        self._inner.use_threads(count)
 
 
 def _send(channel: IO[str], event: Mapping[str, Any]) -> None:

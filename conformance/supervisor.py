@@ -197,7 +197,7 @@ def _settled(item: Event, status: Status, how: str, said: str) -> list[Event]:
     """The verdicts of a check whose process is gone, one for each of its requirements, and the check's end."""
     common = {name: item[name] for name in ("check", "family", "stem", "dtype")}
     common |= {"kind": "verdict", "status": status.value, "reason": f"the process that ran it {how}"}
-    common |= {"detail": {"output": said}} if said else {}
+    common |= {"detail": {"stderr": said}} if said else {}
     verdicts = [{**common, "requirement": name, "level": level} for name, level in item["requirements"].items()]
     return [*verdicts, {"kind": "end", "item": item["item"]}]
 

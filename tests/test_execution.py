@@ -66,7 +66,7 @@ def test_an_error_of_the_implementation_costs_every_requirement_its_verdict(
 
 def test_the_last_lines_it_wrote_are_kept() -> None:
     verdict = execute(check(raising(Crash("died", "Check failed"))), session())[0]
-    assert (verdict.reason, verdict.detail) == ("died", {"output": "Check failed"})
+    assert (verdict.reason, verdict.detail) == ("died", {"stderr": "Check failed"})
 
 
 def test_an_error_of_the_suite_rises() -> None:

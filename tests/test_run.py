@@ -128,7 +128,7 @@ def test_a_death_costs_one_check_its_verdict(
 def test_the_last_words_of_a_dead_process_are_kept(lossconf: Lossconf, report: Path) -> None:
     ended = lossconf("run", MINIATURE + "Aborts", *FEW)
     died = [each.verdict for each in read_report(report).judged if each.verdict.status is Status.CRASHED]
-    assert "Check failed: a == b" in died[0].detail["output"]
+    assert "Check failed: a == b" in died[0].detail["stderr"]
     assert "Check failed: a == b" in ended.out
 
 

@@ -70,3 +70,9 @@ def test_an_order_survives_the_way_to_another_process() -> None:
     order = Order("reference", "bvlc", 3.5, Selection(("golden",), dtypes=("float32",)), "a or b").part(1, 2).part(2, 3)
     order = order.without(frozenset({"a[float32]"}))
     assert Order.from_json(json.loads(json.dumps(order.to_json()))) == order
+
+
+def test_the_name_of_a_case_runs_the_check_that_holds_it() -> None:
+    suite = [check("golden/x"), check("golden/x/long"), check("golden/y")]
+    named = [item.name for item in Selection(checks=("golden/x/long/case", "golden/y")).plan(suite, ("float32",))]
+    assert named == ["golden/x/long[float32]", "golden/y[float32]"]

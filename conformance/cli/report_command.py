@@ -22,13 +22,11 @@ def command(path: Path, schema: bool) -> int:
     """
     from importlib.resources import files
 
-    from rich.console import Console
-
     from conformance.report.jsonl import read_report
-    from conformance.report.terminal import render
+    from conformance.report.terminal import output, render
 
     if schema:
         click.echo((files("conformance.report") / "schema.json").read_text("utf-8"), nl=False)
     else:
-        render(read_report(path), Console(), str(path))
+        render(read_report(path), output(), str(path))
     return 0

@@ -13,7 +13,7 @@ from conformance.order import Order
 from conformance.recorder import Recorder
 from conformance.report.jsonl import ReportWriter, read_report
 from conformance.report.progress import ProgressBar
-from conformance.report.terminal import render
+from conformance.report.terminal import output, render
 from conformance.selection import Selection
 
 __all__ = ["command"]
@@ -103,7 +103,7 @@ def command(
     selection = Selection(families, layers, checks, dtypes)
     order = Order(implementation, dialect, timeout, selection, keyword, (shard,) if shard else ())
     code = _run(order, workers, path, Console(stderr=True))
-    render(read_report(path), Console(), str(path))
+    render(read_report(path), output(), str(path))
     return code
 
 

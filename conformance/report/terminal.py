@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -16,12 +16,26 @@ from conformance.errors import one_line
 from conformance.report.jsonl import Judged, Report
 from conformance.verdict import Level, Status
 
-__all__ = ["render"]
+__all__ = ["output", "render"]
 
 _SHOWN = 12
 """Groups of failures that are printed; the rest are counted."""
 
-_NUMBER = re.compile(r"[-+]?\b\d+(\.\d+)?([eE][-+]?\d+)?\b|\b(nan|inf)\b")
+_LOG_WIDTH = 130
+
+_QUOTED = 3
+"""Lines of an implementation's own output that are quoted with a failure."""
+
+_MEASURED = re.compile(r"(?P<what>.+?) [^ \[]+(\[[^]]*\])*: got .* want .*")
+_NUMBER = re.compile(r"[-+]?\b\d+(\.\d+)?([eE][-+]?\d+)?\b|\b(nan|inf)\b|\[[^]]*\]|\([^)]*\)")
+
+
+def output() -> Console:
+    """Standard output; where that is no terminal, wide enough for the grid."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _LOG_WIDTH
+    return console
 
 
 def render(report: Report, console: Console, path: str) -> None:
@@ -53,38 +67,43 @@ def _heading(report: Report) -> Text:
     return text.append(f"  {', '.join(header['dtypes'])}; {dialect}; {len(report.judged)} verdicts", style="not bold")
 
 
-def _grid(judged: Sequence[Judged]) -> Table:
+def _grid(judged: Sequence[Judged]) -> RenderableType:
     families = list(dict.fromkeys(each.family for each in judged))
     stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
     cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for each in judged:
         cells[each.stem, each.family].append(each)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("")
+    table.add_column("passed", overflow="fold")
     for family in families:
-        table.add_column(family, justify="right")
+        table.add_column(family.replace("_", " "), justify="right")
     for stem in stems:
         table.add_row(stem, *(_cell(cells[stem, family]) for family in families))
-    return table
+    open_ones = any(_undecided(each) for each in judged)
+    legend = Text("+N: not decided (inconclusive, not applicable, unsupported)", style="dim")
+    return Group(table, legend) if open_ones else table
 
 
 def _cell(judged: Sequence[Judged]) -> Text:
-    """Passed of all, then what else there is: failures, recommendations not followed, what was not decided."""
+    """How many passed, of how many where some did not; then how many were not decided."""
     if not judged:
         return Text("-", style="dim")
     passed = sum(each.verdict.status is Status.PASSED for each in judged)
     broken = [each for each in judged if each.verdict.status.breaks]
-    failed = sum(each.verdict.level is not Level.SHOULD for each in broken)
-    decided = passed + len(broken)
-    if not decided:
-        return Text(f"0 of {len(judged)} decided", style="dim")
-    text = Text(f"{passed}/{decided}", style="red" if failed else "yellow" if broken else "green")
-    return text.append(f" {len(judged) - decided} open", style="dim") if len(judged) > decided else text
+    failed = any(each.verdict.level is not Level.SHOULD for each in broken)
+    style = "red" if failed else "yellow" if broken else "green" if passed else "dim"
+    text = Text(f"{passed}/{passed + len(broken)}" if broken else f"{passed}", style=style)
+    undecided = sum(map(_undecided, judged))
+    return text.append(f" +{undecided}", style="dim") if undecided else text
+
+
+def _undecided(judged: Judged) -> bool:
+    return judged.verdict.status is not Status.PASSED and not judged.verdict.status.breaks
 
 
 @dataclass(frozen=True)
 class _Cause:
-    """Failures that read the same once their numbers are left out."""
+    """Failures that read the same once names, places and numbers are left out."""
 
     requirement: str
     status: str
@@ -95,7 +114,8 @@ def _failures(title: str, style: str, failures: Iterable[Judged]) -> RenderableT
     groups: dict[_Cause, list[Judged]] = defaultdict(list)
     for each in failures:
         verdict = each.verdict
-        reason = _NUMBER.sub("#", one_line(verdict.reason))
+        measured = _MEASURED.fullmatch(one_line(verdict.reason))
+        reason = measured["what"] if measured else _NUMBER.sub("#", one_line(verdict.reason))
         groups[_Cause(verdict.requirement, verdict.status.value, reason)].append(each)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
     lines: list[RenderableType] = [Text(f"\n{title}", style=f"bold {style}")]
@@ -106,18 +126,16 @@ def _failures(title: str, style: str, failures: Iterable[Judged]) -> RenderableT
     return Group(*lines)
 
 
-def _group(cause: _Cause, members: Sequence[Judged], style: str) -> RenderableType:
+def _group(cause: _Cause, members: Sequence[Judged], style: str) -> Text:
     first = members[0].verdict
-    title = (
-        Text(f"{len(members)} x ", style=style)
-        .append(cause.requirement, style="bold")
-        .append(f"  {cause.status}", style=style)
-    )
     where = f"{first.check} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
-    lines = [title, Text(f"    {one_line(first.reason)}"), Text(f"    first at {where}", style="dim")]
-    output = str(first.detail.get("output", "")).strip().splitlines()
-    lines += [Text(f"    | {one_line(line, 160)}", style="dim") for line in output[-3:]]
-    return Padding(Group(*lines), (0, 0, 0, 2))
+    text = Text(f"  {len(members)} x ", style=style).append(cause.requirement, style="bold").append(f"  {cause.status}")
+    text.append(f"\n      {one_line(first.reason)}", style="not bold default")
+    text.append(f"\n      first at {where}", style="dim default")
+    output = str(first.detail.get("stderr", "")).strip().splitlines()
+    for line in output[-_QUOTED:]:
+        text.append(f"\n      | {one_line(line, 160)}", style="dim default")
+    return text
 
 
 def _conclusion(report: Report, failed: int, path: str) -> RenderableType:

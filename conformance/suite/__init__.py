@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 
 from conformance.check import Check
 
-__all__ = ["all_checks"]
+__all__ = ["FAMILIES", "all_checks"]
+
+FAMILIES = ("golden", "gradients", "loss_weight", "multi_top", "contract", "refusals", "quirks", "properties")
+"""The modules, in the order in which they run."""
 
 
 def all_checks() -> Iterator[Check]:
     """Every check of the suite, family by family, in an order that does not change."""
-    from conformance.suite import golden
-
-    yield from golden.checks()
+    for family in FAMILIES:
+        yield from import_module(f"{__name__}.{family}").checks()
