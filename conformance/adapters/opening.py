@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conformance.errors import UsageError, unknown
-from conformance.implementation import Implementation
+from conformance.implementation import DoesNotStart, Implementation
 
 __all__ = ["SPELLINGS", "Spelling", "open_implementation"]
 
@@ -51,6 +51,14 @@ def _pycaffe(argument: str, dialect: str | None, timeout: float) -> Implementati
     return PycaffeImplementation.from_text(argument, timeout=timeout)
 
 
+def _torch(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    try:
+        from conformance.adapters.torch import open_torch
+    except ImportError as error:
+        raise DoesNotStart(f"torch is not installed ({error}): pip install 'caffe-loss-conformance[torch]'") from None
+    return open_torch(timeout)
+
+
 SPELLINGS: dict[str, Spelling] = {
     spelling.name: spelling
     for spelling in (
@@ -58,6 +66,7 @@ SPELLINGS: dict[str, Spelling] = {
         Spelling(
             "direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct
         ),
+        Spelling("torch", "torch", "PyTorch's own losses and autograd (an extra)", _torch),
         Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
         Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
     )
