@@ -1,10 +1,10 @@
 """Find a Python that a real Caffe still installs in, make a virtual environment of it, and run tests and suite on it.
 
     python tests/real_caffe.py find             print the interpreter
-    python tests/real_caffe.py run FOLDER       install Caffe into FOLDER, run what is marked `caffe` and the suite
+    python tests/real_caffe.py run FOLDER       install Caffe into FOLDER, run its tests and the suite on it
 
-Ends with 77 and says "not run" where there is no such Python. Caffe is the build that PyPI carries as kendryte-caffe, whose
-own requirements (scikit-image among them) are left out: the worker does without.
+Ends with 77 and says "not run" where there is no such Python. Caffe is the build that PyPI carries as kendryte-caffe;
+its own requirements (scikit-image among them) are left out: the worker does without.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def interpreters() -> Iterator[Path]:
     roots = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
     for version in VERSIONS:
         candidates = [shutil.which(f"python{version}") or ""]
-        candidates += [path for root in roots if root for path in sorted(glob.glob(f"{root}/versions/{version}.*/bin/python"))]
+        candidates += [
+            path for root in roots if root for path in sorted(glob.glob(f"{root}/versions/{version}.*/bin/python"))
+        ]
         for candidate in candidates:
             if candidate and _is(candidate, version):
                 yield Path(candidate)
