@@ -19,7 +19,6 @@ _FORMULAS = {
     "Exp": "base^(scale x + shift), with e as base where it is -1",
     "Flatten": "its bottom with the axes from axis to end_axis as one",
     "InnerProduct": "the product of each item with its weights plus its bias",
-    "Input": "what it is fed",
     "Log": "the logarithm of scale x + shift to its base, with e where it is -1",
     "Parameter": "its learnable array",
     "Power": "(shift + scale x)^power of every entry",
@@ -37,7 +36,7 @@ _FORMULAS = {
 """Layer type to what its tops hold; the gradients are the derivatives."""
 
 _FILES = {"AbsVal": "absval", "ArgMax": "argmax", "BNLL": "bnll", "ELU": "elu", "ReLU": "relu", "TanH": "tanh"}
-_WITHOUT_GRADIENT = ("Accuracy", "ArgMax", "DummyData", "Input", "Parameter", "Silence")
+_WITHOUT_GRADIENT = ("Accuracy", "ArgMax", "DummyData", "Parameter", "Silence")
 
 
 def _stem(kind: str) -> str:

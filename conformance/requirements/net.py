@@ -176,22 +176,10 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
         f"{LAYER} Forward, Backward",
     ),
     (
-        "accepted",
-        MUST,
-        "A net that Caffe runs is run and not refused.",
-        f"{NET} Init, Forward, Backward",
-    ),
-    (
         "structure",
         SHOULD,
         "Where an answer lists layers and outputs, they are those of Caffe's net after its Splits are inserted.",
         f"{NET} Init; {_SPLITS} InsertSplits",
-    ),
-    (
-        "bias",
-        SHOULD,
-        "The rounding errors of a layer that is no loss do not lean to one side over a whole array.",
-        f"{LAYER} Forward, Backward",
     ),
     (
         "unasked-diff",

@@ -65,8 +65,6 @@ _NET: dict[str, _Test] = {
     "unasked-diff": _kind("unasked"),
     "top-shape": _kind("shape"),
     "inputs-unchanged": _kind("input"),
-    "bias": _kind("bias"),
-    "accepted": _kind("total"),
     "parameter-gradient": _kind("parameter"),
     "shared-parameters": _kind("parameter"),
     "bottom-diff-overwritten": _kind("backward", "unasked"),
@@ -90,14 +88,13 @@ def serves(finding: Finding, requirement: str) -> bool:
         return True
     if subject == "refusal" and facet not in _EITHER_SIDE:
         return finding.kind == "refusal" or (finding.kind == "stage" and facet in _STAGES)
+    if subject == "layer-contract":
+        return False  # decided by relations between runs, and never by a formula
     if subject in ("refusal", "quirk", "properties", "determinism"):
         return finding.kind not in _FORMAL
     if subject == "layer":
-        return (
-            finding.layer_type == facet
-            and finding.kind in ("forward", "backward", "parameter", "input")
-            and not finding.by_weight
-        )
+        formula = finding.kind in ("forward", "backward", "parameter", "bias") and not finding.by_weight
+        return formula and finding.layer_type == facet
     if subject == "net":
         return _NET.get(facet, _bookkeeping)(finding)
     return _serves_loss(finding, STEMS[subject], facet)
@@ -134,9 +131,8 @@ def owner(finding: Finding) -> str:
         "parameter": "net.parameter-gradient",
         "shape": "net.top-shape",
         "structure": "net.structure",
-        "refused": "net.accepted",
+        "refused": "net.total-loss",
         "refusal": "refusal.setup",
         "stage": "refusal.setup",
-        "bias": f"{stem}.bias" if stem else "net.bias",
     }
     return owners.get(finding.kind) or (f"{stem}.{finding.kind}" if stem else f"layer.{finding.layer_type}")
