@@ -60,7 +60,8 @@ def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
     if not same_shape or first.aspect == "forward":
         shape = "" if same_shape else f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
         found.append(Finding("shape", first.layer_type, first.layer, same_shape, Level.SHOULD, shape))
-    if found[0].accepted and len(versions) == 1 and first.aspect in ("forward", "backward", "parameter"):
+    of_a_loss = first.node is not None and first.node.layer.implicit_weight
+    if found[0].accepted and of_a_loss and len(versions) == 1 and first.aspect in ("forward", "backward"):
         found += _biased(first)
     return found
 

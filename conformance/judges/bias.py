@@ -1,8 +1,10 @@
-"""The bias judge: is a tensor off as a whole, by less than any single element may be?
+"""The bias judge: is a loss layer's tensor off as a whole, by less than any single element may be?
 
 Rounding errors of separate elements have both signs and cancel in a mean. What remains is a factor common to all: the
-least-squares scale between what is reported and what is wanted. For correctly rounded operations it stays within 1 /
-FACTOR of the elements' own bounds, averaged with the same weights, since those charge every operation FACTOR roundings.
+least-squares scale between what is reported and what is wanted. The elements' own bounds charge every operation FACTOR
+roundings, so that correctly rounded operations on the way to a common factor (a weight over a normaliser) stay within
+1 / FACTOR of those bounds, averaged with the same weights. Long sums have their errors all in one direction only by
+chance; therefore the level is `should`.
 """
 
 from __future__ import annotations
