@@ -56,6 +56,10 @@ def _sum(x: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
     shape = tuple(x.shape[a] for a in kept)
     rows = np.transpose(x, kept + axes).reshape(math.prod(shape), math.prod(x.shape[a] for a in axes))
     sums = np.empty(len(rows))
+    if rows.shape[1] == 2:
+        with np.errstate(all="ignore"):
+            np.add(rows[:, 0], rows[:, 1], out=sums, dtype=np.float64)  # a single addition is rounded once
+        return sums.reshape(shape)
     finite = np.isfinite(rows).all(axis=1)
     for i, row in enumerate(rows):
         sums[i] = _fsum(row) if finite[i] else _ieee_sum(row)
