@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import IO, Any
 
 from conformance.adapters import open_implementation
@@ -24,6 +24,8 @@ from conformance.implementation import Description, DoesNotStart, Implementation
 from conformance.order import Order
 from conformance.outcome import Outcome, Refusal
 from conformance.plugin import Emit, Execution, SuitePlugin, run_pytest
+from conformance.report.jsonl import plain
+from conformance.selection import Planned
 
 __all__ = ["main", "run_order"]
 
@@ -52,16 +54,25 @@ def main() -> None:
     run_order(order, lambda event: _send(channel, event))
 
 
-def _run(order: Order, emit: Emit) -> None:
-    from conformance.suite import all_checks
+def _planned(order: Order, description: Description) -> list[Planned]:
+    """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
+    from conformance.suite import all_checks, formula_free
 
+    snippets = order.snippets or description.snippets
+    selection = order.selection
+    if snippets and not selection.names_checks:
+        selection = replace(selection, families=(formula_free.FAMILY,))
+    return selection.plan(all_checks(snippets), description.dtypes, description.differences)
+
+
+def _run(order: Order, emit: Emit) -> None:
     opened = open_implementation(order.spec, order.dialect, order.timeout)
     watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
     implementation: Implementation = watched(opened, order.timeout, emit)
     try:
         description = implementation.describe()
-        planned = order.selection.plan(all_checks(), description.dtypes)
-        emit({"kind": "ready", "implementation": asdict(description), "machine": _machine()})
+        planned = _planned(order, description)
+        emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
         execution = Execution(implementation, description, order.dialect)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
@@ -97,7 +108,7 @@ class _WatchedThreaded(_Watched):
 
 def _send(channel: IO[str], event: Mapping[str, Any]) -> None:
     try:
-        channel.write(json.dumps(event, separators=(",", ":"), default=str) + "\n")
+        channel.write(json.dumps(event, separators=(",", ":")) + "\n")
         channel.flush()
     except BrokenPipeError:  # nobody listens any more
         os._exit(ExitCode.HARNESS_BROKEN)

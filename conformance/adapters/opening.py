@@ -37,6 +37,12 @@ def _direct(argument: str, dialect: str | None, timeout: float) -> Implementatio
     return open_direct(argument, timeout)
 
 
+def _python_layer(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.python_layer import open_python_layer
+
+    return open_python_layer(argument, timeout)
+
+
 def _process(argument: str, dialect: str | None, timeout: float) -> Implementation:
     from conformance.adapters.process import ProcessImplementation
 
@@ -67,6 +73,9 @@ SPELLINGS: dict[str, Spelling] = {
             "direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct
         ),
         Spelling("torch", "torch", "PyTorch's own losses and autograd (an extra)", _torch),
+        Spelling(
+            "python-layer", "python-layer:FILE:CLASS [--as TYPE]", "a pycaffe Python layer, without Caffe", _python_layer
+        ),
         Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
         Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
     )

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from conformance.cli.exit_codes import ExitCode
+from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.errors import Stopped, UsageError
 from conformance.order import Order
 from conformance.recorder import Recorder
@@ -49,7 +50,11 @@ class _Share(click.ParamType[tuple[int, int]]):
 )
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(
-    "--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable."
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Only checks about this layer, as in hinge_loss, or net; or SNIPPET.prototxt, any other layer; repeatable.",
 )
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
@@ -78,6 +83,7 @@ class _Share(click.ParamType[tuple[int, int]]):
     metavar="S",
     help="Seconds that one case may take.",
 )
+@python_layer_options
 def command(
     implementation: str,
     dialect: str | None,
@@ -98,10 +104,14 @@ def command(
       lossconf run
       lossconf run reference --dialect bvlc -j 2
       lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
+      lossconf run python-layer:mylayers.py:MyLoss --as EuclideanLoss
+      lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
+    layers, snippets = read_snippets(layers)
     selection = Selection(families, layers, checks, dtypes)
-    order = Order(implementation, dialect, timeout, selection, keyword, (shard,) if shard else ())
+    shares = (shard,) if shard else ()
+    order = Order(implementation, dialect, timeout, selection, keyword, shares, snippets=snippets)
     code = _run(order, workers, path, Console(stderr=True))
     render(read_report(path), output(), str(path))
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformance.requirements.around import AROUND_REQUIREMENTS
+from conformance.requirements.contract import CONTRACT_REQUIREMENTS
 from conformance.requirements.formulas import FORMULA_REQUIREMENTS
 from conformance.requirements.losses import LOSS_REQUIREMENTS
 from conformance.requirements.net import NET_REQUIREMENTS
@@ -20,6 +21,7 @@ CATALOGUE: dict[str, Requirement] = {
         *LOSS_REQUIREMENTS,
         *NET_REQUIREMENTS,
         *AROUND_REQUIREMENTS,
+        *CONTRACT_REQUIREMENTS,
         *REFUSAL_REQUIREMENTS,
         *RUN_REQUIREMENTS,
         *QUIRK_REQUIREMENTS,

@@ -27,6 +27,7 @@ This page is generated from `conformance/requirements`. `lossconf list requireme
 _TITLES = STEMS | {
     "net": "The net",
     "layer": "Layers around a loss",
+    "layer-contract": "Layers of any type",
     "refusal": "Refusals",
     "determinism": "Determinism",
     "properties": "Relations between runs",

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from conformance.check import Check
 
 __all__ = ["FAMILIES", "all_checks"]
 
-FAMILIES = ("golden", "gradients", "loss_weight", "multi_top", "contract", "refusals", "quirks", "properties")
+FAMILIES = (
+    "golden",
+    "gradients",
+    "loss_weight",
+    "multi_top",
+    "contract",
+    "determinism",
+    "extremes",
+    "refusals",
+    "quirks",
+    "properties",
+)
 """The modules, in the order in which they run."""
 
 
-def all_checks() -> Iterator[Check]:
-    """Every check of the suite, family by family, in an order that does not change."""
+def all_checks(snippets: Sequence[str] = ()) -> Iterator[Check]:
+    """Every check of the suite, family by family, in an order that does not change.
+
+    ``snippets`` are layers of types that the suite has no formula for; they get the checks that need none.
+    Raises `UsageError` for one that makes no sense.
+    """
     for family in FAMILIES:
         yield from import_module(f"{__name__}.{family}").checks()
+    yield from import_module(f"{__name__}.formula_free").checks(snippets)

@@ -1,0 +1,61 @@
+"""Options of ``lossconf run`` for layers of the user's own: how a Python layer is used, snippets of unknown layers."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from conformance.errors import UsageError
+
+__all__ = ["python_layer_options", "read_snippets"]
+
+SUFFIX = ".prototxt"
+
+
+def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add ``--as``, ``--param-str`` and ``--options-as-param-str``; they are written behind IMPLEMENTATION."""
+
+    @click.option("--as", "kind", metavar="TYPE", help="The layer type that a python-layer: computes.")
+    @click.option("--param-str", metavar="TEXT", help="What a python-layer: finds in self.param_str.")
+    @click.option(
+        "--options-as-param-str", is_flag=True, help="Give a python-layer: each case's options, as JSON in param_str."
+    )
+    @functools.wraps(function)
+    def wrapped(
+        implementation: str, kind: str | None, param_str: str | None, options_as_param_str: bool, **others: Any
+    ) -> int:
+        words = ["--as", kind] if kind is not None else []
+        words += ["--param-str", param_str] if param_str is not None else []
+        words += ["--options-as-param-str"] if options_as_param_str else []
+        if words and not implementation.startswith("python-layer:"):
+            raise UsageError(f"{words[0]} is for python-layer:FILE:CLASS, and {implementation!r} is none")
+        return function(implementation=" ".join([implementation, *map(shlex.quote, words)]), **others)
+
+    return wrapped
+
+
+def read_snippets(layers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The layers to select, and the texts of the snippets among them: names that end in ``.prototxt``.
+
+    Snippets alone select nothing: a run is about them then. Raises `UsageError` for a file that is no snippet.
+    """
+    from conformance.suite.snippet import Snippet
+
+    files = [name for name in layers if name.endswith(SUFFIX)]
+    texts = tuple(_read(name) for name in files)
+    stems = tuple(Snippet.parse(text, name).stem for name, text in zip(files, texts, strict=True))
+    named = tuple(name for name in layers if not name.endswith(SUFFIX))
+    return ((*named, *stems) if named else ()), texts
+
+
+def _read(name: str) -> str:
+    try:
+        return Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"cannot read the snippet {name}: {reason}") from None
