@@ -14,12 +14,12 @@ from refimpl.net import Net
 __all__ = ["build", "records_of", "run_steps"]
 
 
-def build(case: Case, **options: Any) -> Net:
-    """The case's net with inputs, parameters and prefilled diffs in place; ``options`` go to `Net`.
+def build(case: Case, kind: type[Net] = Net, **options: Any) -> Net:
+    """The case's net with inputs, parameters and prefilled diffs in place; ``options`` go to ``kind``, a `Net`.
 
     Raises `NetError` where the net is refused, or the case names what the net does not have.
     """
-    net = Net(case.net, phase=case.phase, files=case.files, level=case.level, stages=case.stages, **options)
+    net = kind(case.net, phase=case.phase, files=case.files, level=case.level, stages=case.stages, **options)
     for name, array in case.inputs.items():
         blob = _blob(net, name)
         if blob.shape != array.shape:
