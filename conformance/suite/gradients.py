@@ -18,11 +18,12 @@ from conformance.drive import build, run_steps
 from conformance.outcome import Outcome, Refusal
 from conformance.replay import replay
 from conformance.requirements import CATALOGUE
+from conformance.requirements.serving import STEMS
 from conformance.session import Session
 from conformance.sides import Side, sides_of
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
-from conformance.suite.judged import guarded, judged
-from conformance.suite.recipes import RECIPES, Recipe
+from conformance.suite.judged import guarded, judged, single
+from conformance.suite.recipes import RECIPES, Recipe, recipes_of
 from conformance.tolerance import rounding_of
 from conformance.verdict import Status, Verdict
 from refimpl.running_error import Approx
@@ -31,11 +32,15 @@ __all__ = ["checks", "differenced"]
 
 FAMILY = "gradients"
 WEIGHT = 2.5
+BIAS_BATCH = 12
+"""Samples of the nets whose bias is judged: as many as the bias judge needs, for a layer with one gradient a sample."""
 
 
 def checks() -> Iterator[Check]:
     for recipe in RECIPES:
         yield _check(recipe)
+    for stem in STEMS:
+        yield _bias(recipes_of(stem)[0])
 
 
 def _check(recipe: Recipe) -> Check:
@@ -54,6 +59,14 @@ def _check(recipe: Recipe) -> Check:
         )
 
     return Check(check_id, FAMILY, recipe.stem, (requirement,), run, differences=True, layer_types=(recipe.type,))
+
+
+def _bias(recipe: Recipe) -> Check:
+    """A batch large enough for the mean of its rounding errors to say something."""
+    check_id = f"{FAMILY}/{recipe.stem}/bias"
+    tall = tuple((name, shape if name == "H" else (BIAS_BATCH, *shape[1:]), make) for name, shape, make in recipe.bottoms)
+    case = replace(recipe, bottoms=tall).case(check_id, weights=(WEIGHT,), seed=1)
+    return single(check_id, recipe.stem, [f"{recipe.stem}.bias"], case, layer_types=(recipe.type,))
 
 
 def differenced(session: Session, check: str, stem: str, case: Case, blobs: tuple[str, ...]) -> list[Verdict]:

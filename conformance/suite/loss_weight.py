@@ -236,5 +236,5 @@ def _any_layer() -> Check:
                 {"x": values},
                 params={"f": params[kind]} if kind in params else {},
             )
-            cases.append((case, ["net.non-loss-weight", "net.total-loss"]))
+            cases.append((case, [f"layer.{kind}", "net.non-loss-weight", "net.total-loss"]))
     return bundle(f"{FAMILY}/net/any-layer", "net", cases, needs_net=True)
