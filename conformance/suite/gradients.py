@@ -64,7 +64,7 @@ def _check(recipe: Recipe) -> Check:
 def _bias(recipe: Recipe) -> Check:
     """A batch large enough for the mean of its rounding errors to say something."""
     check_id = f"{FAMILY}/{recipe.stem}/bias"
-    tall = tuple((name, shape if name == "H" else (BIAS_BATCH, *shape[1:]), make) for name, shape, make in recipe.bottoms)
+    tall = tuple((b, shape if b == "H" else (BIAS_BATCH, *shape[1:]), make) for b, shape, make in recipe.bottoms)
     case = replace(recipe, bottoms=tall).case(check_id, weights=(WEIGHT,), seed=1)
     return single(check_id, recipe.stem, [f"{recipe.stem}.bias"], case, layer_types=(recipe.type,))
 
