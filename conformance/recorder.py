@@ -16,6 +16,9 @@ from conformance.version import VERSION
 
 __all__ = ["Display", "Recorder"]
 
+SEED = 0
+"""Generated cases are the same in every run."""
+
 
 class Display(Protocol):
     """What is shown while a run goes on."""
@@ -93,6 +96,7 @@ class Recorder:
                 "suite": {"name": "caffe-loss-conformance", "version": VERSION},
                 "implementation": {"spec": order.spec, **self._ready["implementation"]},
                 "dialect": order.dialect,
+                "seed": SEED,
                 "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
                 "machine": self._ready["machine"],
                 "selection": {

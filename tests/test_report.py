@@ -71,6 +71,26 @@ def test_a_nan_survives_its_line() -> None:
     assert element.want == -math.inf
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        math.nan,
+        {"deep": [math.inf, {1: -math.inf}]},
+        object(),
+        b"bytes",
+        "\udc80\ud83d lone surrogates",
+        "x" * 10_000_000,
+    ],
+)
+def test_any_detail_can_be_written_and_read_back(tmp_path: Path, hostile: object) -> None:
+    verdict = Verdict("a", "b", "float32", Status.FAILED, reason=str(hostile), detail={"stderr": hostile})
+    path = written(tmp_path / "report.jsonl", HEADER, verdict_to_json(Judged("f", "s", verdict)))
+    assert path.stat().st_size < 100_000
+    (judged,) = read_report(path).judged
+    assert judged.verdict.status is Status.FAILED
+    assert judged.verdict.reason[:9_000] == str(hostile)[:9_000]
+
+
 def written(path: Path, *lines: Any, end: str = "") -> Path:
     with ReportWriter(path) as writer:
         for line in lines:

@@ -17,6 +17,7 @@ from conformance.verdict import Element, Level, Status, Verdict
 
 __all__ = [
     "SCHEMA",
+    "plain",
     "Judged",
     "Report",
     "ReportWriter",
@@ -28,6 +29,9 @@ __all__ = [
 
 SCHEMA = 1
 """The version of the report's format."""
+
+_LONGEST = 20_000
+"""Characters of a string that a report keeps."""
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -86,7 +90,7 @@ class ReportWriter:
         """One line of any kind. Raises `UsageError` where the file cannot be made."""
         if self._file is None:
             try:
-                self._file = self.path.open("w", encoding="utf-8", newline="\n")
+                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
             except OSError as error:
                 raise UsageError(f"cannot write the report {self.path}: {error.strerror}") from None
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
@@ -177,7 +181,8 @@ def verdict_to_json(judged: Judged) -> dict[str, Any]:
         "seconds": None if verdict.seconds is None else round(verdict.seconds, 6),
         "detail": dict(verdict.detail) or None,
     }
-    return line | {name: value for name, value in optional.items() if value is not None}
+    whole: dict[str, Any] = plain(line | {name: value for name, value in optional.items() if value is not None})
+    return whole
 
 
 def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
@@ -197,6 +202,24 @@ def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
         seconds=line.get("seconds"),
         detail=line.get("detail", {}),
     )
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it; an implementation may put anything into its description or a verdict's details.
+
+    Numbers that are not finite become their names, long strings lose their middle, and what is no JSON becomes its
+    text.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return _number(value)
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _element_to_json(element: Element | None) -> dict[str, Any] | None:
