@@ -56,9 +56,9 @@ def _sum(x: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
     shape = tuple(x.shape[a] for a in kept)
     rows = np.transpose(x, kept + axes).reshape(math.prod(shape), math.prod(x.shape[a] for a in axes))
     sums = np.empty(len(rows))
-    if rows.shape[1] == 2:
+    if rows.shape[1] in (1, 2):  # a single addition is rounded once
         with np.errstate(all="ignore"):
-            np.add(rows[:, 0], rows[:, 1], out=sums, dtype=np.float64)  # a single addition is rounded once
+            np.add(rows[:, 0], rows[:, 1] if rows.shape[1] == 2 else 0.0, out=sums, dtype=np.float64)
         return sums.reshape(shape)
     finite = np.isfinite(rows).all(axis=1)
     for i, row in enumerate(rows):

@@ -253,16 +253,20 @@ LARGE_COUNT = 2**20
 
 
 def _large_counts() -> Iterator[Check]:
-    """A loss of a million equal terms, whose exact sum is a closed form, against what a good float32 sum reaches."""
-    line, side = (1, LARGE_COUNT), int(LARGE_COUNT**0.5)
-    tenth = float(np.float32(0.1))
+    """A loss of a million terms, all but one of them equal, whose exact sum is a closed form."""
+    side, terms = int(LARGE_COUNT**0.5), LARGE_COUNT
+    tenth, nine_tenths = (float(np.float32(x)) for x in (0.1, 0.9))
     image = {"x": np.zeros((1, 2, side, side)), "y": np.zeros((1, side, side))}
+    row, column = np.ones((1, terms)), np.ones((terms, 1))
     yield _large_count("softmax_with_loss", image, np.log(2.0))
-    yield _large_count(
-        "sigmoid_cross_entropy_loss", {"x": np.zeros(line), "t": np.zeros(line)}, LARGE_COUNT * np.log(2.0)
-    )
-    pair = {"x": np.full(line, tenth), "z": np.zeros(line)}
-    yield _large_count("euclidean_loss", pair, LARGE_COUNT * tenth**2 / 2)
+    yield _large_count("infogain_loss", {**image, "H": np.eye(2)}, np.log(2.0))
+    yield _large_count("sigmoid_cross_entropy_loss", {"x": 0 * row, "t": 0 * row}, terms * np.log(2.0))
+    margins = (terms - 1) * (1 - nine_tenths) + (1 + nine_tenths)
+    yield _large_count("hinge_loss", {"x": -nine_tenths * row, "y": np.zeros(1)}, margins)
+    yield _large_count("multinomial_logistic_loss", {"x": tenth * column, "y": np.zeros(terms)}, -np.log(tenth))
+    yield _large_count("euclidean_loss", {"x": tenth * row, "z": 0 * row}, terms * tenth**2 / 2)
+    pairs = {"x": tenth * column, "z": 0 * column, "s": np.ones(terms)}
+    yield _large_count("contrastive_loss", pairs, tenth**2 / 2)
 
 
 def _large_count(stem: str, bottoms: Mapping[str, Array], exact: float) -> Check:
