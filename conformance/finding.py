@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,14 +38,20 @@ class Finding:
     unbounded: bool = False
 
 
-def findings_of(comparisons: list[list[Comparison]], dtype: str) -> list[Finding]:
+def findings_of(
+    comparisons: list[list[Comparison]], dtype: str, weightless: list[Comparison] | None = None
+) -> list[Finding]:
     """Judge the arrays of one replay; ``comparisons`` holds it and its alternatives (each element may follow any).
 
-    A rejected gradient is tried again with the weight multiplied in and divided out.
+    A rejected gradient is tried again with the weight multiplied in and divided out, and beside a replay whose losses
+    leave their weights out of their gradients.
     """
     found: list[Finding] = []
-    for versions in zip(*comparisons, strict=True):
-        found += _judged(versions, dtype)
+    for i, versions in enumerate(zip(*comparisons, strict=True)):
+        findings = _judged(versions, dtype)
+        if weightless is not None and _gradient_is(weightless[i], dtype):
+            findings = [finding if finding.accepted else replace(finding, by_weight=True) for finding in findings]
+        found += findings
     return found
 
 
@@ -115,6 +121,11 @@ def _reason(first: Comparison, measured: Measurement) -> str:
         f"{what[first.aspect]} {first.blob}{place}: got {measured.got:.9g}, want {measured.want:.9g} "
         f"within {measured.bound:.2g}; {measured.rejected} of {measured.size} element(s) out of bounds"
     )
+
+
+def _gradient_is(one: Comparison, dtype: str) -> bool:
+    fits = one.aspect in ("backward", "parameter") and one.got.size == one.want.size
+    return fits and measure(one.got, [one.want], dtype).accepted
 
 
 def _right_by_weight(versions: tuple[Comparison, ...], dtype: str) -> bool:

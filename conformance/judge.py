@@ -15,6 +15,7 @@ from conformance.sides import Side, sides_of
 from conformance.structure import structure_findings
 from conformance.tolerance import rounding_of
 from conformance.verdict import Level, Status, Verdict
+from conformance.weightless import weightless
 from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.net import Net
@@ -94,19 +95,33 @@ def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, in
 
 def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Iterable[Finding]:
     told = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
+    settled = True
     try:
         try:
-            net, versions = _versions(case, told, dtype, side, subgradient, settled=True)
+            net, versions = _versions(case, told, dtype, side, subgradient, settled)
         except NetError:
-            net, versions = _versions(case, told, dtype, side, subgradient, settled=False)
+            settled = False
+            net, versions = _versions(case, told, dtype, side, subgradient, settled)
     except NetError as refused:
         yield from _refusal_findings(answer, refused)
         return
     if isinstance(answer, Refusal):
         yield Finding("refused", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
         return
-    yield from findings_of(versions, dtype)
+    findings = findings_of(versions, dtype)
+    if _unexplained(findings):
+        losses = {node.type for node in net.layers if node.layer.implicit_weight}
+        wrong = losses.intersection(finding.layer_type for finding in findings if not finding.accepted)
+        rounding = rounding_of(dtype, subgradient=subgradient)
+        _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
+        findings = findings_of(versions, dtype, lacking)
+    yield from findings
     yield from structure_findings(net, answer)
+
+
+def _unexplained(findings: Iterable[Finding]) -> bool:
+    """Whether a gradient is wrong in more than its weight, as far as one layer can tell."""
+    return any(f.kind in ("backward", "parameter") and not f.accepted and not f.by_weight for f in findings)
 
 
 def _versions(

@@ -11,7 +11,7 @@ blob; the passes before them run on the reference's own values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from conformance.outcome import Outcome
 from refimpl.backward_plan import Node
 from refimpl.blob import Blob
 from refimpl.dialect import Dialect
+from refimpl.layer import Layer
 from refimpl.net import Net
 from refimpl.running_error import Approx, Rounding
 
@@ -57,16 +58,22 @@ class Comparison:
 
 
 def replay(
-    case: Case, outcome: Outcome, dialect: Dialect, rounding: Rounding, settled: bool = True
+    case: Case,
+    outcome: Outcome,
+    dialect: Dialect,
+    rounding: Rounding,
+    settled: bool = True,
+    layers: Mapping[str, type[Layer]] | None = None,
 ) -> tuple[Net, list[Comparison]]:
     """Everything the outcome reports, compared in the order in which it was computed; and the net it was compared with.
 
     Unless ``settled``, what is reported does not take the reference's place: layers run on the reference's own values.
+    ``layers`` replaces the class of a layer type.
 
     Raises `NetError` where the reference refuses the case in this dialect, or a layer refuses what the outcome feeds it
     (a label that is no class, say).
     """
-    net = build(case, dialect=dialect, dtype=rounding)
+    net = build(case, dialect=dialect, dtype=rounding, layers=layers)
     run = _Replay(net, case, outcome, rounding, settled)
     trace = run_steps(net, case, run.forward, run.backward)
     run.finish(trace)

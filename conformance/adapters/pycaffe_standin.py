@@ -122,7 +122,8 @@ class BlobVec:
         return len(self._blobs)
 
     def __getitem__(self, index: int) -> Blob:
-        return _at(self._blobs, index)
+        blob: Blob = _at(self._blobs, index)
+        return blob
 
     def __iter__(self) -> Iterator[Blob]:
         return iter(self._blobs)

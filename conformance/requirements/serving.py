@@ -60,6 +60,18 @@ _LOSS: dict[str, _Test] = {
 
 _ABOUT_WEIGHTS = ("loss-weight", "weight-scaling", "zero-weight-removed")
 
+_NET_ABOUT_WEIGHTS = (
+    "consumed-loss-top",
+    "explicit-loss-weight",
+    "implicit-loss-weight",
+    "multi-top",
+    "non-loss-weight",
+    "sibling-weights",
+    "top-diff-is-the-weight",
+    "zero-loss-weight",
+)
+"""Facets of the net that a gradient fails which lacks its weight, and nothing else."""
+
 _NET: dict[str, _Test] = {
     "structure": _kind("structure"),
     "unasked-diff": _kind("unasked"),
@@ -90,6 +102,10 @@ def serves(finding: Finding, requirement: str) -> bool:
         return finding.kind == "refusal" or (finding.kind == "stage" and facet in _STAGES)
     if subject == "layer-contract":
         return False  # decided by relations between runs, and never by a formula
+    if finding.by_weight and subject == "net":
+        return facet in _NET_ABOUT_WEIGHTS and (facet != "non-loss-weight" or finding.layer_type not in _STEM_OF)
+    if finding.by_weight and subject == "properties":
+        return False
     if subject in ("refusal", "quirk", "properties", "determinism"):
         return finding.kind not in _FORMAL
     if subject == "layer":
