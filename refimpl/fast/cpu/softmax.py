@@ -22,7 +22,7 @@ from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, helper
 from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
 
 __all__ = [
-    "NARROW", "by_rows", "chunking", "exponentiate", "label_at", "largest", "load", "multiplied", "multiply",
+    "NARROW", "by_rows", "chunking", "clear", "divided", "exponentiate", "largest", "load", "mark", "multiplied", "multiply",
     "place", "row_exponentials", "store",
 ]  # fmt: skip
 
@@ -61,22 +61,21 @@ def place(chunk: int, outer: int, classes: int, inner: int) -> tuple[int, int, i
 
 
 @helper()
-def load(x: Any, base: int, per_class: int, classes: int, tile: Any, top: Any) -> None:
+def load(x: Any, base: int, per_class: int, per_position: int, classes: int, tile: Any, top: Any) -> None:
     """Copy the logits of as many positions as `top` has to `tile`, class after class; find the largest of every position.
 
     A NaN may be passed over here, but not by the sum of exponentials.
     """
-    count = top.size
-    if per_class == 1:
-        for p in range(count):
-            row = x[base + p * classes : base + (p + 1) * classes]
-            for c in range(classes):
-                tile[c * count + p] = row[c]
-    else:
-        for c in range(classes):
-            into, run = tile[c * count : (c + 1) * count], x[base + c * per_class : base + c * per_class + count]
+    count, step = top.size, np.uint64(per_position)
+    for c in range(classes):
+        start = base + c * per_class
+        run, into = x[start:], tile[c * count : (c + 1) * count]
+        if per_position == 1:
             for p in range(count):
                 into[p] = run[p]
+        else:
+            for p in range(count):
+                into[p] = run[np.uint64(p) * step]
     for p in range(count):
         top[p] = tile[p]
     for c in range(1, classes):
@@ -102,29 +101,37 @@ def exponentiate(tile: Any, classes: int, top: Any, total: Any, logs: Any) -> No
 
 
 @helper()
-def store(tile: Any, classes: int, factor: Any, out: Any, base: int, per_class: int) -> None:
+def store(tile: Any, classes: int, factor: Any, out: Any, base: int, per_class: int, per_position: int) -> None:
     """Write a tile, each position times its factor, to where its logits came from."""
-    count = factor.size
-    if per_class == 1:
-        for p in range(count):
-            row = out[base + p * classes : base + (p + 1) * classes]
-            f = factor[p]
-            for c in range(classes):
-                row[c] = tile[c * count + p] * f
-    else:
-        for c in range(classes):
-            into, run = out[base + c * per_class : base + c * per_class + count], tile[c * count : (c + 1) * count]
+    count, step = factor.size, np.uint64(per_position)
+    for c in range(classes):
+        start = base + c * per_class
+        run, into = tile[c * count : (c + 1) * count], out[start:]
+        if per_position == 1:
             for p in range(count):
                 into[p] = run[p] * factor[p]
+        else:
+            for p in range(count):
+                into[np.uint64(p) * step] = run[p] * factor[p]
 
 
 @helper()
-def label_at(label: Any, classes: int, ignore: int) -> int:
-    """The class that a label names; -1 where it is ignored, -2 where it is no class."""
-    index = truncated(label)
-    if index == ignore:
-        return -1
-    return index if 0 <= index < classes else -2
+def clear(tile: Any, classes: int, marks: Any, factor: Any) -> None:
+    """Make everything of the ignored positions 0, NaN included."""
+    for p in range(marks.size):
+        if marks[p] < 0:
+            factor[p] = 0
+            for c in range(classes):
+                tile[c * marks.size + p] = 0
+
+
+@helper()
+def mark(labels: Any, classes: int, ignore: int, marks: Any) -> None:
+    """The classes that labels name; -1 for an ignored one, -2 for one that is no class."""
+    for p in range(marks.size):
+        label = truncated(labels[p])
+        wrong = -1 if label == ignore else -2
+        marks[p] = label if label != ignore and 0 <= label < classes else wrong
 
 
 def largest(row: Any) -> Any:
@@ -173,6 +180,13 @@ def multiplied(row: Any, factor: Any, result: Any) -> None:
     """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes, and crawls.)"""
     for j in range(row.size):
         result[j] = row[j] * factor
+
+
+@helper()
+def divided(dividend: float, divisors: Any, result: Any) -> None:
+    """A number divided by each of an array's."""
+    for p in range(result.size):
+        result[p] = dividend / divisors[p]
 
 
 @helper(**ADDING)

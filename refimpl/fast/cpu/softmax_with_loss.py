@@ -17,7 +17,7 @@ from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, Positions, float
 from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.softmax import (
-    by_rows, chunking, exponentiate, label_at, largest, load, multiplied, multiply, place, row_exponentials, store,
+    by_rows, chunking, clear, divided, exponentiate, largest, load, mark, multiplied, multiply, place, row_exponentials, store,
 )  # fmt: skip
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log
@@ -35,37 +35,29 @@ def _capped(loss: float) -> float:
 
 
 @helper()
-def _tile_losses(x: Any, labels: Any, ignore: int, place: Any, classes: int, top: Any, logs: Any) -> float:
+def _tile_losses(x: Any, base: int, per_class: int, per_position: int, marks: Any, top: Any, logs: Any) -> float:
     """The sum of the losses of a tile's positions; NaN if a label is no class."""
-    base, first, _, per_class, per_position = place
+    logits = x[base:]
     loss = 0.0
     for p in range(top.size):
-        mark = label_at(labels[first + p], classes, ignore)
-        if mark >= 0:
-            logit = x[base + mark * per_class + p * per_position]
-            loss += _capped(logs[p] - (np.float64(logit) - np.float64(top[p])))
-        elif mark == -2:
+        if marks[p] >= 0:
+            loss += _capped(logs[p] - (np.float64(logits[marks[p] * per_class + p * per_position]) - np.float64(top[p])))
+        elif marks[p] == -2:
             loss = np.nan
     return loss
 
 
 @helper()
-def _tile_gradient(tile: Any, labels: Any, ignore: int, place: Any, classes: int, total: Any, factor: Any, scale: float,
-                   out: Any) -> None:  # fmt: skip
-    """Write the gradient of a tile of exponentials."""
-    base, first, count, per_class, per_position = place
+def _tile_gradient(tile: Any, classes: int, marks: Any, factor: Any, scale: float, out: Any, base: int, per_class: int,
+                   per_position: int) -> None:  # fmt: skip
+    """Write the gradient of a tile of exponentials, where `factor` is the scale over their sum."""
+    count = factor.size
+    store(tile, classes, factor, out, base, per_class, per_position)
+    gradient = out[base:]
     for p in range(count):
-        factor[p] = scale / total[p]
-        if label_at(labels[first + p], classes, ignore) < 0:
-            factor[p] = 0
-            for c in range(classes):
-                tile[c * count + p] = 0
-    store(tile, classes, factor, out, base, per_class)
-    for p in range(count):
-        mark = label_at(labels[first + p], classes, ignore)
-        if mark >= 0:
-            share = np.float64(tile[mark * count + p]) / np.float64(total[p])
-            out[base + mark * per_class + p * per_position] = (share - 1) * scale
+        if marks[p] >= 0:
+            share = np.float64(tile[marks[p] * count + p]) * np.float64(factor[p])
+            gradient[marks[p] * per_class + p * per_position] = share - scale
 
 
 @helper()
@@ -73,20 +65,23 @@ def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob
            room: Any, logs: Any) -> None:  # fmt: skip
     """Chunks that are tiles; `room` has space for one and three numbers per position, `logs` for one per position."""
     outer, classes, inner = form
+    marks = np.empty(logs.size, np.int64)
     for chunk in range(first, last):
-        where = place(chunk, outer, classes, inner)
-        base, _, count, per_class, _ = where
+        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
         tile, top = room[: classes * count], room[classes * count : (classes + 1) * count]
         total, factor = room[(classes + 1) * count : (classes + 2) * count], room[(classes + 2) * count : (classes + 3) * count]
-        load(x, base, per_class, classes, tile, top)
+        load(x, base, per_class, per_position, classes, tile, top)
         exponentiate(tile, classes, top, total, logs)
-        sums[chunk] = _tile_losses(x, labels, ignore, where, classes, top, logs)
+        mark(labels[label : label + count], classes, ignore, marks[:count])
+        sums[chunk] = _tile_losses(x, base, per_class, per_position, marks, top, logs)
         if prob.size > 0:
-            for p in range(count):
-                factor[p] = 1 / total[p]
-            store(tile, classes, factor, prob, base, per_class)
+            divided(1.0, total, factor)
+            store(tile, classes, factor, prob, base, per_class, per_position)
         if out.size > 0:
-            _tile_gradient(tile, labels, ignore, where, classes, total, factor, scale, out)
+            divided(scale, total, factor)
+            if ignore != NO_LABEL:
+                clear(tile, classes, marks[:count], factor)
+            _tile_gradient(tile, classes, marks, factor, scale, out, base, per_class, per_position)
 
 
 @kernel(nogil=True)
@@ -98,25 +93,25 @@ def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any
 
 
 @helper()
-def _row_gradient(row: Any, kept: Any, total: float, top: Any, mark: int, scale: float, out: Any) -> None:
+def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale: float, out: Any) -> None:
     """Write the gradient of a row, whose exponentials are in `kept` or, where that is empty, in `out` already."""
-    if mark < 0:
+    if label < 0:
         for j in range(out.size):
             out[j] = 0
         return
-    label = exp(row[mark] - top)
+    e = exp(row[label] - top)
     if kept.size > 0:
         multiplied(kept, like(top, scale / total), out)
     else:
         multiply(out, like(top, scale / total))
-    out[mark] = (np.float64(label) / total - 1) * scale
+    out[label] = (np.float64(e) / total - 1) * scale
 
 
 @helper()
 def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
           scale: float) -> None:  # fmt: skip
     outer, classes, inner = form
-    room = np.empty(BLOCK // x.itemsize, x.dtype)
+    room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
     for chunk in range(first, last):
         base, label, count = place(chunk, outer, classes, inner)[:3]
         loss = 0.0
@@ -126,13 +121,13 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob:
             top = largest(row)
             kept = softmax if softmax.size > 0 else gradient if gradient.size > 0 else room
             total = row_exponentials(row, top, kept)
-            mark = label_at(labels[label + p], classes, ignore)
-            if mark >= 0:
-                loss += _capped(log(total) - (np.float64(row[mark]) - np.float64(top)))
-            elif mark == -2:
+            mark(labels[label + p : label + p + 1], classes, ignore, marks)
+            if marks[0] >= 0:
+                loss += _capped(log(total) - (np.float64(row[marks[0]]) - np.float64(top)))
+            elif marks[0] == -2:
                 loss = np.nan
             if gradient.size > 0:
-                _row_gradient(row, softmax, total, top, mark, scale, gradient)
+                _row_gradient(row, softmax, total, top, marks[0], scale, gradient)
             if softmax.size > 0:
                 multiply(softmax, like(top, 1 / total))
         sums[chunk] = loss
