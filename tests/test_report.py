@@ -185,6 +185,21 @@ def test_the_grid_counts_what_was_decided() -> None:
     assert re.search(r"^hinge_loss +0/1$", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_the_grid_fits_the_terminal_and_cuts_no_word(width: int) -> None:
+    families = ("golden", "gradients", "loss_weight", "multi_top", "contract", "refusals", "properties")
+    judged = tuple(
+        Judged(family, stem, PASSED)
+        for family in families
+        for stem in ("sigmoid_cross_entropy_loss", "hinge_loss", "net")
+    )
+    lines = shown(Report(HEADER, judged, (), FOOTER), width).splitlines()
+    assert all(len(line) <= width for line in lines)
+    heads = " ".join(line.removeprefix("passed") for line in lines if line.startswith("passed"))
+    assert heads.split() == " ".join(families).replace("_", " ").split()
+    assert sum(line.count(" 1") for line in lines if line.startswith("sigmoid_cross_entropy_loss")) == len(families)
+
+
 @pytest.mark.parametrize(
     ("report", "words"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -22,6 +22,9 @@ _SHOWN = 12
 """Groups of failures that are printed; the rest are counted."""
 
 _LOG_WIDTH = 130
+"""Columns where standard output is no terminal."""
+
+_GAP = 2
 
 _QUOTED = 3
 """Lines of an implementation's own output that are quoted with a failure."""
@@ -42,7 +45,7 @@ def render(report: Report, console: Console, path: str) -> None:
     """Print a report; ``path`` is where it can be read again."""
     console.print(_heading(report))
     if report.judged:
-        console.print(_grid(report.judged))
+        console.print(_grid(report.judged, console.width))
     musts = [
         judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is not Level.SHOULD
     ]
@@ -67,21 +70,39 @@ def _heading(report: Report) -> Text:
     return text.append(f"  {', '.join(header['dtypes'])}; {dialect}; {len(report.judged)} verdicts", style="not bold")
 
 
-def _grid(judged: Sequence[Judged]) -> RenderableType:
+def _grid(judged: Sequence[Judged], width: int) -> RenderableType:
+    """Layers by families; several tables one under the other where the families do not fit side by side."""
     families = list(dict.fromkeys(each.family for each in judged))
     stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
-    cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
+    members: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for each in judged:
-        cells[each.stem, each.family].append(each)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("passed", overflow="fold")
-    for family in families:
-        table.add_column(family.replace("_", " "), justify="right")
-    for stem in stems:
-        table.add_row(stem, *(_cell(cells[stem, family]) for family in families))
-    open_ones = any(_undecided(each) for each in judged)
-    legend = Text("+N: not decided (inconclusive, not applicable, unsupported)", style="dim")
-    return Group(table, legend) if open_ones else table
+        members[each.stem, each.family].append(each)
+    cells = {(stem, family): _cell(members[stem, family]) for stem in stems for family in families}
+    heads = {family: family.replace("_", " ") for family in families}
+    widths = {f: _GAP + max(len(heads[f]), *(len(cells[stem, f]) for stem in stems)) for f in families}
+    first = max(len(stem) for stem in stems)
+    parts: list[RenderableType] = []
+    for row in _rows(widths, width - first):
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 0, 0, _GAP))
+        table.add_column("passed", min_width=first)
+        for family in row:
+            table.add_column(heads[family], justify="right", no_wrap=True)
+        for stem in stems:
+            table.add_row(stem, *(cells[stem, family] for family in row))
+        parts.append(table)
+    if any(_undecided(each) for each in judged):
+        parts.append(Text("+N: not decided (inconclusive, not applicable, unsupported)", style="dim"))
+    return Group(*parts)
+
+
+def _rows(widths: Mapping[str, int], space: int) -> list[list[str]]:
+    """The families in rows that fit ``space``, at least one in each."""
+    rows: list[list[str]] = [[]]
+    for family in widths:
+        if rows[-1] and sum(widths[f] for f in (*rows[-1], family)) > space:
+            rows.append([])
+        rows[-1].append(family)
+    return rows
 
 
 def _cell(judged: Sequence[Judged]) -> Text:
