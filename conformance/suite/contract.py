@@ -128,13 +128,13 @@ def _batches(trunk: _Trunk) -> Iterator[Served]:
 _LABELS: dict[str, tuple[tuple[int, ...], ...]] = {
     "contrastive_loss": ((5,), (5, 1), (5, 1, 1), (5, 1, 1, 1)),
     "euclidean_loss": ((4, 6), (4, 6, 1, 1), (4, 2, 3), (4, 1, 3, 2)),
-    "hinge_loss": ((4,), (4, 1), (4, 1, 1, 1), (4, 3), (4, 1, 1, 2)),
+    "hinge_loss": ((4,), (4, 1), (4, 1, 1), (4, 1, 1, 1)),
     "infogain_loss": ((4,), (4, 1), (4, 1, 1, 1)),
     "multinomial_logistic_loss": ((4,), (4, 1), (4, 1, 1), (4, 1, 1, 1)),
     "sigmoid_cross_entropy_loss": ((4, 6), (4, 6, 1, 1), (4, 2, 3), (4, 1, 3, 2)),
     "softmax_with_loss": ((4,), (4, 1), (4, 1, 1, 1)),
 }
-"""Shapes of labels, targets or similarities for a batch of as many; HingeLoss reads the first N and no more."""
+"""Shapes of labels, targets or similarities for a batch of as many, one label for each."""
 
 _SPATIAL = ((2, 2, 3), (2, 1, 2, 3), (2, 6), (2, 3, 2))
 """Shapes of labels for scores of shape (2, 4, 2, 3)."""

@@ -119,6 +119,7 @@ _PAIRS = source("x", (4, 4)) + source("z", (4, 4)) + source("s", (4,))
 _SOFTMAX = layer("loss", "SoftmaxWithLoss", ["h", "y"])
 _TRUNK_Y = _TRUNK + _Y
 _TWO = ("loss", "probability")
+_L2 = "hinge_loss_param { norm: L2 }"
 _HALVES = "slice_param { slice_point: 1 }"
 _SQUARE = "power_param { power: 2 shift: 0.5 }"
 
@@ -207,7 +208,7 @@ QUIRK_NETS: tuple[QuirkNet, ...] = (
     ),
     QuirkNet(
         "hinge-scratch",
-        _FORCED + _X + _Y + layer("loss", "HingeLoss", ["x", "y"], options="hinge_loss_param { norm: L2 }"),
+        _FORCED + _X + _Y + layer("loss", "HingeLoss", ["x", "y"], options=_L2),
         "hinge_loss",
         fields={**_FED, "steps": ("forward", "backward", "backward")},
     ),
@@ -223,7 +224,7 @@ QUIRK_NETS: tuple[QuirkNet, ...] = (
     ),
     QuirkNet(
         "hinge-swallows-nan",
-        _FORCED + _X + _Y + layer("loss", "HingeLoss", ["x", "y"]),
+        _FORCED + _X + _Y + layer("loss", "HingeLoss", ["x", "y"], options=_L2),
         "hinge_loss",
         fields={"inputs": {"x": np.where(_SCORES == 2.0, np.nan, _SCORES), "y": _LABELS}},
     ),
