@@ -211,6 +211,7 @@ class Drive:
     def __init__(self, caffe: Any, case: Json, announce: Announce) -> None:
         self.caffe, self.case, self.announce = caffe, case, announce
         self.trace: List[float] = []
+        self.loss = 0.0  # before the first forward pass
         for name, content in case.get("files", {}).items():
             with open(name, "wb") as file:
                 file.write(base64.b64decode(content))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -42,6 +42,7 @@ class _Settled:
     """What an implementation takes, whether it repeats itself, and the bottoms that it gives no gradient for."""
 
     setting: Setting
+    params: tuple[Array, ...]
     steady: bool
     silent: tuple[str, ...]
 
@@ -58,7 +59,7 @@ class Subject:
         found = self._settled.get(session.implementation)
         if found is None:
             found = self._settled[session.implementation] = self._settle(session, check)
-        return Trial(session, check, found.setting, found.steady, found.silent)
+        return Trial(session, check, found.setting, found.params, found.steady, found.silent)
 
     def _settle(self, session: Session, check: str) -> _Settled:
         refusals: list[str] = []
@@ -78,7 +79,8 @@ class Subject:
                 continue
             silent = () if self.snippet.layer.propagate_down else tuple(_silent(first, setting.asked[1:]))
             kept = setting.asking(*(name for name in setting.asked if name not in silent))
-            return _Settled(kept, replace(trial, setting=kept).repeats_itself(), silent)
+            params = _drawn(first.param_diff.get(trial.layer, ()))
+            return _Settled(kept, params, replace(trial, setting=kept, params=params).repeats_itself(), silent)
         hint = "say in a snippet what its bottoms are, with DummyData fillers where it is not any number"
         told = " | ".join(dict.fromkeys(refusals))
         raise Undecided(
@@ -88,11 +90,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Trial:
-    """Runs of one setting. ``silent`` bottoms were asked for a gradient and got neither one nor a refusal."""
+    """Runs of one setting, with ``params`` in the layer's parameters.
+
+    ``silent`` bottoms were asked for a gradient and got neither one nor a refusal.
+    """
 
     session: Session
     check: str
     setting: Setting
+    params: tuple[Array, ...] = ()
     steady: bool = True
     silent: tuple[str, ...] = ()
 
@@ -103,7 +109,8 @@ class Trial:
 
     def case(self, setting: Setting | None = None, **fields: Any) -> Case:
         """A case of this check; ``fields`` are those of `Setting.case`."""
-        return (setting or self.setting).case(self.check, **fields)
+        params = {self.layer: self.params} if self.params else {}
+        return (setting or self.setting).case(self.check, params=params, **fields)
 
     def run(self, setting: Setting | None = None, **fields: Any) -> Outcome:
         """What the implementation makes of a case. Raises `Undecided` with the status *failed* where it refuses it."""
@@ -165,6 +172,12 @@ def _silent(answer: Outcome, names: tuple[str, ...]) -> Iterator[str]:
     for name in names:
         if name in answer.diff and np.isnan(answer.diff[name]).all():
             yield name
+
+
+def _drawn(like: Sequence[Array]) -> tuple[Array, ...]:
+    """Parameters between 1/4 and 5/4, of the shapes of others: as good for a variance as for a weight."""
+    rng = np.random.default_rng(len(like))
+    return tuple(rng.integers(16, 80, array.shape) / 64 for array in like)
 
 
 def _short(array: Array) -> str:
