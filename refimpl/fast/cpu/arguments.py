@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from refimpl.fast.scalar import INT_MIN
 
-__all__ = ["MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples"]
+__all__ = ["MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples", "square"]
 
 MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
 """LossParameter.NormalizationMode, as the kernels know it."""
@@ -117,6 +117,14 @@ class Output:
         """Bring the result to where the caller wants it."""
         if self.given is not None and not _plain(self.given):
             self.given[...] = self.flat.reshape(self.given.shape)
+
+
+def square(matrix: Any, classes: int, like: NDArray[Any]) -> NDArray[Any]:
+    """An infogain matrix as (classes, classes). Raises as `floats`, and ValueError for another number of entries."""
+    made = floats(matrix, "matrix", like)
+    if made.size != classes**2:
+        raise ValueError(f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}")
+    return made.reshape(classes, classes)
 
 
 class Positions:

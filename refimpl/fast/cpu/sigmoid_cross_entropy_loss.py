@@ -140,3 +140,18 @@ def _careful(x: Any, t: Any, ignore: int, mode: int, top_diff: float, out: Any, 
         loss = spread(_chunks, chunks_of(x.size), x.size, threads, *work) / z
     gradient.finish()
     return float(loss)
+
+
+def backward(
+    x: NDArray[Any],
+    t: NDArray[Any],
+    *,
+    ignore_label: int | None = None,
+    normalization: str = "BATCH_SIZE",
+    top_diff: float,
+    out: NDArray[Any],
+    threads: int | None = None,
+) -> None:
+    """The gradient alone; arguments as for `sigmoid_cross_entropy_loss`."""
+    options = {"ignore_label": ignore_label, "normalization": normalization, "threads": threads}
+    sigmoid_cross_entropy_loss(x, t, top_diff=top_diff, out=out, **options)

@@ -22,7 +22,7 @@ from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, helper
 from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
 
 __all__ = [
-    "NARROW", "by_rows", "chunking", "clear", "divided", "exponentiate", "largest", "load", "mark", "multiplied", "multiply",
+    "NARROW", "by_rows", "chunking", "chunks", "clear", "divided", "exponentiate", "largest", "load", "mark", "multiplied", "multiply",
     "place", "row_exponentials", "store",
 ]  # fmt: skip
 
@@ -46,6 +46,13 @@ def chunking(outer: int, classes: int, inner: int) -> tuple[int, int]:
     width = CHUNK // classes if by_rows(classes, inner) else TILE // classes + NARROW
     width = positions if positions < width else width + (width == 0)
     return width, (positions + width - 1) // width
+
+
+@register_jitable
+def chunks(outer: int, classes: int, inner: int) -> int:
+    """How many chunks there are in all."""
+    each = chunking(outer, classes, inner)[1]
+    return each if inner == 1 else each * outer
 
 
 @helper()

@@ -17,7 +17,7 @@ from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, Positions, float
 from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.softmax import (
-    by_rows, chunking, clear, divided, exponentiate, largest, load, mark, multiplied, multiply, place, row_exponentials, store,
+    by_rows, chunking, chunks, clear, divided, exponentiate, largest, load, mark, multiplied, multiply, place, row_exponentials, store,
 )  # fmt: skip
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log
@@ -145,12 +145,56 @@ def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, igno
     outer, classes = x.shape[0], x.shape[1] // inner
     if x.size == 0 or labels.size != outer * inner or not (fits(out, x) and fits(prob, x)):
         return np.nan
-    width, each = chunking(outer, classes, inner)
-    sums, room, logs = np.empty(each if inner == 1 else outer * each), np.empty((classes + 3) * width), np.empty(width)
+    width = chunking(outer, classes, inner)[0]
+    sums, room, logs = np.empty(chunks(outer, classes, inner)), np.empty((classes + 3) * width), np.empty(width)
     z = divisor(mode, outer, labels, ignore)
     arrays = flat(x), flat(labels), written(out, x), written(prob, x)
     _tiles(0, sums.size, sums, *arrays, (outer, classes, inner), ignore, top_diff / z, room, logs)
     return added(sums) / z
+
+
+@helper()
+def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
+    """Write a run times the scale, by way of `room`: `out` may be the source, which one loop over both would not vectorise."""
+    for start in range(0, source.size, room.size):
+        part, into = source[start : start + room.size], out[start : start + room.size]
+        for i in range(part.size):
+            room[i] = part[i]
+        for i in range(into.size):
+            into[i] = room[i] * scale
+
+
+@helper()
+def _from_softmax(first: int, last: int, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float) -> None:
+    """Write the gradient, chunk by chunk, from the softmax, which may be in `out` already."""
+    outer, classes, inner = form
+    width = chunking(outer, classes, inner)[0]
+    room, chosen, marks = np.empty(BLOCK // 8), np.empty(width), np.empty(width, np.int64)
+    for chunk in range(first, last):
+        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
+        mark(labels[label : label + count], classes, ignore, marks[:count])
+        for p in range(count):
+            chosen[p] = prob[base + (marks[p] if marks[p] > 0 else 0) * per_class + p * per_position]
+        if inner == 1:
+            _scaled(prob[base : base + count * classes], scale, room, out[base : base + count * classes])
+        else:
+            for c in range(classes):
+                start = base + c * per_class
+                _scaled(prob[start : start + count], scale, room, out[start : start + count])
+        for p in range(count):
+            if marks[p] >= 0:
+                out[base + marks[p] * per_class + p * per_position] = (chosen[p] - 1) * scale
+            else:
+                for c in range(classes):
+                    out[base + c * per_class + p * per_position] = 0
+
+
+@kernel(nogil=True)
+def _softmax_chunks(first: int, last: int, sums: Any, labels: Any, prob: Any, out: Any, form: Any, ignore: int,
+                    scale: float) -> None:  # fmt: skip
+    for chunk in range(first, last):
+        sums[chunk] = 0
+    _from_softmax(first, last, flat(labels), flat(prob), flat(out), form, ignore, scale)
 
 
 def softmax_with_loss(
@@ -197,12 +241,36 @@ def _careful(x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: f
         loss = call(_quick, x.reshape(rows), labels, gradient.shaped(*rows), softmax.shaped(*rows), inner, mode, ignore, top_diff)
     else:
         z = divisor_of(mode, outer, labels, ignore, threads)
-        each = chunking(outer, classes, inner)[1]
         kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
         work = x.reshape(-1), labels, gradient.flat, softmax.flat, positions.form, ignore, top_diff / z
-        loss = spread(kernel, each if inner == 1 else each * outer, x.size, threads, *work) / z
+        loss = spread(kernel, chunks(*positions.form), x.size, threads, *work) / z
     if math.isnan(loss):
         refuse_labels(labels, classes, positions.shape, ignore)
     gradient.finish()
     softmax.finish()
     return float(loss)
+
+
+def backward(
+    prob: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: str = "VALID",
+    top_diff: float,
+    out: NDArray[Any],
+    threads: int | None = None,
+) -> None:
+    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob` itself. Otherwise as there."""
+    ignore, mode = ignored(ignore_label), mode_of(normalization)
+    prob = floats(prob, "prob")
+    labels = integers(labels, "labels", prob)
+    positions = Positions(prob.shape, axis)
+    positions.check_labels(labels)
+    refuse_labels(labels, positions.classes, positions.shape, ignore)
+    gradient = Output(out, "out", prob)
+    scale = float(top_diff) / divisor_of(mode, positions.outer, labels, ignore, threads)
+    work = labels, prob.reshape(-1), gradient.flat, positions.form, ignore, scale
+    spread(_softmax_chunks, chunks(*positions.form), prob.size, threads, *work)
+    gradient.finish()
