@@ -215,6 +215,13 @@ DEPARTURES: dict[str, Departure] = {
             "the gradient divides by d + 1e-4 instead of d, and is 0 at d = 0",
             "src/caffe/layers/contrastive_loss_layer.cpp Backward_cpu",
         ),
+        Departure(
+            "hinge-nan-slope",
+            "HingeLoss",
+            "a score is NaN, with norm L1",
+            "the slope of a margin that is NaN is 0, as that of one that is not positive; the derivative is NaN",
+            "src/caffe/layers/hinge_loss_layer.cpp Backward_cpu (caffe_cpu_sign)",
+        ),
     )
 }
 

@@ -56,7 +56,7 @@ class HingeLoss(LossLayer):
         elif self.squared:
             slope = 2 * np.maximum(margins, 0.0)
         else:
-            slope = np.where(np.isnan(margins), margins, step(margins))
+            slope = np.where(self._derived_nan(margins), np.nan, step(margins))
         gradient = weighted(np.where(_label(bottom), -slope, slope), top[0].wide_diff / bottom[0].num)
         bottom[0].diff[...] = gradient.reshape(bottom[0].shape)
         self.seen = None
@@ -78,6 +78,11 @@ class HingeLoss(LossLayer):
         if missing.any() and self.dialect.takes("hinge-swallows-nan"):
             return np.where(missing, 0.0, margins)
         return margins
+
+    def _derived_nan(self, margins: Any) -> NDArray[np.bool_]:
+        """Where a margin is NaN, and its slope is the derivative: NaN, too."""
+        missing = np.isnan(margins)
+        return missing if missing.any() and self.dialect.derivative("hinge-nan-slope") else np.zeros_like(missing)
 
     def _scratch_is_stale(self, bottom: Sequence[Blob]) -> bool:
         """Whether the bottom's diff is not what a forward with these scores and labels leaves there."""
