@@ -21,7 +21,7 @@ from refimpl.errors import NetError
 from refimpl.net import Net
 from refimpl.running_error import Rounding
 
-__all__ = ["Judgement", "judge", "judge_outcome"]
+__all__ = ["Judgement", "judge", "judge_outcome", "versions_of"]
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, sub
     settled = True
     try:
         try:
-            net, versions = _versions(case, told, dtype, side, subgradient, settled)
+            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
         except NetError:
             settled = False
-            net, versions = _versions(case, told, dtype, side, subgradient, settled)
+            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
     except NetError as refused:
         yield from _refusal_findings(answer, refused)
         return
@@ -124,7 +124,7 @@ def _unexplained(findings: Iterable[Finding]) -> bool:
     return any(f.kind in ("backward", "parameter") and not f.accepted and not f.by_weight for f in findings)
 
 
-def _versions(
+def versions_of(
     case: Case, outcome: Outcome, dtype: str, side: Side, subgradient: bool, settled: bool
 ) -> tuple[Net, list[list[Comparison]]]:
     """The replay, and others whose results are as right: any subgradient where a kink is met, no overflow where an

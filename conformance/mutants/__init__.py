@@ -1,0 +1,33 @@
+"""Wrong implementations, each standing for a real defect or a classic slip: what the suite's power is measured with."""
+
+from __future__ import annotations
+
+from conformance.mutants.cause import Cause
+from conformance.mutants.mutant import Mutant, MutantImplementation
+
+__all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants"]
+
+
+def all_mutants() -> tuple[Mutant, ...]:
+    """Every mutant, layer by layer, the net's last."""
+    from conformance.mutants import (
+        contrastive_loss,
+        euclidean_loss,
+        hinge_loss,
+        infogain_loss,
+        multinomial_logistic_loss,
+        net,
+        sigmoid_cross_entropy_loss,
+        softmax_with_loss,
+    )
+
+    return (
+        *contrastive_loss.MUTANTS,
+        *euclidean_loss.MUTANTS,
+        *hinge_loss.MUTANTS,
+        *infogain_loss.MUTANTS,
+        *multinomial_logistic_loss.MUTANTS,
+        *sigmoid_cross_entropy_loss.MUTANTS,
+        *softmax_with_loss.MUTANTS,
+        *net.MUTANTS,
+    )

@@ -1,0 +1,125 @@
+"""The kill matrix: which family of checks tells which mutant from a right implementation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from conformance.check import Check
+from conformance.execution import execute
+from conformance.mutants.echo import Echo
+from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.session import Session
+from conformance.verdict import Level
+
+__all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
+
+DTYPES = ("float64", "float32")
+"""The type with the sharper bounds first."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """The verdict that told a mutant from a right implementation."""
+
+    check: str
+    dtype: str
+    requirement: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the suite makes of one mutant: the first kill of every family that concerns it, None where it survives."""
+
+    mutant: str
+    cause: str
+    equivalent: str | None
+    kills: Mapping[str, Kill | None]
+    seconds: float
+
+    @property
+    def killed_by(self) -> list[str]:
+        return [family for family, kill in self.kills.items() if kill]
+
+    @property
+    def as_it_should(self) -> bool:
+        """Killed, unless it is argued to be equivalent: then not."""
+        return bool(self.killed_by) != (self.equivalent is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def concerned(mutant: Mutant, checks: Iterable[Check]) -> Iterator[Check]:
+    """The core checks that name what the mutant has got wrong: its layer, its types, or the net in a requirement."""
+    types = set(mutant.layers)
+    for check in checks:
+        named = {check.layer, *(name.partition(".")[0] for name in check.requirements)}
+        if check.core and (mutant.stem in named or types & set(check.layer_types)):
+            yield check
+
+
+def run_mutant(mutant: Mutant, checks: Iterable[Check], echo: Echo) -> Row:
+    """Run a mutant through every family that concerns it, each up to its first kill."""
+    started = time.perf_counter()
+    kills: dict[str, Kill | None] = {}
+    for check, dtype in _ordered(concerned(mutant, checks)):
+        if kills.setdefault(check.family, None) is None:
+            kills[check.family] = _kill(check, dtype, mutant, echo)
+    return Row(mutant.id, mutant.cause.value, mutant.equivalent, kills, time.perf_counter() - started)
+
+
+def _ordered(checks: Iterable[Check]) -> list[tuple[Check, str]]:
+    """All checks in one dtype, then in the other; within it, those that serve many requirements after the others."""
+    several = sorted(checks, key=lambda check: (check.family, len(check.requirements)))
+    return [(check, dtype) for dtype in DTYPES for check in several if dtype in check.dtypes]
+
+
+def _kill(check: Check, dtype: str, mutant: Mutant, echo: Echo) -> Kill | None:
+    implementation = MutantImplementation(mutant)
+    if echo.matches(check, dtype, implementation):
+        return None
+    session = Session(implementation, implementation.describe(), dtype)
+    verdict = next((v for v in execute(check, session) if v.status.breaks and v.level is not Level.SHOULD), None)
+    return Kill(verdict.check, dtype, verdict.requirement, verdict.reason) if verdict else None
+
+
+def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:
+    """The rows of the mutants, in their order, each as soon as it and those before it are known."""
+    if jobs == 1:
+        yield from map(_row, mutants)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(_row_by_id, [mutant.id for mutant in mutants])
+
+
+def _row(mutant: Mutant) -> Row:
+    return run_mutant(mutant, _suite(), _echo(mutant.dialect))
+
+
+def _row_by_id(mutant: str) -> Row:
+    return _row(_by_id()[mutant])
+
+
+@cache
+def _suite() -> tuple[Check, ...]:
+    from conformance.suite import all_checks
+
+    return tuple(all_checks())
+
+
+@cache
+def _echo(dialect: str) -> Echo:
+    return Echo(dialect)
+
+
+@cache
+def _by_id() -> Mapping[str, Mutant]:
+    from conformance.mutants import all_mutants
+
+    return {mutant.id: mutant for mutant in all_mutants()}

@@ -1,0 +1,70 @@
+"""Mutant: a wrong implementation, and the implementation that it is when the suite runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from conformance.adapters.reference import outcome_of
+from conformance.case import Case
+from conformance.drive import build, run_steps
+from conformance.implementation import Crash, Description
+from conformance.mutants.cause import Cause
+from conformance.outcome import Outcome, Refusal
+from refimpl.errors import NetError
+from refimpl.layer import Layer
+from refimpl.net import Net
+
+__all__ = ["Mutant", "MutantImplementation"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The reference with one thing wrong.
+
+    ``id`` is "<stem>/<name>", stem a loss layer's or "net". ``wrong`` says in one sentence what it does wrong,
+    ``stands_for`` which real defect it is like. ``layers`` replaces layer types, ``net`` the net around them;
+    ``dialect`` is the one it is otherwise right in.
+
+    ``equivalent`` is the reason why no conforming test could tell it from a right implementation, None for a mutant
+    that has to be killed; its cause is `Cause.NONE`. Controls are equivalent, too: they rewrite a formula as the
+    mutants beside them do, and rightly.
+    """
+
+    id: str
+    wrong: str
+    stands_for: str
+    cause: Cause
+    layers: Mapping[str, type[Layer]] = field(default_factory=dict)
+    net: type[Net] = Net
+    dialect: str = "documented"
+    equivalent: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """The loss layer that is wrong, or "net"."""
+        return self.id.partition("/")[0]
+
+
+class MutantImplementation:
+    """A mutant as the suite sees it: an implementation of nets in both dtypes."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+
+    def describe(self) -> Description:
+        return Description(name=f"mutant {self.mutant.id}", dtypes=("float32", "float64"), dialect=self.mutant.dialect)
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        """Run the case. Raises `Crash` for whatever the mutant raises that is no refusal."""
+        mutant = self.mutant
+        try:
+            net = build(case, kind=mutant.net, dialect=mutant.dialect, dtype=dtype, layers=mutant.layers)
+            return outcome_of(net, dtype, run_steps(net, case, lambda one: one.forward()))
+        except NetError as error:
+            return Refusal(error.stage, str(error), error.layer)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise Crash(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Nothing is held."""
