@@ -90,9 +90,9 @@ class Blob:
 
 
 class RawBlobVec:
-    """A layer's bottoms or tops."""
+    """A layer's bottoms or tops; indexing makes a new `Blob` each time, as in pycaffe."""
 
-    def __init__(self, blobs: Sequence[Blob]) -> None:
+    def __init__(self, blobs: Sequence[ReferenceBlob]) -> None:
         self._blobs = list(blobs)
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class RawBlobVec:
     def __getitem__(self, index: slice) -> RawBlobVec: ...
 
     def __getitem__(self, index: int | slice) -> Blob | RawBlobVec:
-        return RawBlobVec(self._blobs[index]) if isinstance(index, slice) else _at(self._blobs, index)
+        return RawBlobVec(self._blobs[index]) if isinstance(index, slice) else Blob(_at(self._blobs, index))
 
     def __iter__(self) -> Iterator[Blob]:
         raise TypeError("pycaffe cannot iterate over bottoms or tops; index them, as in bottom[0]")

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from conformance.adapters.around import NetAround
-from conformance.adapters.pycaffe_standin import TEST, TRAIN, Blob, BlobVec, Layer, RawBlobVec, standing_in
+from conformance.adapters.pycaffe_standin import TEST, TRAIN, BlobVec, Layer, RawBlobVec, standing_in
 from conformance.errors import unknown
 from conformance.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
 from conformance.protocol import layer_message
@@ -175,28 +175,25 @@ class _Wrapped(ReferenceLayer):
             self._inner.param_str = told
             self._inner.phase = TRAIN if self.context.phase == "TRAIN" else TEST
             self._inner.blobs = BlobVec(self._new_blob)
-            self._call("setup", _seen(bottom), _seen(top))
+            self._inner.setup(RawBlobVec(bottom), RawBlobVec(top))
 
     def reshape(self, bottom: Sequence[ReferenceBlob], top: Sequence[ReferenceBlob]) -> None:
         with self._foreign():
-            self._call("reshape", _seen(bottom), _seen(top))
+            self._inner.reshape(RawBlobVec(bottom), RawBlobVec(top))
 
     def forward(self, bottom: Sequence[ReferenceBlob], top: Sequence[ReferenceBlob]) -> None:
         with self._foreign():
-            self._call("forward", _seen(bottom), _seen(top))
+            self._inner.forward(RawBlobVec(bottom), RawBlobVec(top))
 
     def backward(
         self, top: Sequence[ReferenceBlob], propagate_down: Sequence[bool], bottom: Sequence[ReferenceBlob]
     ) -> None:
         with self._foreign():
-            self._call("backward", _seen(top), list(propagate_down), _seen(bottom))
+            self._inner.backward(RawBlobVec(top), list(propagate_down), RawBlobVec(bottom))
 
     @property
     def unsettled(self) -> frozenset[str]:
         return frozenset()
-
-    def _call(self, method: str, *arguments: Any) -> None:
-        getattr(self._inner, method)(*arguments)
 
     def _new_blob(self, shape: tuple[int, ...]) -> ReferenceBlob:
         blob = self.context.blob(*shape)
@@ -215,10 +212,6 @@ class _Wrapped(ReferenceLayer):
             raise LayerError(_told(error)) from error
         except SystemExit as error:
             raise Crash(f"{self.layer.name} ended the process: {_told(error)}", traceback.format_exc()) from error
-
-
-def _seen(blobs: Sequence[ReferenceBlob]) -> RawBlobVec:
-    return RawBlobVec([Blob(blob) for blob in blobs])
 
 
 def _told(error: BaseException) -> str:
