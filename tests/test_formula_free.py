@@ -13,6 +13,7 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.errors import UsageError
 from conformance.implementation import Implementation
 from conformance.judges.noise import noise_of
+from conformance.requirements import CATALOGUE
 from conformance.session import Session
 from conformance.suite.formula_free import checks
 from conformance.suite.snippet import Snippet
@@ -235,6 +236,14 @@ def test_a_type_that_an_implementation_lacks_fails() -> None:
 def test_what_is_no_snippet_is_a_mistake_of_the_callers(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Snippet.parse(text)
+
+
+def test_the_page_on_unknown_layers_names_every_requirement() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "adapters" / "unknown-layers.md").read_text()
+    assert {name for name in CATALOGUE if name.startswith("layer-contract.")} == {
+        f"layer-contract.{facet}" for facet in FACETS
+    }
+    assert all(f"| `layer-contract.{facet}` |" in page for facet in FACETS)
 
 
 @pytest.mark.parametrize(("kind", "stem"), [("FocalLoss", "focal_loss"), ("ROIPooling", "roi_pooling"), ("ELU", "elu")])
