@@ -29,13 +29,14 @@ def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[A
     Raises TypeError for another dtype (or one other than that of `like`), ValueError for an empty array.
     """
     made = np.asarray(array)
-    if made.dtype not in (np.float32, np.float64):
+    dtype = made.dtype.newbyteorder("=")
+    if dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} has dtype {made.dtype}: give float32 or float64")
-    if like is not None and made.dtype != like.dtype:
+    if like is not None and dtype != like.dtype:
         raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
     if made.size == 0:
         raise ValueError(f"{name} is empty (shape {made.shape}): a batch of 0 has no loss")
-    return made if _plain(made) else made.astype(made.dtype.newbyteorder("="), order="C")
+    return made if _plain(made) else made.astype(dtype, order="C")
 
 
 def same_samples(a: NDArray[Any], b: NDArray[Any]) -> int:
@@ -74,8 +75,9 @@ def integers(labels: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
 
 def _truncated(labels: NDArray[Any]) -> NDArray[np.int64]:
     """What the scalar function of this name gives, for an array."""
-    fits = np.isfinite(labels) & (np.absolute(labels) < 2.0**31)
-    return np.where(fits, np.trunc(np.where(fits, labels, 0)), INT_MIN).astype(np.int64)
+    wide = labels.astype(np.float64)
+    fits = np.absolute(wide) < 2.0**31
+    return np.where(fits, np.trunc(np.where(fits, wide, 0)), INT_MIN).astype(np.int64)
 
 
 def ignored(label: int | None) -> int:
