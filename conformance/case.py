@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,6 +61,16 @@ class Case:
             inputs={name: fit(array) for name, array in self.inputs.items()},
             params={name: tuple(fit(array) for array in arrays) for name, arrays in self.params.items()},
         )
+
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that stand for everything an implementation is told."""
+        told = hashlib.sha256()
+        arrays = [*self.inputs.items(), *((name, a) for name, some in self.params.items() for a in some)]
+        for name, array in arrays:
+            told.update(f"{name}{array.shape}".encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+        rest = (self.net, self.phase, self.steps, self.level, self.stages, sorted(self.files.items()))
+        told.update(repr((*rest, sorted(self.prefill_diff.items()), sorted(self.top_diff.items()))).encode())
+        return told.hexdigest()[:12]
 
     def to_json(self) -> dict[str, Any]:
         """The case as the fixtures store it; what has its default is left out."""

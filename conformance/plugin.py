@@ -10,12 +10,13 @@ import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance.diagnosis import Evidence, Investigator
 from conformance.errors import UsageError, one_line
 from conformance.execution import execute, level_of
 from conformance.implementation import Description, Implementation
@@ -51,6 +52,7 @@ class Execution:
     implementation: Implementation
     description: Description
     dialect: str | None = None
+    investigator: Investigator = field(default_factory=Investigator)
 
     def session(self, dtype: str) -> Session:
         return Session(self.implementation, self.description, dtype, self.dialect)
@@ -62,6 +64,8 @@ class CheckItem(pytest.Item):
     planned: Planned
     execution: Execution
     verdicts: Sequence[Verdict] = ()
+    evidence: Sequence[Evidence] = ()
+    run: Session | None = None
 
     @classmethod
     def of(cls, parent: pytest.Session, planned: Planned, execution: Execution) -> CheckItem:
@@ -72,7 +76,9 @@ class CheckItem(pytest.Item):
         return item
 
     def runtest(self) -> None:
-        self.verdicts = execute(self.planned.check, self.execution.session(self.planned.dtype))
+        self.run = self.execution.session(self.planned.dtype)
+        self.verdicts = execute(self.planned.check, self.run)
+        self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
         return "".join(traceback.format_exception(excinfo.value))
@@ -85,7 +91,7 @@ class SuitePlugin:
     """Turns planned items into pytest's, leaves out those ``done``, takes this process's shares and emits what happens.
 
     ``shares`` are (index, count) pairs, applied one after the other. Events are JSON objects: ``collected``, ``start``,
-    ``verdict``, ``harness_error``, ``end``.
+    ``verdict``, ``evidence``, ``harness_error``, ``end``.
     """
 
     def __init__(
@@ -126,8 +132,10 @@ class SuitePlugin:
         self._emit({"kind": "start", "item": item.name, **place, "requirements": levels})
         result = yield
         for verdict in item.verdicts:
-            self._emit(verdict_to_json(Judged(check.family, check.layer, verdict)))
-        self._emit({"kind": "end", "item": item.name})
+            self._emit({"item": item.name, **verdict_to_json(Judged(check.family, check.layer, verdict))})
+        for evidence in item.evidence:
+            self._emit({"item": item.name, **evidence.to_json()})
+        self._emit(_end(item))
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -137,6 +145,16 @@ class SuitePlugin:
             self._emit(
                 {"kind": "harness_error", "item": report.nodeid, "message": one_line(last), "trace": text[-8000:]}
             )
+
+
+def _end(item: CheckItem) -> dict[str, Any]:
+    """The end of an item: the implementation's seconds, and the digests of the cases it was given."""
+    cases: dict[str, str] = {}
+    for run in item.run.runs if item.run is not None else ():
+        if run.case.id not in cases:  # a check's first case does not depend on any answer
+            cases[run.case.id] = run.case.digest()
+    seconds = round(item.run.seconds, 6) if item.run is not None else 0.0
+    return {"kind": "end", "item": item.name, "seconds": seconds, "cases": cases}
 
 
 def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Protocol
 
 from conformance.cli.exit_codes import ExitCode
+from conformance.earlier import Earlier
 from conformance.order import Order
 from conformance.report.jsonl import SCHEMA, ReportWriter, conforms, verdict_from_json
 from conformance.verdict import Verdict
@@ -34,16 +35,23 @@ class Display(Protocol):
 
 
 class Recorder:
-    """Receives the events of ``parts`` processes. The header is written once all of them know their share."""
+    """Receives the events of ``parts`` processes. The header is written once all of them know their share.
 
-    def __init__(self, order: Order, parts: int, writer: ReportWriter, display: Display) -> None:
+    The lines of an item are written together when it ends, whatever other processes do meanwhile. With an ``earlier``
+    run, the report goes on from what that one left.
+    """
+
+    def __init__(
+        self, order: Order, parts: int, writer: ReportWriter, display: Display, earlier: Earlier | None = None
+    ) -> None:
         self._order, self._parts, self._writer, self._display = order, parts, writer, display
+        self._earlier = earlier
         self._started = time.monotonic()
         self._ready: Mapping[str, Any] | None = None
         self._shares: list[int] = []
         self._waiting: list[Mapping[str, Any]] = []
-        self._verdicts: list[Verdict] = []
-        self._fresh: list[Verdict] = []
+        self._verdicts: list[Verdict] = list(earlier.verdicts) if earlier else []
+        self._open: dict[str, list[Mapping[str, Any]]] = {}
         self.harness_errors = 0
         self.stop: Mapping[str, Any] | None = None
 
@@ -87,42 +95,50 @@ class Recorder:
         return code
 
     def _begin(self) -> None:
-        assert self._ready is not None
-        order = self._order
-        self._writer.write(
-            {
-                "kind": "header",
-                "schema": SCHEMA,
-                "suite": {"name": "caffe-loss-conformance", "version": VERSION},
-                "implementation": {"spec": order.spec, **self._ready["implementation"]},
-                "dialect": order.dialect,
-                "seed": SEED,
-                "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
-                "machine": self._ready["machine"],
-                "selection": {
-                    name: value for name, value in order.to_json().items() if name in ("selection", "keyword", "shares")
-                },
-                "items": self.items,
-                "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            }
-        )
-        self._display.expect(self.items)
+        header = self._header()
+        if self._earlier is None:
+            self._writer.write(header)
+        else:
+            self._earlier.refuse_another(header)
+            again = {"kind": "resumed", "started": header["started"], "machine": header["machine"]}
+            self._writer.begin_with([*self._earlier.lines, again])
+        self._display.expect(self.items - (len(self._earlier.done) if self._earlier else 0))
         for event in self._waiting:
             self._record(event)
         self._waiting.clear()
 
+    def _header(self) -> dict[str, Any]:
+        assert self._ready is not None
+        order = self._order
+        selection = ("selection", "keyword", "shares", "snippets")
+        return {
+            "kind": "header",
+            "schema": SCHEMA,
+            "suite": {"name": "caffe-loss-conformance", "version": VERSION},
+            "implementation": {"spec": order.spec, **self._ready["implementation"]},
+            "dialect": order.dialect,
+            "seed": SEED,
+            "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
+            "machine": self._ready["machine"],
+            "selection": {name: value for name, value in order.to_json().items() if name in selection},
+            "items": self.items,
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
     def _record(self, event: Mapping[str, Any]) -> None:
-        kind = event["kind"]
+        kind, item = event["kind"], event.get("item")
+        if item is None:
+            return
         if kind == "start":
-            self._display.at(event["item"])
-        elif kind == "verdict":
-            self._fresh.append(verdict_from_json(event))
-            self._writer.write(event)
-        elif kind == "harness_error":
+            self._open[item] = []
+            self._display.at(item)
+            return
+        self._open[item].append({name: value for name, value in event.items() if kind != "verdict" or name != "item"})
+        if kind == "harness_error":
             self.harness_errors += 1
-            self._writer.write(event)
         elif kind == "end":
-            broken = any(verdict.status.breaks and verdict.level.value != "should" for verdict in self._fresh)
-            self._display.judged(broken)
-            self._verdicts += self._fresh
-            self._fresh = []
+            lines = self._open.pop(item)
+            verdicts = [verdict_from_json(line) for line in lines if line["kind"] == "verdict"]
+            self._writer.write(*lines)
+            self._verdicts += verdicts
+            self._display.judged(any(v.status.breaks and v.level.value != "should" for v in verdicts))

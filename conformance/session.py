@@ -9,18 +9,30 @@ from conformance.case import Case
 from conformance.implementation import Description, Implementation, Unsupported
 from conformance.outcome import Outcome, Refusal
 
-__all__ = ["Session"]
+__all__ = ["Run", "Session"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A case and what came of it; None where the implementation failed to answer."""
+
+    case: Case
+    answer: Outcome | Refusal | None
 
 
 @dataclass
 class Session:
-    """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do."""
+    """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do.
+
+    ``runs`` holds every case run so far with its answer, ``seconds`` the time they took.
+    """
 
     implementation: Implementation
     description: Description
     dtype: str
     dialect: str | None = None
     seconds: float = field(default=0.0, init=False)
+    runs: list[Run] = field(default_factory=list, init=False)
 
     def run(self, case: Case) -> Outcome | Refusal:
         """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the
@@ -28,7 +40,10 @@ class Session:
         if self.dtype not in (*self.description.dtypes, *self.description.differences):
             raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
         started = time.perf_counter()
+        answer: Outcome | Refusal | None = None
         try:
-            return self.implementation.run(case, self.dtype)
+            answer = self.implementation.run(case, self.dtype)
+            return answer
         finally:
             self.seconds += time.perf_counter() - started
+            self.runs.append(Run(case, answer))

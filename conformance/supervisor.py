@@ -198,8 +198,9 @@ def _settled(item: Event, status: Status, how: str, said: str) -> list[Event]:
     common = {name: item[name] for name in ("check", "family", "stem", "dtype")}
     common |= {"kind": "verdict", "status": status.value, "reason": f"the process that ran it {how}"}
     common |= {"detail": {"stderr": said}} if said else {}
+    common |= {"item": item["item"]}
     verdicts = [{**common, "requirement": name, "level": level} for name, level in item["requirements"].items()]
-    return [*verdicts, {"kind": "end", "item": item["item"]}]
+    return [{**item, "kind": "start"}, *verdicts, {"kind": "end", "item": item["item"], "cases": {}}]
 
 
 def _stop(code: ExitCode, message: str, detail: str) -> Event:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from conformance.cli.exit_codes import ExitCode
 from conformance.cli.layer_options import python_layer_options, read_snippets
+from conformance.earlier import Earlier, earlier_run
 from conformance.errors import Stopped, UsageError
 from conformance.order import Order
 from conformance.recorder import Recorder
@@ -75,6 +76,7 @@ class _Share(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Where the report goes.",
 )
+@click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),
@@ -95,6 +97,7 @@ def command(
     workers: int,
     shard: tuple[int, int] | None,
     path: Path,
+    resume: bool,
     timeout: float,
 ) -> int:
     """Run the suite on IMPLEMENTATION (default: reference) and say whether it conforms.
@@ -103,6 +106,7 @@ def command(
     Examples:
       lossconf run
       lossconf run reference --dialect bvlc -j 2
+      lossconf run reference --resume
       lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
       lossconf run python-layer:mylayers.py:MyLoss --as EuclideanLoss
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
@@ -112,14 +116,16 @@ def command(
     selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
     order = Order(implementation, dialect, timeout, selection, keyword, shares, snippets=snippets)
-    code = _run(order, workers, path, Console(stderr=True))
+    code = _run(order, workers, path, Console(stderr=True), earlier_run(path) if resume else None)
     render(read_report(path), output(), str(path))
     return code
 
 
-def _run(order: Order, workers: int, path: Path, console: Console) -> ExitCode:
+def _run(order: Order, workers: int, path: Path, console: Console, earlier: Earlier | None) -> ExitCode:
+    if earlier is not None:
+        order = order.without(earlier.done)
     with ReportWriter(path) as writer, ProgressBar(console) as display:
-        recorder = Recorder(order, max(workers, 1), writer, display)
+        recorder = Recorder(order, max(workers, 1), writer, display, earlier)
         if workers:
             from conformance.supervisor import supervise
 

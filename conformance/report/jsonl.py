@@ -1,4 +1,4 @@
-"""report.jsonl: a header, one line per verdict as the run goes, a footer with counts (see ``schema.json``)."""
+"""report.jsonl: a header, the verdicts of every item and its end as the run goes, a footer (see ``schema.json``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -49,13 +49,16 @@ class Judged:
 class Report:
     """What a report file says. Without a footer the run did not end by itself, and the report is incomplete.
 
-    ``harness_errors`` are failures of the suite, not of the implementation: such a run says nothing.
+    ``harness_errors`` are failures of the suite, not of the implementation: such a run says nothing. ``evidence`` are
+    the cases that failed with what was answered, ``ended`` the items that ran to their end; both as they are written.
     """
 
     header: Mapping[str, Any]
     judged: tuple[Judged, ...] = ()
     harness_errors: tuple[Mapping[str, Any], ...] = ()
     footer: Mapping[str, Any] | None = None
+    evidence: tuple[Mapping[str, Any], ...] = ()
+    ended: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -86,15 +89,29 @@ class ReportWriter:
         self.path = path
         self._file: IO[str] | None = None
 
-    def write(self, line: Mapping[str, Any]) -> None:
-        """One line of any kind. Raises `UsageError` where the file cannot be made."""
+    def write(self, *lines: Mapping[str, Any]) -> None:
+        """Lines of any kind, flushed together. Raises `UsageError` where the file cannot be made."""
         if self._file is None:
-            try:
-                self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
-            except OSError as error:
-                raise UsageError(f"cannot write the report {self.path}: {error.strerror}") from None
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+            self._file = self._opened(self.path)
+        for line in lines:
+            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
         self._file.flush()
+
+    def begin_with(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Put ``lines`` in place of what the file holds, at once, and go on after them.
+
+        Raises `UsageError` where the file cannot be made.
+        """
+        beside = self.path.with_name(self.path.name + ".new")
+        self._file = self._opened(beside)
+        self.write(*lines)
+        os.replace(beside, self.path)
+
+    def _opened(self, path: Path) -> IO[str]:
+        try:
+            return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        except OSError as error:
+            raise UsageError(f"cannot write the report {path}: {error.strerror}") from None
 
     def close(self) -> None:
         if self._file is not None:
@@ -131,7 +148,14 @@ def read_report(path: Path) -> Report:
             raise UsageError(f"{path}, line {number}: not a line of a report: {one_line(str(error), 120)}") from None
     if found.header is None:
         raise UsageError(f"{path} is no report: it has no header")
-    return Report(found.header, tuple(found.judged), tuple(found.harness_errors), found.footer)
+    return Report(
+        found.header,
+        tuple(found.judged),
+        tuple(found.harness_errors),
+        found.footer,
+        tuple(found.evidence),
+        tuple(found.ended),
+    )
 
 
 @dataclass
@@ -140,6 +164,8 @@ class _Reading:
     judged: list[Judged] = field(default_factory=list)
     harness_errors: list[Mapping[str, Any]] = field(default_factory=list)
     footer: Mapping[str, Any] | None = None
+    evidence: list[Mapping[str, Any]] = field(default_factory=list)
+    ended: list[Mapping[str, Any]] = field(default_factory=list)
 
     def take(self, line: Mapping[str, Any]) -> None:
         kind = line["kind"]
@@ -153,10 +179,23 @@ class _Reading:
             self.judged.append(Judged(line["family"], line["stem"], verdict_from_json(line)))
         elif kind == "harness_error":
             self.harness_errors.append(line)
+        elif kind == "evidence":
+            self.evidence.append(_with(line, "check", "dtype", "causes"))
+        elif kind == "end":
+            self.ended.append(_with(line, "item", "cases"))
         elif kind == "footer":
             self.footer = line
+        elif kind == "resumed":
+            _with(line, "started")
         else:
             raise ValueError(f"no line is of kind {kind!r}")
+
+
+def _with(line: Mapping[str, Any], *fields: str) -> Mapping[str, Any]:
+    for name in fields:
+        if name not in line:
+            raise ValueError(f"the field {name!r} is missing")
+    return line
 
 
 def verdict_to_json(judged: Judged) -> dict[str, Any]:

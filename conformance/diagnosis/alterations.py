@@ -1,0 +1,220 @@
+"""Alterations: the case as somebody who makes one mistake would read it.
+
+A mistake in reading a label, an option or a weight makes an implementation compute another net's answer without a flaw.
+So the reference computes that net, and its numbers are held against what was got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from conformance.case import Array, Case
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.scene import Scene, compared
+from refimpl.backward_plan import Node
+from refimpl.errors import NetError
+from refimpl.messages import LayerParameter, NetParameter
+from refimpl.prototxt import dump_net, parse_net
+
+__all__ = ["alteration_clues"]
+
+Clue = tuple[Cause, float]
+
+_PARAMETERS = {
+    "ContrastiveLoss": "contrastive_loss_param",
+    "HingeLoss": "hinge_loss_param",
+    "InfogainLoss": "infogain_loss_param",
+}
+_LABELLED = ("HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss")
+_NORMALISED = ("InfogainLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss")
+_MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
+
+
+@dataclass(frozen=True)
+class _Altered:
+    """A mistake's name, how much an answer that it explains speaks for it, and the case it makes of the one given."""
+
+    cause: Cause
+    weight: float
+    case: Case
+
+
+def alteration_clues(scene: Scene) -> Iterator[Clue]:
+    """The mistakes that explain every difference of the scene, or most of them."""
+    culprits = {d.node.name for d in scene.differences if d.node is not None}
+    net = parse_net(scene.case.net)
+    for altered in _altered(scene, net, culprits):
+        share = _explained(scene, altered.case)
+        if share:
+            yield altered.cause, altered.weight * (1.0 if share == 1 else 0.8 * share)
+
+
+def _explained(scene: Scene, case: Case) -> float:
+    """The share of the differences that are none beside the altered case."""
+    try:
+        _, comparisons = compared(case, scene.outcome, scene.dtype, scene.dialect)
+    except NetError:
+        return 0.0
+    wanted = {(c.aspect, c.blob): np.asarray(c.want.value, dtype=np.float64) for c in comparisons}
+    right = [
+        d
+        for d in scene.differences
+        if (d.aspect, d.blob) in wanted
+        and wanted[d.aspect, d.blob].size == d.got.size
+        and d.is_explained_by(wanted[d.aspect, d.blob].reshape(d.got.shape))
+    ]
+    return len(right) / len(scene.differences) if scene.differences else 0.0
+
+
+def _altered(scene: Scene, net: NetParameter, culprits: set[str]) -> Iterator[_Altered]:
+    for i, layer in enumerate(net.layer):
+        if layer.name not in culprits and not (not culprits and layer.loss_weight):
+            continue
+        node = next((n for n in scene.net.layers if n.name == layer.name), None)
+
+        def as_(cause: Cause, weight: float, i: int = i, **fields: Any) -> _Altered:
+            layers = (*net.layer[:i], replace(net.layer[i], **fields), *net.layer[i + 1 :])
+            return _Altered(cause, weight, replace(scene.case, net=dump_net(replace(net, layer=layers))))
+
+        if node is not None:
+            yield from _all_labels_counted(layer, node, scene, as_)
+            yield from _options(layer, as_)
+            yield from _axes(layer, node, scene, as_)
+            yield from _weights(layer, as_)
+            yield from _inputs(layer, node, scene)
+    if scene.case.top_diff:
+        yield _Altered(Cause.STALE_BUFFER, 1.0, replace(scene.case, top_diff={}))
+
+
+Make = Callable[..., _Altered]
+
+
+def _all_labels_counted(layer: LayerParameter, node: Node, scene: Scene, as_: Make) -> Iterator[_Altered]:
+    """No label is ignored; one that is no class is taken for the nearest."""
+    if layer.type not in _NORMALISED or not layer.loss_param.has("ignore_label"):
+        return
+    altered = as_(Cause.IGNORED_LABEL, 1.0, loss_param=_without(layer.loss_param, "ignore_label"))
+    name = layer.bottom[1]
+    if name in scene.case.inputs and hasattr(node.layer, "axis"):
+        classes = scene.net.bottoms_of(node)[0].shape[node.layer.axis]
+        labels = np.clip(scene.case.inputs[name], 0, classes - 1)
+        altered = replace(altered, case=replace(altered.case, inputs={**scene.case.inputs, name: labels}))
+    yield altered
+
+
+def _options(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
+    """Options not read, or read where there are none."""
+    field = _PARAMETERS.get(layer.type)
+    if field is not None:
+        own = getattr(layer, field)
+        for name in sorted(own.present):
+            yield as_(Cause.OPTION_IGNORED, 1.0, **{field: _without(own, name)})
+    if layer.type == "HingeLoss" and layer.hinge_loss_param.norm == "L1":
+        yield as_(Cause.OPTION_IGNORED, 0.95, hinge_loss_param=replace(layer.hinge_loss_param, norm="L2"))
+    if layer.type == "ContrastiveLoss":
+        own = layer.contrastive_loss_param
+        yield as_(
+            Cause.OPTION_IGNORED, 0.95, contrastive_loss_param=replace(own, legacy_version=not own.legacy_version)
+        )
+        for margin in (own.margin**2, 2 * own.margin, own.margin / 2, 0.0):
+            yield as_(Cause.MARGIN, 0.95, contrastive_loss_param=replace(own, margin=margin))
+    if layer.type in _NORMALISED:
+        own = layer.loss_param
+        if own.has("normalization"):
+            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=_without(own, "normalization"))
+        elif own.has("normalize"):
+            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(own, normalize=not own.normalize))
+        else:
+            yield from (
+                as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(own, normalization=mode)) for mode in _MODES
+            )
+
+
+def _without(message: Any, name: str) -> Any:
+    kept = {field: getattr(message, field) for field in message.schema if message.has(field) and field != name}
+    return type(message)(**kept)
+
+
+def _axes(layer: LayerParameter, node: Node, scene: Scene, as_: Make) -> Iterator[_Altered]:
+    field = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(layer.type)
+    bottoms = scene.net.bottoms_of(node)
+    if field is not None and bottoms:
+        for axis in range(bottoms[0].num_axes):
+            if axis != getattr(node.layer, "axis", axis):
+                yield as_(Cause.AXIS, 1.0, **{field: replace(getattr(layer, field), axis=axis)})
+
+
+def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
+    """Weights mixed up, forgotten, or counted where there are none."""
+    weights = layer.loss_weight
+    if not weights:
+        yield as_(Cause.IMPLICIT_WEIGHT, 1.0, loss_weight=(0.0,) * len(layer.top))
+        if len(layer.top) > 1:
+            yield as_(Cause.IMPLICIT_WEIGHT, 1.0, loss_weight=(1.0,) * len(layer.top))
+        return
+    yield as_(Cause.WEIGHT_MISSING, 0.9, loss_weight=tuple(float(w != 0) for w in weights))
+    yield as_(Cause.WEIGHT_SQUARED, 0.9, loss_weight=tuple(w * w for w in weights))
+    if len(set(weights)) > 1:
+        yield as_(Cause.WEIGHTS_ORDER, 1.0, loss_weight=weights[::-1])
+        yield as_(Cause.WEIGHTS_ORDER, 1.0, loss_weight=weights[:1] * len(weights))
+    if any(weights[1:]):
+        yield as_(Cause.SECOND_TOP, 1.0, loss_weight=weights[:1] + (0.0,) * (len(weights) - 1))
+        yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(2 * w for w in weights[1:])))
+        yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(w / 2 for w in weights[1:])))
+
+
+def _inputs(layer: LayerParameter, node: Node, scene: Scene) -> Iterator[_Altered]:
+    """Labels, targets, similarities and matrices read as something else."""
+    given = scene.case.inputs
+
+    def as_(cause: Cause, weight: float, bottom: int, array: Array) -> Iterator[_Altered]:
+        name = layer.bottom[bottom]
+        if not np.array_equal(array, given[name], equal_nan=True):
+            inputs = {**given, name: array}
+            yield _Altered(cause, weight, replace(scene.case, inputs=inputs))
+
+    which = 2 if layer.type == "ContrastiveLoss" else 1
+    if len(layer.bottom) <= which or layer.bottom[which] not in given:
+        return
+    y = given[layer.bottom[which]]
+    if layer.type in _LABELLED:
+        yield from _labels(layer, node, scene, y, lambda c, w, a: as_(c, w, 1, a))
+    elif layer.type == "ContrastiveLoss":
+        yield from as_(Cause.TRUNCATION, 1.0, 2, (y != 0).astype(np.float64))
+        yield from as_(Cause.TRUNCATION, 1.0, 2, np.rint(y))
+    elif layer.type == "SigmoidCrossEntropyLoss":
+        for array in (np.trunc(y), np.rint(y), (y >= 0.5).astype(np.float64)):
+            yield from as_(Cause.TRUNCATION, 1.0, 1, array)
+        yield from as_(Cause.TRANSPOSED, 1.0, 1, _by_columns(y))
+    if layer.type == "InfogainLoss" and len(layer.bottom) > 2 and layer.bottom[2] in given:
+        matrix = given[layer.bottom[2]]
+        square = matrix.reshape(round(matrix.size**0.5), -1)
+        yield from as_(Cause.TRANSPOSED, 1.0, 2, square.T.reshape(matrix.shape))
+        yield from as_(Cause.OPTION_IGNORED, 1.0, 2, np.eye(len(square)).reshape(matrix.shape))
+
+
+def _labels(
+    layer: LayerParameter, node: Node, scene: Scene, y: Array, as_: Callable[[Cause, float, Array], Iterator[_Altered]]
+) -> Iterator[_Altered]:
+    scores = scene.net.bottoms_of(node)[0]
+    own = getattr(node.layer, "axis", None)
+    classes = scores.shape[own] if own is not None else scores.count // max(1, scores.shape[0])
+    ignored = layer.loss_param.ignore_label if layer.loss_param.has("ignore_label") else None
+    counted = np.trunc(y) != ignored if ignored is not None else np.ones(y.shape, bool)
+    for shift in (-1, 1):
+        yield from as_(Cause.LABEL_OFF_BY_ONE, 1.0, np.where(counted, np.clip(np.trunc(y) + shift, 0, classes - 1), y))
+    for rounded in (np.rint(y), np.floor(y), np.ceil(y)):
+        yield from as_(Cause.TRUNCATION, 1.0, np.where(counted, np.clip(rounded, 0, classes - 1), y))
+    yield from as_(Cause.TRANSPOSED, 1.0, _by_columns(y))
+    positions = getattr(node.layer, "positions", None)
+    if positions is not None and len(positions) > 1:
+        turned = y.reshape(positions[0], -1)
+        yield from as_(Cause.TRANSPOSED, 1.0, np.reshape(y, turned.T.shape).T.reshape(y.shape))
+
+
+def _by_columns(array: Array) -> Array:
+    return array.reshape(array.shape[0], -1).T.reshape(array.shape) if array.ndim else array

@@ -1,0 +1,112 @@
+"""Bookkeeping: the net's loss, and the weights that its tops' diffs hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, permutations
+
+import numpy as np
+
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.scene import Scene
+from refimpl.backward_plan import Node
+
+__all__ = ["total_clues", "weight_clues"]
+
+Clue = tuple[Cause, float]
+
+_MOST_TERMS = 6
+"""Weighted tops up to which every choice of them is tried."""
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A weighted top: its entries as reported, its weight, and whether it is its layer's first top."""
+
+    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    weight: float
+    first: bool
+
+    @property
+    def total(self) -> float:
+        return float(self.values.sum())
+
+
+def total_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """What another sum of the reported tops would explain the net's loss."""
+    terms = list(_terms(scene))
+    is_it = difference.is_explained_by
+    sums = [term.total for term in terms]
+    weights = [term.weight for term in terms]
+
+    def summed(other: list[float], values: list[float] = sums) -> float:
+        return float(sum(w * v for w, v in zip(other, values, strict=True)))
+
+    passes = scene.case.steps.count("forward")
+    if passes > 1 and any(is_it(count * difference.want) for count in (0, *range(2, passes + 1))):
+        yield Cause.STALE_BUFFER, 1.0
+    if any(w not in (1.0,) for w in weights) and is_it(float(sum(sums))):
+        yield Cause.WEIGHT_MISSING, 1.0
+    if is_it(summed([w * w for w in weights])):
+        yield Cause.WEIGHT_SQUARED, 1.0
+    if is_it(summed([float(str(np.float32(w))) for w in weights])):
+        yield Cause.COMMON_FACTOR, 1.1
+    if any(not term.first for term in terms) and is_it(sum(t.total * t.weight for t in terms if t.first)):
+        yield Cause.SECOND_TOP, 1.0
+    if any(term.values.size > 1 for term in terms):
+        if is_it(summed(weights, [float(term.values.ravel()[0]) for term in terms])):
+            yield Cause.INNER_SIZE, 1.0
+        if is_it(summed(weights, [float(term.values.mean()) for term in terms])):
+            yield Cause.INNER_SIZE, 1.0
+    if 1 < len(terms) <= _MOST_TERMS:
+        if any(is_it(summed(list(other))) for other in permutations(weights)):
+            yield Cause.WEIGHTS_ORDER, 0.9
+        some = (chosen for size in range(1, len(terms)) for chosen in combinations(terms, size))
+        if any(is_it(sum(t.total * t.weight for t in chosen)) for chosen in some):
+            yield Cause.TOTAL, 0.9
+    yield Cause.TOTAL, 0.6
+
+
+def _terms(scene: Scene) -> Iterator[_Term]:
+    for node in scene.net.layers:
+        for i, (blob, weight) in enumerate(zip(scene.net.tops_of(node), node.loss_weights, strict=True)):
+            if weight != 0:
+                yield _Term(np.asarray(blob.data.value, dtype=np.float64), weight, i == 0)
+
+
+def weight_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """What a top's diff holds where it should hold its loss_weight."""
+    node, values = difference.node, np.unique(difference.got)
+    if node is None:
+        return
+    if values.size != 1:
+        yield Cause.STALE_BUFFER, 0.8
+        return
+    held, declared = float(values[0]), _declared(node, difference.blob)
+    want = float(np.unique(difference.want)[0])
+    others = {w for w in node.loss_weights if w != want}
+    explicit = bool(node.layer.param.loss_weight)
+    if scene.case.top_diff.get(difference.blob) is not None and held == declared:
+        yield Cause.STALE_BUFFER, 1.0
+    if not explicit or (held == want + 1) or (want == 0 and held == 1):
+        yield Cause.IMPLICIT_WEIGHT, 1.0
+    if explicit and len(node.loss_weights) > 1 and held in others:
+        yield Cause.WEIGHTS_ORDER, 1.0
+    if len(node.tops) > 1 and node.tops.index(difference.blob) > 0 and held == 0:
+        yield Cause.SECOND_TOP, 1.1
+    if want < 0 and held in (0.0, -want):
+        yield Cause.SIGN, 0.9
+    if held == 0 and len(scene.case.steps) > 2:
+        yield Cause.STALE_BUFFER, 0.95
+    if held in (0.0, 1.0):
+        yield Cause.WEIGHT_MISSING, 0.8 if held == 1.0 else 0.6
+    if held == want * want:
+        yield Cause.WEIGHT_SQUARED, 0.9
+    if held != 0 and abs(held / want - 1 if want else 1) < 0.5:
+        yield Cause.COMMON_FACTOR, 0.9
+
+
+def _declared(node: Node, blob: str) -> float:
+    return node.loss_weights[node.tops.index(blob)] if blob in node.tops else 0.0

@@ -1,0 +1,178 @@
+"""Clues: what one rejected answer points to, each cause with how well it explains the answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from conformance.case import Case
+from conformance.diagnosis.alterations import alteration_clues
+from conformance.diagnosis.bookkeeping import total_clues, weight_clues
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.passes import pass_clues
+from conformance.diagnosis.places import place_clues
+from conformance.diagnosis.ratios import ratio_clues
+from conformance.diagnosis.scene import Scene
+from conformance.judge import Judgement
+from conformance.outcome import Outcome, Refusal
+from refimpl.errors import NetError
+from refimpl.layer import LossLayer
+from refimpl.prototxt import parse_net
+
+__all__ = ["clues_of"]
+
+Clue = tuple[Cause, float]
+
+_SETTLED = 0.95
+"""A cause that explains everything this well needs no other to be looked for."""
+
+
+def clues_of(
+    case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: bool = True
+) -> Mapping[Cause, float]:
+    """The causes that would explain a rejected answer, the likeliest first.
+
+    Unless ``thorough``, the case is not run again as others would have read it.
+    """
+    found: dict[Cause, float] = defaultdict(float)
+    for cause, weight in _clues(case, answer, dtype, judgement, thorough):
+        found[cause] = max(found[cause], weight)
+    found.setdefault(Cause.UNNAMEABLE, 0.3)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _clues(case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: bool) -> Iterator[Clue]:
+    kinds = {finding.kind for finding in judgement.failures}
+    if isinstance(answer, Refusal):
+        yield (Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (Cause.REFUSES, 1.0)
+        return
+    if "refusal" in kinds:
+        yield (Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (Cause.ACCEPTS, 1.0)
+        return
+    try:
+        scene = Scene.of(case, answer, dtype, judgement)
+    except NetError:
+        return
+    yield from _structure(scene)
+    if "shape" in kinds:
+        yield Cause.STALE_BUFFER, 0.3
+    together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
+    yield from together.items()
+    if thorough and max(together.values(), default=0.0) < _SETTLED and scene.differences:
+        yield from alteration_clues(scene)
+
+
+def _together(each: list[dict[Cause, float]]) -> dict[Cause, float]:
+    """The mean over several differences, so that what explains all of them is ahead of what explains one."""
+    causes = {cause for clues in each for cause in clues}
+    return {cause: sum(clues.get(cause, 0.0) for clues in each) / len(each) for cause in causes}
+
+
+def _has_rules(case: Case) -> bool:
+    try:
+        net = parse_net(case.net)
+    except NetError:
+        return False
+    return bool(case.stages) or any(layer.include or layer.exclude for layer in net.layer)
+
+
+def _structure(scene: Scene) -> Iterator[Clue]:
+    """Whether the answer is that of another net."""
+    known = {node.name for node in scene.net.layers}
+    told = {layer.name for layer in scene.outcome.layers or () if layer.type != "Split"}
+    strange = [name for name in scene.outcome.data if name not in scene.net.blobs and "_split_" not in name]
+    if told - known or strange:
+        yield Cause.WRONG_LAYERS, 1.2
+
+
+def _to_explain(scene: Scene) -> list[Difference]:
+    """The differences to be explained: where weights are wrong, the net's loss is bound to be."""
+    kinds = {difference.aspect for difference in scene.differences}
+    return [d for d in scene.differences if not (d.aspect == "total" and "weight" in kinds)]
+
+
+def _of_difference(scene: Scene, difference: Difference) -> dict[Cause, float]:
+    found: dict[Cause, float] = {}
+    for cause, weight in _each(scene, difference):
+        found[cause] = max(weight, found.get(cause, 0.0))
+    return found
+
+
+def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    if difference.aspect == "input":
+        yield Cause.INPUT_CHANGED, 1.0
+        return
+    if difference.aspect == "weight":
+        yield from weight_clues(scene, difference)
+        return
+    if difference.aspect == "unasked":
+        yield from _unasked(scene, difference)
+        return
+    yield from ratio_clues(scene, difference)
+    if difference.aspect == "total":
+        yield from total_clues(scene, difference)
+        return
+    yield from pass_clues(scene, difference)
+    yield from place_clues(scene, difference)
+    if difference.layer_type == "Split" and difference.aspect == "backward":
+        yield Cause.FAN_OUT, 0.97
+    if difference.aspect == "parameter" and len(scene.net.params) > 1 and _shares(scene):
+        yield Cause.FAN_OUT, 0.9
+    yield from _bottoms(scene, difference)
+    yield from _tops(scene, difference)
+    yield from _options_without_use(difference)
+
+
+def _unasked(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    held = scene.case.prefill_diff.get(difference.blob, 0.0)
+    if held and bool((difference.got[difference.rejected] == held).all()):
+        yield Cause.STALE_BUFFER, 0.6
+        return
+    yield Cause.GRADIENT_UNASKED, 0.9
+    if len(scene.case.steps) > 2 or "backward" not in scene.case.steps:
+        yield Cause.STALE_BUFFER, 0.95
+
+
+def _shares(scene: Scene) -> bool:
+    names = [spec.name for node in scene.net.layers for spec in node.layer.param.param if spec.name]
+    return len(names) > len(set(names))
+
+
+def _bottoms(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """Whether another bottom of the same layer is right, and its gradient not by being nothing."""
+    node = difference.node
+    if node is None or difference.aspect != "backward":
+        return
+    others = [c for c in scene.right if c.aspect == "backward" and c.node is node and np.any(c.want.value)]
+    backward = [c for c in scene.differences if c.aspect == "backward" and c.node is node]
+    wrong = len(backward) == 1
+    if others and wrong:
+        yield Cause.ONE_BOTTOM, 1.05
+    gone = not np.any(difference.got)
+    needed = node.bottom_need_backward
+    if wrong and gone and sum(needed) == 1 and not needed[0]:
+        yield Cause.ONE_BOTTOM, 1.05
+
+
+def _tops(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """Whether a second top of the layer is in play."""
+    node = difference.node
+    if node is None or len(node.tops) < 2 or not isinstance(node.layer, LossLayer):
+        return
+    if difference.blob in node.tops[1:]:
+        yield Cause.SECOND_TOP, 1.0
+    elif difference.aspect == "backward" and np.any(scene.net.tops_of(node)[1].diff.value):
+        yield Cause.SECOND_TOP, 0.7
+    elif difference.aspect == "backward":
+        yield Cause.SECOND_TOP, 0.4
+
+
+def _options_without_use(difference: Difference) -> Iterator[Clue]:
+    """Whether the layer is given a ``loss_param`` that it has no use for."""
+    node = difference.node
+    useless = node is not None and isinstance(node.layer, LossLayer) and not hasattr(node.layer, "normalisation")
+    if node is not None and useless and node.layer.param.loss_param.present:
+        yield Cause.OPTION_IGNORED, 0.8

@@ -1,0 +1,88 @@
+"""Difference: an array that the judge rejected, beside what was wanted; what it would be if this or that were wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.replay import Aspect, Comparison
+from conformance.tolerance import UNIT
+from refimpl.backward_plan import Node
+
+__all__ = ["Difference"]
+
+Values = NDArray[np.float64]
+
+_SLACK = 8.0
+"""How many times its bound an explained number may be off: it was computed another way, with other roundings."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``got``, ``want`` and ``bound`` are float64 arrays of one shape; ``rejected`` marks what is out of bounds.
+
+    ``node`` is the layer that answers for it, None for the net.
+    """
+
+    aspect: Aspect
+    blob: str
+    node: Node | None
+    got: Values
+    want: Values
+    bound: Values
+    rejected: NDArray[np.bool_]
+    dtype: str
+
+    @classmethod
+    def of(cls, comparison: Comparison, dtype: str) -> Difference | None:
+        """The difference of a comparison; None where the two are not of one size."""
+        value, error = (np.asarray(a, dtype=np.float64) for a in (comparison.want.value, comparison.want.error))
+        if comparison.got.size != value.size:
+            return None
+        got = np.asarray(comparison.got, dtype=np.float64).reshape(value.shape)
+        with np.errstate(all="ignore"):
+            near = np.absolute(got - value) <= error
+        same = (got == value) | (np.isnan(got) & np.isnan(value))
+        return cls(comparison.aspect, comparison.blob, comparison.node, got, value, error, ~(same | near), dtype)
+
+    @property
+    def layer_type(self) -> str:
+        return "net" if self.node is None else self.node.type
+
+    @property
+    def finite(self) -> bool:
+        """Whether all that is got and wanted is finite."""
+        return bool(np.isfinite(self.got).all() and np.isfinite(self.want).all())
+
+    def is_explained_by(self, values: Values | float) -> bool:
+        """Whether what was got is ``values``, within the roundings of some other evaluation."""
+        return bool(self.explained(values).all())
+
+    def explained(self, values: Values | float) -> NDArray[np.bool_]:
+        """Where what was got is ``values``."""
+        told = np.broadcast_to(np.asarray(values, dtype=np.float64), self.got.shape)
+        with np.errstate(all="ignore"):
+            larger = np.maximum(1.0, np.nan_to_num(np.absolute(told / self.want), nan=1.0, posinf=1.0))
+            room = _SLACK * (self.bound * larger + UNIT[self.dtype] * np.absolute(told))
+            near = np.absolute(self.got - told) <= room
+        same = (self.got == told) | (np.isnan(self.got) & np.isnan(told))
+        explained: NDArray[np.bool_] = same | near
+        return explained
+
+    def ratio(self) -> float | None:
+        """The one factor between what was wanted and what was got, if there is one."""
+        with np.errstate(all="ignore"):
+            known = (np.absolute(self.want) > 64 * self.bound) & np.isfinite(self.got) & np.isfinite(self.want)
+        if not known.any():
+            return None
+        weight = np.absolute(self.want[known])
+        factor = float(np.sum(np.sign(self.want[known]) * self.got[known]) / np.sum(weight))
+        return factor if factor != 0 and np.isfinite(factor) and self.is_explained_by(factor * self.want) else None
+
+    def telling(self) -> int:
+        """How many different numbers a common factor would have to get right."""
+        with np.errstate(all="ignore"):
+            known = np.absolute(self.want) > 64 * self.bound
+        return int(np.unique(np.absolute(self.want[known])).size)

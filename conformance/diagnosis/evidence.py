@@ -1,0 +1,99 @@
+"""Evidence: a case that failed, what was answered, and what that points to; enough to look at it again later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformance.case import Array, Case, array_to_json
+from conformance.diagnosis.cause import Cause
+from conformance.outcome import Outcome, Refusal, outcome_from_json
+from conformance.report.jsonl import plain
+
+__all__ = ["LARGEST", "Evidence"]
+
+LARGEST = 4096
+"""Numbers of case and answer together that a report keeps; of what is larger it keeps the causes."""
+
+_LONGEST_NET = 20_000
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """``check`` and ``dtype`` are those of the verdicts it belongs to.
+
+    ``causes`` maps each cause that would explain the answer to how well it does, up to 1. ``case`` is None where it was
+    too large to keep, ``answer`` also where there was none.
+    """
+
+    check: str
+    dtype: str
+    causes: Mapping[Cause, float]
+    case: Case | None = None
+    answer: Outcome | Refusal | None = None
+    left_out: str = ""
+
+    def bounded(self) -> Evidence:
+        """Without case and answer where they are too large for a report."""
+        if self.case is None:
+            return self
+        numbers = _numbers(self.case, self.answer)
+        if numbers <= LARGEST and len(self.case.net) <= _LONGEST_NET:
+            return self
+        return Evidence(self.check, self.dtype, self.causes, left_out=f"{numbers} numbers, more than {LARGEST}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Its line in a report; what is empty is left out."""
+        line: dict[str, Any] = {
+            "kind": "evidence",
+            "check": self.check,
+            "dtype": self.dtype,
+            "causes": {cause.value: round(weight, 3) for cause, weight in self.causes.items()},
+        }
+        if self.case is not None:
+            line["case"] = self.case.to_json()
+        if isinstance(self.answer, Refusal):
+            line["answer"] = plain(self.answer.to_json())
+        elif self.answer is not None:
+            line["answer"] = _short(self.answer)
+        return line | ({"left_out": self.left_out} if self.left_out else {})
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Evidence:
+        """The evidence of a line. Raises `ValueError` or `KeyError` for what is none."""
+        check, dtype = line["check"], line["dtype"]
+        known = {cause.value for cause in Cause}
+        return cls(
+            check,
+            dtype,
+            {Cause(name): float(weight) for name, weight in line["causes"].items() if name in known},
+            Case.from_json(check, line["case"]) if "case" in line else None,
+            outcome_from_json(line["answer"], dtype) if "answer" in line else None,
+            line.get("left_out", ""),
+        )
+
+
+def _numbers(case: Case, answer: Outcome | Refusal | None) -> int:
+    arrays = [*case.inputs.values(), *(array for some in case.params.values() for array in some)]
+    if isinstance(answer, Outcome):
+        arrays += [*answer.data.values(), *answer.diff.values()]
+        arrays += [array for some in answer.param_diff.values() for array in some]
+    return sum(int(np.size(array)) for array in arrays)
+
+
+def _short(answer: Outcome) -> dict[str, Any]:
+    """An outcome's JSON, its float32 numbers in no more digits than tell them apart."""
+    whole = answer.to_json()
+    if answer.dtype == "float32":
+        whole["data"] = {name: _digits(array) for name, array in answer.data.items()}
+        whole["diff"] = {name: _digits(array) for name, array in answer.diff.items()}
+        whole["param_diff"] = {name: [_digits(a) for a in arrays] for name, arrays in answer.param_diff.items()}
+    return whole
+
+
+def _digits(array: Array) -> dict[str, Any]:
+    narrow = np.asarray(array, dtype=np.float32)
+    return array_to_json(np.array([float(str(x)) for x in narrow.ravel()]).reshape(narrow.shape))

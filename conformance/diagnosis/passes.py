@@ -1,0 +1,45 @@
+"""Passes: what earlier passes, prefilled diffs and diffs set by hand may have left in an array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.scene import Scene
+
+__all__ = ["pass_clues"]
+
+Clue = tuple[Cause, float]
+
+
+def pass_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """What repeated passes and prefilled diffs point to."""
+    case, want = scene.case, difference.want
+    held = case.prefill_diff.get(difference.blob)
+    if held is not None and held != 0 and difference.aspect == "backward":
+        if difference.is_explained_by(want + held):
+            yield Cause.ACCUMULATES, 1.0
+        elif np.isnan(held) and np.isnan(difference.got[difference.rejected]).all():
+            yield Cause.ACCUMULATES, 0.8
+    rounds = case.steps.count("backward")
+    if rounds > 1 and difference.aspect == "backward" and difference.is_explained_by(rounds * want):
+        yield Cause.ACCUMULATES, 1.1
+    if rounds > 1 and difference.aspect == "parameter" and difference.is_explained_by(want / rounds):
+        yield Cause.ACCUMULATES, 1.1
+    if len(case.steps) > 2 or case.steps[-2:] != ("forward", "backward")[-len(case.steps) :] or _reshaped(scene):
+        yield Cause.STALE_BUFFER, 0.5
+    if case.top_diff:
+        yield Cause.STALE_BUFFER, 0.45
+
+
+def _reshaped(scene: Scene) -> bool:
+    """Whether an input has another shape than the net declares."""
+    for layer in scene.net.param.layer:
+        shapes = layer.input_param.shape
+        for top, shape in zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False):
+            if top in scene.case.inputs and scene.case.inputs[top].shape != shape.dim:
+                return True
+    return False

@@ -1,0 +1,158 @@
+"""Places: which elements of an array are wrong, and what there is at those places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.sizes import Sizes
+from refimpl.arithmetic import value_of
+
+__all__ = ["place_clues"]
+
+Clue = tuple[Cause, float]
+
+LOW = 1e-6
+"""Probabilities below this are where the floors of logarithms that are in use differ."""
+
+_SATURATED = 14.0
+"""A score whose sigmoid is within `LOW` of 0 or 1."""
+
+_LARGE = 30.0
+"""A score whose exponential is large enough to think of overflow."""
+
+
+def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """What the places of the wrong elements point to."""
+    got, want = difference.got, difference.want
+    if not np.isfinite(got[difference.rejected]).all() or not np.isfinite(want[difference.rejected]).all():
+        yield from _special(scene, difference)
+        return
+    if got.size > 1:
+        yield from _shape_of_the_wrong(difference)
+        yield from _ignored(scene, difference)
+        if difference.is_explained_by(np.abs(want) * np.sign(got)):
+            yield Cause.SIGN, 0.9
+        if _mostly_rounding(difference):
+            yield Cause.FLOAT32, 1.0
+    if not np.any(got) and difference.aspect in ("backward", "parameter"):
+        yield Cause.GRADIENT_MISSING, 1.0
+    yield from _floors(scene, difference)
+    yield from _margins(scene, difference)
+
+
+def _special(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    given = [*scene.case.inputs.values(), *(array for some in scene.case.params.values() for array in some)]
+    if not all(np.isfinite(array).all() for array in given) or not np.isfinite(difference.want).all():
+        yield Cause.SPECIAL_VALUES, 1.0
+        return
+    if any(value != value for value in scene.case.prefill_diff.values()):
+        yield Cause.ACCUMULATES, 0.9
+    sizes = Sizes.of(scene.net, difference.node)
+    if sizes is not None and sizes.mode == "VALID" and not sizes.counted.any():
+        yield Cause.SPECIAL_VALUES, 1.0
+        return
+    infinite = bool(np.isinf(difference.got[difference.rejected]).all())
+    if infinite and _lowest_probability(scene, difference) < LOW:
+        yield Cause.LOG_FLOOR, 0.9
+    largest = max((float(np.abs(a).max(initial=0.0)) for a in given), default=0.0)
+    yield (Cause.OVERFLOW, 0.85) if largest > _LARGE else (Cause.SPECIAL_VALUES, 0.8)
+
+
+def _shape_of_the_wrong(difference: Difference) -> Iterator[Clue]:
+    got, want, rejected = difference.got, difference.want, difference.rejected
+    wrong = int(rejected.sum())
+    if rejected.ndim and rejected.shape[0] > 1 and not rejected[:-1].any():
+        lost = not np.any(got[-1])
+        yield Cause.LAST_SAMPLE, (1.0 if lost else 0.8) if np.count_nonzero(want[-1]) > 1 else 0.75
+    if wrong == 1 and np.count_nonzero(want) > 1:
+        yield Cause.ONE_ELEMENT, 0.9
+    if wrong > 1 and any(difference.is_explained_by(other) for other in _rearranged(want)):
+        yield Cause.TRANSPOSED, 1.0
+    if not np.any(got[rejected]) and wrong > 1:
+        yield Cause.GRADIENT_MISSING, 0.35
+    if not np.any(want[rejected]):
+        yield Cause.STALE_BUFFER, 0.4
+
+
+def _rearranged(want: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """The same numbers written in another order of the axes."""
+    shapes = {want.shape, (want.shape[0], want.size // want.shape[0])} if want.ndim and want.shape[0] else set()
+    for shape in shapes:
+        for order in permutations(range(len(shape))) if 1 < len(shape) < 5 else ():
+            turned = want.reshape(shape).transpose(order).reshape(want.shape)
+            if not np.array_equal(turned, want, equal_nan=True):
+                yield turned
+
+
+def _ignored(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    sizes = Sizes.of(scene.net, difference.node)
+    if sizes is None or sizes.counted.all() or sizes.counted.shape != difference.got.shape:
+        return
+    if not difference.rejected[sizes.counted].any():
+        held = scene.case.prefill_diff.get(difference.blob)
+        left = held is not None and held != 0 and bool((difference.got[difference.rejected] == held).all())
+        yield (Cause.STALE_BUFFER, 1.0) if left else (Cause.IGNORED_LABEL, 0.9)
+
+
+def _mostly_rounding(difference: Difference) -> bool:
+    """Whether float64 numbers are off by what float32 rounds, in several places and by no common factor."""
+    if difference.dtype != "float64":
+        return False
+    with np.errstate(all="ignore"):
+        off = np.abs(difference.got - difference.want)
+        scale = np.maximum(np.abs(difference.want), np.abs(difference.want).max(initial=0.0) * 2.0**-10)
+    return bool((off[difference.rejected] <= 2.0**-20 * scale[difference.rejected]).all())
+
+
+def _probabilities(scene: Scene, difference: Difference) -> NDArray[np.float64] | None:
+    """The probabilities whose logarithms the layer takes, in the shape of its first bottom."""
+    node = difference.node
+    bottoms = scene.net.bottoms_of(node) if node is not None else []
+    if node is None or not bottoms:
+        return None
+    x = np.asarray(value_of(bottoms[0].data), dtype=np.float64)
+    if node.type == "MultinomialLogisticLoss":
+        return x
+    if hasattr(node.layer, "probability"):
+        return np.asarray(value_of(node.layer.probability.data), dtype=np.float64)
+    return None
+
+
+def _lowest_probability(scene: Scene, difference: Difference) -> float:
+    p = _probabilities(scene, difference)
+    return float(np.nanmin(p)) if p is not None and p.size else 1.0
+
+
+def _floors(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """Whether there is a probability, or a sigmoid, where the floors of logarithms matter."""
+    p = _probabilities(scene, difference)
+    node = difference.node
+    if p is not None and p.size and np.nanmin(p) < LOW:
+        low = np.broadcast_to((p < LOW).any(axis=1, keepdims=True), p.shape) if p.ndim > 1 else p < LOW
+        if difference.got.shape != p.shape:
+            yield Cause.LOG_FLOOR, 0.65
+        elif not difference.rejected[~low].any():
+            yield Cause.LOG_FLOOR, 0.85
+    elif node is not None and node.type == "SigmoidCrossEntropyLoss" and difference.aspect == "forward":
+        x = value_of(scene.net.bottoms_of(node)[0].data)
+        if np.abs(x).max(initial=0.0) > _SATURATED:
+            yield Cause.LOG_FLOOR, 0.65
+
+
+def _margins(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """Whether what is wrong is which elements are within the margin."""
+    node = difference.node
+    if node is None or node.type not in ("HingeLoss", "ContrastiveLoss"):
+        return
+    got, want, rejected = difference.got, difference.want, difference.rejected
+    if difference.aspect == "backward" and ((got == 0) != (want == 0))[rejected].all():
+        yield Cause.MARGIN, 0.8
+    elif difference.aspect in ("forward", "backward"):
+        yield Cause.MARGIN, 0.31 if node.type == "HingeLoss" else 0.25

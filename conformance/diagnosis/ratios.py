@@ -1,0 +1,125 @@
+"""Ratios: an array that is off by one factor, and the counts and weights that could be that factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.diagnosis.cause import Cause
+from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.sizes import Sizes
+
+__all__ = ["ratio_clues"]
+
+Clue = tuple[Cause, float]
+
+_SCALAR = 0.7
+"""A factor of a single number is one equation for one unknown: less telling than that of an array."""
+
+
+def ratio_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    """What a common factor of the whole array may be."""
+    factor = difference.ratio()
+    if factor is None:
+        return
+    certainty = 1.0 if difference.telling() > 2 else _SCALAR
+    named = False
+    for cause, value, weight in _candidates(scene, difference):
+        if value != 1 and np.isfinite(value) and difference.is_explained_by(value * difference.want):
+            named = True
+            yield cause, weight * certainty
+    if _in_float32(difference):
+        yield Cause.FLOAT32, 1.0
+    elif not named:
+        yield Cause.COMMON_FACTOR, 0.7 if certainty == 1.0 else 0.25
+
+
+def _in_float32(difference: Difference) -> bool:
+    """Whether float64 numbers are as exact as float32 allows, and no more."""
+    if difference.dtype != "float64" or not difference.finite:
+        return False
+    with np.errstate(all="ignore"):
+        off = np.absolute(difference.got / difference.want - 1)[difference.rejected]
+    return bool((off < 2.0**-20).all())
+
+
+def _candidates(scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+    yield Cause.SIGN, -1.0, 1.0
+    yield Cause.FACTOR_2, 2.0, 1.0
+    yield Cause.FACTOR_2, 0.5, 1.0
+    if difference.aspect in ("backward", "parameter", "forward"):
+        yield from _weights(scene, difference)
+    sizes = Sizes.of(scene.net, difference.node)
+    if sizes is not None and difference.aspect in ("forward", "backward"):
+        yield from _counts(sizes, scene, difference)
+
+
+def _weights(scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+    node = difference.node
+    if node is None:
+        return
+    held = [np.unique(blob.diff.value) for blob in scene.net.tops_of(node)]
+    for i, values in enumerate(held):
+        if values.size != 1 or values[0] in (0.0, 1.0):
+            continue
+        weight = float(values[0])
+        declared = node.loss_weights[i] if i < len(node.loss_weights) else 0.0
+        if declared and declared != weight:
+            yield Cause.STALE_BUFFER, declared / weight, 1.0
+        if difference.aspect != "forward":
+            yield Cause.WEIGHT_MISSING, 1 / weight, 1.0
+        yield Cause.WEIGHT_SQUARED, weight, 1.0
+
+
+def _counts(sizes: Sizes, scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+    own = sizes.normaliser
+    declared = _declared_batch(scene, difference)
+    if declared and declared != sizes.batch:
+        yield Cause.STALE_BUFFER, sizes.batch / declared, 1.0
+        yield Cause.STALE_BUFFER, declared / sizes.batch, 1.0
+    for mode, divisor in sizes.divisors.items():
+        if mode == sizes.mode or divisor == own:
+            continue
+        explicit = difference.node is not None and _asks(difference.node.layer.param.loss_param)
+        if not explicit or mode == sizes.default:
+            yield Cause.NORMALISATION_MODE, own / divisor, 1.0
+        yield _between(sizes.mode, mode), own / divisor, 0.95
+    everything, counted = sizes.divisors.get("FULL"), sizes.divisors.get("VALID")
+    if everything and counted and everything != counted:
+        yield Cause.VALID_RATIO, everything / counted, 0.95
+        yield Cause.VALID_RATIO, counted / everything, 0.95
+        yield Cause.VALID_RATIO, own / everything, 0.95
+    if sizes.mode == "VALID":
+        yield Cause.VALID_RATIO, own / (own + 1), 0.95
+    for cause, count in (
+        (Cause.BATCH_RATIO, own),
+        (Cause.BATCH_RATIO, float(sizes.batch)),
+        (Cause.INNER_SIZE, float(sizes.positions)),
+        (Cause.INNER_SIZE, float(sizes.entries)),
+        (Cause.INNER_SIZE, float(sizes.classes)),
+    ):
+        yield cause, count, 0.95
+        yield cause, 1 / count, 0.95
+
+
+def _between(asked: str, taken: str) -> Cause:
+    """What it is to divide by one mode's count where another's is asked for."""
+    if {asked, taken} == {"FULL", "VALID"}:
+        return Cause.VALID_RATIO
+    return Cause.BATCH_RATIO if "NONE" in (asked, taken) else Cause.INNER_SIZE
+
+
+def _asks(loss_param: object) -> bool:
+    return any(loss_param.has(name) for name in ("normalization", "normalize"))  # type: ignore[attr-defined]
+
+
+def _declared_batch(scene: Scene, difference: Difference) -> int | None:
+    """The batch size that the net declares, where it is fed another."""
+    for layer in scene.net.param.layer:
+        shapes = layer.input_param.shape
+        for top, shape in zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False):
+            if top in scene.case.inputs and shape.dim and scene.case.inputs[top].shape[:1] != shape.dim[:1]:
+                return int(shape.dim[0])
+    return None
