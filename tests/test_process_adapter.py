@@ -180,6 +180,9 @@ def test_children_of_the_process_end_with_it(tmp_path: Path) -> None:
         assert isinstance(implementation.run(GOOD, "float32"), Outcome)
     leader, child = (int(word) for word in pids.read_text().split())
     assert not running(leader)
+    deadline = time.monotonic() + 10.0  # it has been sent its signal, and dies when it is next scheduled
+    while running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert not running(child)
 
 
