@@ -211,7 +211,7 @@ struct Refused : std::runtime_error {
 
 template <typename T>
 struct Loss {
-    T value = 0;
+    double value = 0;  // also for float: a float sum of a million terms is off by a percent
     std::vector<Array<T>> diffs;  // of the bottoms, for a top diff of 1
 };
 
@@ -264,7 +264,7 @@ std::string computed(const Json& request) {
     std::vector<Array<T>> bottoms;
     for (const Json& bottom : request["bottoms"].list()) bottoms.push_back(array_of<T>(bottom));
     Loss<T> loss = losses<T>.at(request["layer"]["type"].text())(request["layer"], bottoms);
-    std::string answer = "\"computed\":{\"tops\":[" + json_of(Array<T>{{}, {loss.value}}) + "]";
+    std::string answer = "\"computed\":{\"tops\":[" + json_of(Array<T>{{}, {T(loss.value)}}) + "]";
     if (request.has("top_diffs")) {
         T top_diff = array_of<T>(request["top_diffs"].list().at(0)).data.at(0);
         std::string diffs;
