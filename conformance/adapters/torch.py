@@ -1,7 +1,7 @@
 """``torch``: each loss in `torch.nn.functional`, its gradient by autograd (docs/adapters/torch.md).
 
-What PyTorch's own functions do is kept, not corrected: no log floors, NaN for a mean over nothing. So the verdicts say where a port
-of a Caffe net to PyTorch departs from Caffe.
+What PyTorch's own functions do is kept, not corrected: no log floors, NaN for a mean over nothing. So the verdicts say
+where a port of a Caffe net to PyTorch departs from Caffe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from conformance.adapters.direct import LayerImplementation
 from conformance.case import Array
@@ -50,6 +50,8 @@ class _Autograd:
         ]
         try:
             self.tops = self.compute(self.leaves)
+        except NotImplementedError:  # a RuntimeError by birth
+            raise
         except (IndexError, RuntimeError) as error:  # torch's way to say that a label is no class
             raise ValueError(str(error).splitlines()[0]) from error
         return [top.detach().numpy() for top in self.tops]
@@ -60,42 +62,46 @@ class _Autograd:
         asked = [i for i, wanted in enumerate(propagate_down) if wanted]
         if any(i not in self.differentiable for i in asked):
             raise ValueError(f"{self.param.type} has no gradient for bottom {asked[-1]}")
-        incoming = [torch.from_numpy(np.array(diff)).reshape(top.shape) for diff, top in zip(top_diff, self.tops, strict=False)]
-        tops = self.tops[: len(incoming)]
-        leaves = [self.leaves[i] for i in asked]
-        gradients = torch.autograd.grad(tops, leaves, incoming, retain_graph=True, allow_unused=True)
+        if not asked:
+            return [None] * len(bottom)
+        tops = self.tops[: len(top_diff)]
+        incoming = [torch.from_numpy(np.array(d)).reshape(top.shape) for d, top in zip(top_diff, tops, strict=True)]
+        gradients = torch.autograd.grad(tops, [self.leaves[i] for i in asked], incoming, retain_graph=True)
         found = dict(zip(asked, gradients, strict=True))
-        return [_numpy(found.get(i), array) if i in found else None for i, array in enumerate(bottom)]
+        return [found[i].numpy() if i in found else None for i in range(len(bottom))]
 
     def compute(self, bottom: list[Tensor]) -> list[Tensor]:
         raise NotImplementedError(self.param.type)
-
-
-def _numpy(gradient: Tensor | None, like: Array) -> Array:
-    return np.zeros_like(like) if gradient is None else gradient.detach().numpy()
 
 
 def _labels(values: Tensor) -> Tensor:
     return values.detach().trunc().long()
 
 
+def _counted(labels: Tensor, mode: Normalisation) -> Tensor:
+    return torch.ones_like(labels, dtype=torch.bool) if mode.ignored is None else labels != mode.ignored
+
+
+def _divisor(mode: Normalisation, shape: Sequence[int], axis: int) -> int:
+    """What a sum or mean is still to be divided by: VALID is torch's own mean."""
+    outer = int(np.prod(shape[:axis]))
+    return {"FULL": outer * int(np.prod(shape[axis + 1 :])), "BATCH_SIZE": outer}.get(mode.mode, 1)
+
+
 class SoftmaxWithLoss(_Autograd):
-    """`cross_entropy`; VALID is its own mean, which is NaN where every label is ignored. Probabilities have no floor."""
+    """`cross_entropy`; VALID is its own mean, NaN where every label is ignored. Probabilities have no floor."""
 
     def compute(self, bottom: list[Tensor]) -> list[Tensor]:
         mode = Normalisation.of(self.param.loss_param, "VALID")
         axis = self.param.softmax_param.axis % bottom[0].ndim
-        logits = bottom[0].movedim(axis, 1) if axis else bottom[0].movedim(0, -1)
-        positions = bottom[0].shape[:axis] + bottom[0].shape[axis + 1 :]
-        labels = _labels(bottom[1]).reshape(positions)
-        if axis == 0:
-            logits, labels = logits.reshape(-1, bottom[0].shape[0]), labels.reshape(-1)
-        ignored = {} if mode.ignored is None else {"ignore_index": mode.ignored}
+        logits = bottom[0].movedim(axis, -1).reshape(-1, bottom[0].shape[axis])
+        labels = _labels(bottom[1]).reshape(-1)
+        ignored = -100 if mode.ignored is None else mode.ignored  # torch's own default, refused below
         if mode.ignored is None and bool((labels < 0).any()):
             raise ValueError(f"label {int(labels.min())} is no class")
-        loss = F.cross_entropy(logits, labels, reduction="mean" if mode.mode == "VALID" else "sum", **ignored)
-        divisor = {"FULL": labels.numel(), "BATCH_SIZE": int(np.prod(positions[:axis]))}.get(mode.mode, 1)
-        return [loss / divisor, F.softmax(bottom[0], dim=axis)]
+        reduction = "mean" if mode.mode == "VALID" else "sum"
+        loss = F.cross_entropy(logits, labels, ignore_index=ignored, reduction=reduction)
+        return [loss / _divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
 
 
 class InfogainLoss(_Autograd):
@@ -107,14 +113,12 @@ class InfogainLoss(_Autograd):
         mode = Normalisation.of(self.param.loss_param, "VALID")
         axis = self.param.infogain_loss_param.axis % bottom[0].ndim
         classes = bottom[0].shape[axis]
-        positions = bottom[0].shape[:axis] + bottom[0].shape[axis + 1 :]
-        labels = _labels(bottom[1]).reshape(positions)
-        counted = torch.ones_like(labels, dtype=torch.bool) if mode.ignored is None else labels != mode.ignored
-        rows = bottom[2].detach().reshape(classes, classes)[torch.where(counted, labels, 0)]
+        labels = _labels(bottom[1]).reshape(bottom[0].shape[:axis] + bottom[0].shape[axis + 1 :])
+        counted = _counted(labels, mode)
+        rows = F.embedding(torch.where(counted, labels, 0), bottom[2].detach().reshape(classes, classes))
         losses = -(rows * F.log_softmax(bottom[0].movedim(axis, -1), dim=-1)).sum(-1)[counted]
         loss = losses.mean() if mode.mode == "VALID" else losses.sum()
-        divisor = {"FULL": labels.numel(), "BATCH_SIZE": int(np.prod(positions[:axis]))}.get(mode.mode, 1)
-        return [loss / divisor, F.softmax(bottom[0], dim=axis)]
+        return [loss / _divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
 
 
 class SigmoidCrossEntropyLoss(_Autograd):
@@ -123,7 +127,7 @@ class SigmoidCrossEntropyLoss(_Autograd):
     def compute(self, bottom: list[Tensor]) -> list[Tensor]:
         mode = Normalisation.of(self.param.loss_param, "BATCH_SIZE")
         targets = bottom[1].detach().reshape(bottom[0].shape)
-        counted = torch.ones_like(targets, dtype=torch.bool) if mode.ignored is None else _labels(targets) != mode.ignored
+        counted = _counted(_labels(targets), mode)
         reduction = "mean" if mode.mode == "VALID" else "sum"
         loss = F.binary_cross_entropy_with_logits(bottom[0][counted], targets[counted], reduction=reduction)
         return [loss / {"FULL": targets.numel(), "BATCH_SIZE": len(bottom[0])}.get(mode.mode, 1)]
@@ -164,7 +168,8 @@ class ContrastiveLoss(_Autograd):
 
 
 def _length(difference: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(difference, dim=1)
+    length: Tensor = torch.linalg.vector_norm(difference, dim=1)
+    return length
 
 
 class MultinomialLogisticLoss(_Autograd):
