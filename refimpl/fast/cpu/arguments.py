@@ -66,11 +66,10 @@ def integers(labels: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
     made = np.asarray(labels)
     if made.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {made.dtype}: give numbers")
-    if made.dtype.kind == "f" and made.dtype != like.dtype:
-        made = _truncated(made)
-    elif made.dtype not in (like.dtype, np.int32, np.int64):
-        made = made.astype(np.int64)
-    return (made if _plain(made) else made.astype(made.dtype.newbyteorder("="), order="C")).reshape(-1)
+    dtype = made.dtype.newbyteorder("=")
+    if dtype in (like.dtype, np.int32, np.int64):
+        return (made if _plain(made) else made.astype(dtype, order="C")).reshape(-1)
+    return (_truncated(made) if dtype.kind == "f" else made.astype(np.int64)).reshape(-1)
 
 
 def _truncated(labels: NDArray[Any]) -> NDArray[np.int64]:
