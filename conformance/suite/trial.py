@@ -62,7 +62,7 @@ class Subject:
         return Trial(session, check, found.setting, found.params, found.steady, found.silent)
 
     def _settle(self, session: Session, check: str) -> _Settled:
-        refusals: list[str] = []
+        refusals: dict[str, list[str]] = {}
         vague = False
         for setting in self.snippet.settings():
             trial = Trial(session, check, setting)
@@ -71,21 +71,20 @@ class Subject:
             except (Undecided, ImplementationError) as error:
                 if isinstance(error, (Unsupported, DoesNotStart)):
                     raise
-                refusals.append(f"{setting.words}: {error.reason}")
+                refusals.setdefault(error.reason, []).append(setting.words)
                 continue
             if not np.isfinite(first.loss):
-                refusals.append(f"{setting.words}: its loss is {first.loss}")
+                refusals.setdefault(f"its loss is {first.loss}", []).append(setting.words)
                 vague = True
                 continue
             silent = () if self.snippet.layer.propagate_down else tuple(_silent(first, setting.asked[1:]))
             kept = setting.asking(*(name for name in setting.asked if name not in silent))
             params = _drawn(first.param_diff.get(trial.layer, ()))
             return _Settled(kept, params, replace(trial, setting=kept, params=params).repeats_itself(), silent)
-        hint = "say in a snippet what its bottoms are, with DummyData fillers where it is not any number"
-        told = " | ".join(dict.fromkeys(refusals))
-        raise Undecided(
-            f"takes no bottoms that were tried, {hint}: {told}", Status.INCONCLUSIVE if vague else Status.FAILED
-        )
+        told = "; ".join(f"{reason}, on {' or '.join(dict.fromkeys(words))}" for reason, words in refusals.items())
+        hint = "a snippet can say what its bottoms are, with DummyData fillers where they are not just any numbers"
+        status = Status.INCONCLUSIVE if vague else Status.FAILED
+        raise Undecided(f"none of the bottoms tried is taken: {told}; {hint}", status)
 
 
 @dataclass(frozen=True)
