@@ -161,7 +161,7 @@ def _wrapped(layer: PythonLayer, make: type[Layer]) -> type[ReferenceLayer]:
 
 class _Wrapped(ReferenceLayer):
     layer: ClassVar[PythonLayer]
-    make: ClassVar[type[Layer]]
+    make: ClassVar[Any]
 
     def setup(self, bottom: Sequence[ReferenceBlob], top: Sequence[ReferenceBlob]) -> None:
         if isinstance(self, LossLayer):
@@ -171,7 +171,7 @@ class _Wrapped(ReferenceLayer):
             raise LayerError(f"the net asks for a Python layer {asked}, and {self.layer.name} is what was given")
         told = self.layer.told(self.param)
         with self._foreign():
-            self._inner: Any = self.make(self.param)
+            self._inner = self.make(self.param)
             self._inner.param_str = told
             self._inner.phase = TRAIN if self.context.phase == "TRAIN" else TEST
             self._inner.blobs = BlobVec(self._new_blob)
