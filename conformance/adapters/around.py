@@ -25,7 +25,7 @@ class NetAround:
     def __init__(
         self, layers: Mapping[str, type[Layer]], description: Description, timeout: float | None = None
     ) -> None:
-        self._layers, self._description, self._timeout = dict(layers), description, timeout
+        self.layers, self._description, self._timeout = dict(layers), description, timeout
 
     def describe(self) -> Description:
         return self._description
@@ -33,7 +33,7 @@ class NetAround:
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         try:
             with deadline(self._timeout):
-                net = build(case, dialect="documented", dtype=dtype, layers=self._layers)
+                net = build(case, dialect="documented", dtype=dtype, layers=self.layers)
                 trace = run_steps(net, case)
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)

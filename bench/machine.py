@@ -1,0 +1,158 @@
+"""Machine: what a reader has to know of the computer to make something of its times."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["THREAD_SETTINGS", "Machine", "describe_machine", "library_versions", "thread_settings"]
+
+THREAD_SETTINGS = (
+    "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME",
+    "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "XLA_FLAGS",
+)  # fmt: skip
+"""Environment variables that say how many threads there are and how they wait."""
+
+LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "caffe-loss-conformance")
+
+_SYS = Path("/sys/devices/system/cpu")
+_KIB = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor and what is known of its state. ``caches`` are (level, type, bytes) of the first core's.
+
+    ``cores`` are those this process may use, ``quota`` the processors' worth of time that a container is given.
+    Fields that the system does not tell are None or empty.
+    """
+
+    cpu: str
+    architecture: str
+    cores: int
+    cores_present: int
+    caches: tuple[tuple[int, str, int], ...] = ()
+    governor: str | None = None
+    boost: bool | None = None
+    virtual: bool | None = None
+    quota: float | None = None
+    memory: int | None = None
+    gpus: tuple[str, ...] = ()
+    system: str = ""
+    python: str = ""
+    libraries: dict[str, str] = field(default_factory=dict)
+    threads: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "caches": [list(cache) for cache in self.caches], "gpus": list(self.gpus)}
+
+    @property
+    def hardware(self) -> tuple[str, str, int]:
+        """What has to be the same for times to be compared as they are."""
+        return self.cpu, self.architecture, self.cores
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Machine:
+        return cls(
+            **{**value, "caches": tuple(tuple(cache) for cache in value["caches"]), "gpus": tuple(value["gpus"])}
+        )
+
+
+def describe_machine() -> Machine:
+    """This machine, as far as it tells."""
+    information = _text(Path("/proc/cpuinfo"))
+    return Machine(
+        cpu=_field(information, "model name") or platform.processor() or platform.machine(),
+        architecture=platform.machine(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores_present=os.cpu_count() or 1,
+        caches=tuple(_caches()),
+        governor=_text(_SYS / "cpu0/cpufreq/scaling_governor").strip() or None,
+        boost=_boost(),
+        virtual=("hypervisor" in information.split()) if information else None,
+        quota=_quota(_text(Path("/sys/fs/cgroup/cpu.max"))),
+        memory=_memory(),
+        gpus=tuple(_gpus()),
+        system=platform.platform(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        libraries=library_versions(),
+        threads=thread_settings(),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that bear on the times, those that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def thread_settings() -> dict[str, str]:
+    """Those of `THREAD_SETTINGS` that are set."""
+    return {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _field(text: str, name: str) -> str | None:
+    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
+    return None if found is None else found[1].strip()
+
+
+def _caches() -> Iterator[tuple[int, str, int]]:
+    for folder in sorted((_SYS / "cpu0/cache").glob("index*")):
+        level, kind, size = (_text(folder / name).strip() for name in ("level", "type", "size"))
+        if level.isdecimal() and size[:-1].isdecimal() and size[-1:] in _KIB:
+            yield int(level), kind, int(size[:-1]) * _KIB[size[-1]]
+
+
+def _boost() -> bool | None:
+    """Whether the clock may go beyond its nominal frequency."""
+    common = _text(_SYS / "cpufreq/boost").strip()
+    intel = _text(_SYS / "intel_pstate/no_turbo").strip()
+    return common == "1" if common else intel == "0" if intel else None
+
+
+def _quota(text: str) -> float | None:
+    """The processors' worth of time in the text of ``cpu.max``; None where there is no limit."""
+    words = text.split()
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        return None
+    return int(words[0]) / int(words[1])
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _gpus() -> Iterator[str]:
+    """What the NVIDIA driver says, where there is one."""
+    if shutil.which("nvidia-smi") is None:
+        return
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return
+    yield from (line.strip() for line in told.stdout.splitlines() if line.strip())

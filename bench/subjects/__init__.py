@@ -1,0 +1,80 @@
+"""Subjects: what can be timed, one file each. A subject prepares a problem and hands out calls that do nothing but
+the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bench.problem import MODES, Array, Problem
+
+__all__ = ["About", "NotTimed", "Prepared", "Subject", "open_subject"]
+
+
+class NotTimed(Exception):
+    """The subject does not do this problem, is not installed, or takes too long over it; ``str()`` says which."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem that is ready to run.
+
+    ``calls`` has a function for every mode that can be timed. ``answer`` runs forward and backward once: the loss,
+    and the gradient of each bottom that takes one, in the bottoms' shapes. With ``allocates``, gradients are new
+    arrays every time.
+    """
+
+    calls: Mapping[str, Callable[[], object]]
+    answer: Callable[[], tuple[float, tuple[Array, ...]]]
+    allocates: bool = False
+
+
+@dataclass(frozen=True)
+class About:
+    """What is timed: a name, a version, and whatever else a reader of the times has to know."""
+
+    name: str
+    version: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Subject(Protocol):
+    """Something that can be timed in this process."""
+
+    def about(self) -> About:
+        """Who it is."""
+
+    def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
+        """Make a problem's inputs and outputs, and whatever else comes before the work in these modes. Raises
+        `NotTimed`."""
+
+
+def open_subject(spec: str, threads: int) -> Subject:
+    """The subject that runs in this process under the name ``spec``. Raises `NotTimed` where it is not there."""
+    if spec == "copy":
+        from bench.subjects.copying import Copying
+
+        return Copying(threads)
+    if spec == "numba-cpu":
+        from bench.subjects.numba_cpu import NumbaCPU
+
+        return NumbaCPU(threads)
+    if spec in ("torch", "jax"):
+        return _extra(spec, threads)
+    from bench.subjects.layers import SuiteLayers
+
+    return SuiteLayers(spec)
+
+
+def _extra(spec: str, threads: int) -> Subject:
+    try:
+        if spec == "torch":
+            from bench.subjects.torch import Torch
+
+            return Torch(threads)
+        from bench.subjects.jax import Jax
+
+        return Jax()
+    except ImportError as error:
+        raise NotTimed(f"{spec} is not installed ({error})") from None
