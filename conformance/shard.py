@@ -60,8 +60,8 @@ def _planned(order: Order, description: Description) -> list[Planned]:
 
     snippets = order.snippets or description.snippets
     selection = order.selection
-    if snippets and not selection.names_checks:
-        selection = replace(selection, families=(formula_free.FAMILY,))
+    if (snippets and not selection.names_checks) or (order.snippets and selection.families):
+        selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
     return selection.plan(all_checks(snippets), description.dtypes, description.differences)
 
 

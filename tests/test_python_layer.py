@@ -200,21 +200,8 @@ class TestCommandLine:
 
     def test_a_snippet_beside_a_layer_adds_to_it(self, lossconf: Lossconf, tmp_path: Path) -> None:
         written(tmp_path, layer("l", "Power", ["x"]), "power.prototxt")
-        lossconf(
-            "run", "reference", "--layer", "power.prototxt", "--layer", "hinge_loss", "--family", "gradients", "-j", "0"
-        )
-        lossconf(
-            "run",
-            "reference",
-            "--layer",
-            "power.prototxt",
-            "--layer",
-            "hinge_loss",
-            "-k",
-            "plain or overwrite",
-            "-j",
-            "0",
-        )
+        layers = ("--layer", "power.prototxt", "--layer", "hinge_loss")
+        lossconf("run", "reference", *layers, "--family", "gradients", "-k", "default or overwrite", "-j", "0")
         verdicts = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
         assert {v["stem"] for v in verdicts if v["kind"] == "verdict"} == {"power", "hinge_loss"}
 
