@@ -74,7 +74,7 @@ SPELLINGS: dict[str, Spelling] = {
         ),
         Spelling("torch", "torch", "PyTorch's own losses and autograd (an extra)", _torch),
         Spelling(
-            "python-layer", "python-layer:FILE:CLASS [--as TYPE]", "a pycaffe Python layer, without Caffe", _python_layer
+            "python-layer", "python-layer:FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe", _python_layer
         ),
         Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
         Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
