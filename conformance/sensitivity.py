@@ -32,7 +32,7 @@ from conformance.tolerance import UNIT
 from conformance.verdict import Level
 from refimpl.running_error import Approx
 
-__all__ = ["AIM", "Power", "Reading", "power_of", "powers", "readings"]
+__all__ = ["AIM", "Power", "Reading", "power_of", "powers", "readings", "to_markdown"]
 
 AIM = {"float32": 16, "float64": 40}
 """An error of 2^-k or more is to be rejected."""
@@ -156,3 +156,25 @@ def _finest(rejected: Callable[[float], int], tried: int, dtype: str) -> int:
         else:
             high = k - 1
     return low
+
+
+def to_markdown(table: list[Power]) -> str:
+    """The table of layers by quantity and type, and how much was left out of it."""
+    quantities: tuple[Quantity, ...] = ("loss", "gradient")
+    columns = [(quantity, dtype) for dtype in AIM for quantity in quantities]
+    rows = {(power.layer, power.quantity, power.dtype): power for power in table}
+    head = [
+        "layer",
+        *(f"{dtype} {name}" for dtype in AIM for name in ("loss", "gradient, all", "gradient, one element")),
+    ]
+    lines = [head, ["---"] * len(head)]
+    for layer in dict.fromkeys(power.layer for power in table):
+        cells = [layer]
+        for quantity, dtype in columns:
+            power = rows[layer, quantity, dtype]
+            cells += [f"2^-{power.single}"] if quantity == "loss" else [f"2^-{power.uniform}", f"2^-{power.single}"]
+        lines.append(cells)
+    elements, cancelled = sum(p.elements for p in table), sum(p.cancelled for p in table)
+    page = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    arrays = sum(power.arrays for power in table)
+    return f"{page}\n\n{elements} elements of {arrays} arrays; {cancelled} cancelled elements left out.\n"

@@ -21,6 +21,7 @@ COMMANDS = {
     "list": "list cases, checks, requirements or implementations",
     "show": "print one case so that a person can read it",
     "eval": "compute losses and gradients of a net with the reference",
+    "mutants": "measure what the suite would catch, on wrong implementations",
     "report": "print a report, or the schema of reports",
     "completion": "print the completion script of a shell",
 }

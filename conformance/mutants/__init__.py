@@ -9,8 +9,9 @@ __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants"]
 
 
 def all_mutants() -> tuple[Mutant, ...]:
-    """Every mutant, layer by layer, the net's last."""
+    """Every mutant, loss by loss, then the net's and those of the layers around."""
     from conformance.mutants import (
+        around,
         contrastive_loss,
         euclidean_loss,
         hinge_loss,
@@ -30,4 +31,5 @@ def all_mutants() -> tuple[Mutant, ...]:
         *sigmoid_cross_entropy_loss.MUTANTS,
         *softmax_with_loss.MUTANTS,
         *net.MUTANTS,
+        *around.MUTANTS,
     )

@@ -57,10 +57,10 @@ class Row:
 
 def concerned(mutant: Mutant, checks: Iterable[Check]) -> Iterator[Check]:
     """The core checks that name what the mutant has got wrong: its layer, its types, or the net in a requirement."""
-    types = set(mutant.layers)
+    types = {*mutant.layers, *(f"layer.{kind}" for kind in mutant.layers)}
     for check in checks:
         named = {check.layer, *(name.partition(".")[0] for name in check.requirements)}
-        if check.core and (mutant.stem in named or types & set(check.layer_types)):
+        if check.core and (mutant.stem in named or types & {*check.layer_types, *check.requirements}):
             yield check
 
 

@@ -1,0 +1,147 @@
+"""``lossconf mutants``: what the suite would catch, measured on wrong implementations."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from conformance.cli.exit_codes import ExitCode
+from conformance.errors import UsageError, unknown
+from conformance.mutants import Mutant, all_mutants
+from conformance.mutants.matrix import kill_matrix
+from conformance.mutants.summary import Summary
+from conformance.requirements.serving import STEMS
+
+__all__ = ["command"]
+
+_FORMATS = (".json", ".md")
+
+
+@click.command("mutants")
+@click.option("--mutant", "ids", multiple=True, metavar="ID", help="Only this mutant; repeatable.")
+@click.option(
+    "--layer", "stems", multiple=True, help="Only mutants of this layer, as in hinge_loss, or net; repeatable."
+)
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run in.")
+@click.option(
+    "--out",
+    "paths",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the result to a file as well, .json or .md; repeatable.",
+)
+@click.option("--list", "listing", is_flag=True, help="List the mutants with their causes, and run nothing.")
+@click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
+@click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
+@click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
+def command(
+    ids: tuple[str, ...],
+    stems: tuple[str, ...],
+    jobs: int,
+    paths: tuple[Path, ...],
+    listing: bool,
+    requirements: bool,
+    sensitivity: bool,
+    checkers: bool,
+) -> int:
+    """Run the suite on wrong implementations and say which it catches.
+
+    Ends with 1 where a mutant survives, an equivalent one is killed, or an error that should be rejected is not.
+
+    \b
+    Examples:
+      lossconf mutants -j 2 --out matrix.md
+      lossconf mutants --mutant hinge_loss/margin-of-2
+      lossconf mutants --sensitivity
+    """
+    for path in paths:
+        if path.suffix not in _FORMATS:
+            raise UsageError(f"{path}: cannot tell the format; end the name with {' or '.join(_FORMATS)}")
+    if sensitivity:
+        return _sensitivity(paths)
+    mutants = _chosen(ids, stems)
+    if listing:
+        for mutant in mutants:
+            click.echo(f"{mutant.id}\t{mutant.cause.value}\t{mutant.wrong}")
+        return ExitCode.CONFORMS
+    if requirements:
+        return _requirements(mutants)
+    if checkers:
+        return _checkers(mutants, paths)
+    return _matrix(mutants, jobs, paths)
+
+
+def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
+    whole = all_mutants()
+    for what, names, known in (
+        ("mutant", ids, [mutant.id for mutant in whole]),
+        ("layer", stems, list(dict.fromkeys(mutant.stem for mutant in whole))),
+    ):
+        for name in names:
+            if name not in known:
+                raise unknown(what, name, known, "lossconf mutants --list")
+    return [m for m in whole if (not ids or m.id in ids) and (not stems or m.stem in stems)]
+
+
+def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
+    started = time.monotonic()
+    with click.progressbar(length=len(mutants), label="mutants", file=sys.stderr) as bar:
+        rows = []
+        for row in kill_matrix(mutants, jobs):
+            rows.append(row)
+            bar.update(1)
+    summary = Summary(rows, time.monotonic() - started)
+    for line in summary.lines():
+        click.echo(line)
+    _write(paths, summary.to_json(), summary.to_markdown())
+    return _code(summary.as_it_should)
+
+
+def _requirements(mutants: list[Mutant]) -> int:
+    from conformance.mutants.coverage import covered
+    from conformance.suite import all_checks
+
+    failed = covered(mutants, tuple(all_checks()))
+    missing = [requirement for requirement, mutant in failed.items() if mutant is None]
+    for requirement in missing:
+        click.echo(f"no mutant fails {requirement}")
+    click.echo(f"{len(failed) - len(missing)} of {len(failed)} musts are failed by a mutant")
+    return _code(not missing)
+
+
+def _sensitivity(paths: tuple[Path, ...]) -> int:
+    from conformance.sensitivity import AIM, powers, to_markdown
+
+    table = powers()
+    page = to_markdown(table)
+    click.echo(page, nl=False)
+    short = [power for power in table if not power.suffices]
+    for power in short:
+        click.echo(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
+    _write(paths, json.dumps([power.to_json() for power in table], indent=1) + "\n", page)
+    return _code(not short)
+
+
+def _checkers(mutants: list[Mutant], paths: tuple[Path, ...]) -> int:
+    from conformance.mutants.checkers import compared
+
+    page, whole = compared([mutant for mutant in mutants if mutant.stem in STEMS])
+    click.echo(page, nl=False)
+    _write(paths, json.dumps(whole, indent=1) + "\n", page)
+    return ExitCode.CONFORMS
+
+
+def _code(right: bool) -> int:
+    return ExitCode.CONFORMS if right else ExitCode.DOES_NOT_CONFORM
+
+
+def _write(paths: tuple[Path, ...], as_json: str, as_markdown: str) -> None:
+    for path in paths:
+        try:
+            path.write_text(as_json if path.suffix == ".json" else as_markdown, "utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None

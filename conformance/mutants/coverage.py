@@ -1,0 +1,39 @@
+"""Coverage: which `must` requirements a mutant fails, that is, which of them the suite can be seen to check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from conformance.check import Check
+from conformance.execution import execute
+from conformance.mutants.echo import Echo
+from conformance.mutants.matrix import DTYPES, concerned
+from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.requirements import CATALOGUE
+from conformance.session import Session
+from conformance.verdict import Level
+
+__all__ = ["covered"]
+
+
+def covered(mutants: Sequence[Mutant], checks: Sequence[Check]) -> dict[str, str | None]:
+    """Every `must` requirement and the first mutant that fails it, None where none does."""
+    failed: dict[str, str | None] = {r.id: None for r in CATALOGUE.values() if r.level is Level.MUST}
+    echoes = {mutant.dialect: Echo(mutant.dialect) for mutant in mutants}
+    for mutant in mutants:
+        for requirement in _failed(mutant, checks, failed, echoes[mutant.dialect]):
+            failed[requirement] = failed.get(requirement) or mutant.id
+    return failed
+
+
+def _failed(mutant: Mutant, checks: Sequence[Check], known: dict[str, str | None], echo: Echo) -> Iterator[str]:
+    """The requirements that a mutant fails, among those that no other has failed so far."""
+    implementation = MutantImplementation(mutant)
+    for check in concerned(mutant, checks):
+        for dtype in DTYPES:
+            open_ones = [name for name in check.requirements if name in known and known[name] is None]
+            if dtype in check.dtypes and open_ones and not echo.matches(check, dtype, implementation):
+                session = Session(implementation, implementation.describe(), dtype)
+                for verdict in execute(check, session):
+                    if verdict.status.breaks and verdict.level is Level.MUST and verdict.requirement in known:
+                        yield verdict.requirement
