@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from refimpl.fast.scalar import INT_MIN
 
-__all__ = ["MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples", "square"]
+__all__ = ["DOUBLE", "MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples", "SINGLE", "square"]
+
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+"""Quick paths compare dtypes with these by identity: Numba may take an array of foreign byte order for a native one."""
 
 MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
 """LossParameter.NormalizationMode, as the kernels know it."""

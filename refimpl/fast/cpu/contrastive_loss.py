@@ -15,7 +15,7 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, same_samples
+from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, same_samples
 from refimpl.fast.cpu.kernel import ADDING, CHUNK, QUICK, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import like, truncated
@@ -115,7 +115,9 @@ def contrastive_loss(
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
     try:
-        if a.ndim == 2 and a.size <= QUICK:
+        dtype, flags = a.dtype, similar.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype and (flags is dtype or flags.isnative)
+        if native and a.ndim == 2 and a.size <= QUICK and (out_a is None or out_a.dtype is dtype) and (out_b is None or out_b.dtype is dtype):
             loss = _quick(a, b, similar, out_a, out_b, margin, 1 if legacy_version else 0, top_diff)
             if loss == loss:
                 return loss  # type: ignore[no-any-return]

@@ -11,8 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import Output, floats, same_samples
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, same_samples
+from refimpl.fast.cpu.kernel import (
+    ADDING,
+    BLOCK,
+    CHUNK,
+    QUICK,
+    added,
+    call,
+    chunks_of,
+    fits,
+    flat,
+    helper,
+    kernel,
+    written,
+)
 from refimpl.fast.cpu.threads import spread
 
 __all__ = ["backward", "euclidean_loss"]
@@ -81,7 +94,9 @@ def euclidean_loss(
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
     try:
-        if a.ndim == 2 and a.size <= QUICK:
+        dtype = a.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype
+        if native and a.ndim == 2 and a.size <= QUICK and (out_a is None or out_a.dtype is dtype) and (out_b is None or out_b.dtype is dtype):
             loss = _quick(a, b, out_a, out_b, top_diff)
             if loss == loss:
                 return loss  # type: ignore[no-any-return]

@@ -15,8 +15,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, refuse_labels
+from refimpl.fast.cpu.kernel import (
+    ADDING,
+    BLOCK,
+    CHUNK,
+    QUICK,
+    added,
+    call,
+    chunks_of,
+    fits,
+    flat,
+    helper,
+    kernel,
+    written,
+)
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import truncated
 
@@ -127,7 +140,9 @@ def hinge_loss(
     class (`out` is then undefined).
     """
     try:
-        if x.ndim == 2 and x.size <= QUICK:
+        dtype, kind = x.dtype, labels.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
+        if native and x.ndim == 2 and x.size <= QUICK and (out is None or out.dtype is dtype):
             loss = _quick(x, labels, out, NORMS[norm], top_diff)
             if loss == loss:
                 return loss  # type: ignore[no-any-return]

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
-from numba import njit, types, typeof
-from numba.core.registry import CPUDispatcher
-from numba.np.arrayobj import populate_array
+from numba import njit, typeof, types
 from numba.core.imputils import impl_ret_borrowed
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic, overload, register_jitable
+from numba.np.arrayobj import populate_array
 
 from refimpl.fast.cache import KernelCache
 from refimpl.fast.scalar import FLAGS

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
+from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, refuse_labels
 from refimpl.fast.cpu.kernel import CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import log, truncated
@@ -80,7 +80,9 @@ def multinomial_logistic_loss(
     (`out` is then undefined).
     """
     try:
-        if p.ndim == 2 and p.size <= QUICK:
+        dtype, kind = p.dtype, labels.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
+        if native and p.ndim == 2 and p.size <= QUICK and (out is None or out.dtype is dtype):
             loss = _quick(p, labels, out, top_diff)
             if loss == loss:
                 return loss  # type: ignore[no-any-return]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import MODES, NO_LABEL

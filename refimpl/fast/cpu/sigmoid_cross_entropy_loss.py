@@ -12,8 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, same_samples
-from refimpl.fast.cpu.kernel import BLOCK, CHUNK, WIDE, added, call, chunks_of, fits, flat, helper, kernel, total, written
+from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE, Output, floats, ignored, mode_of, same_samples
+from refimpl.fast.cpu.kernel import (
+    BLOCK,
+    CHUNK,
+    WIDE,
+    added,
+    call,
+    chunks_of,
+    fits,
+    flat,
+    helper,
+    kernel,
+    total,
+    written,
+)
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log1p, truncated
@@ -118,7 +131,9 @@ def sigmoid_cross_entropy_loss(
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown `normalization`.
     """
     try:
-        if x.ndim == 2 and x.size <= WIDE:
+        dtype = x.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and t.dtype is dtype
+        if native and x.ndim == 2 and x.size <= WIDE and (out is None or out.dtype is dtype):
             loss = _quick(x, t, out, MODES[normalization], NO_LABEL if ignore_label is None else ignore_label, top_diff)
             if loss == loss:
                 return loss  # type: ignore[no-any-return]

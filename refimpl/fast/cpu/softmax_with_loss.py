@@ -13,11 +13,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, Positions, floats, ignored, integers, mode_of, refuse_labels
+from refimpl.fast.cpu.arguments import (
+    DOUBLE,
+    MODES,
+    NO_LABEL,
+    SINGLE,
+    Output,
+    Positions,
+    floats,
+    ignored,
+    integers,
+    mode_of,
+    refuse_labels,
+)
 from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.softmax import (
-    by_rows, chunking, chunks, clear, divided, exponentiate, largest, load, mark, multiplied, multiply, place, row_exponentials, store,
+    by_rows,
+    chunking,
+    chunks,
+    clear,
+    divided,
+    exponentiate,
+    largest,
+    load,
+    mark,
+    multiplied,
+    multiply,
+    place,
+    row_exponentials,
+    store,
 )  # fmt: skip
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log
@@ -219,7 +244,9 @@ def softmax_with_loss(
     label that is neither a class nor ignored (`out` and `prob` are then undefined).
     """
     try:
-        if x.ndim == 2 and axis == 1 and x.size <= WIDE:
+        dtype, kind = x.dtype, labels.dtype
+        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
+        if native and x.ndim == 2 and axis == 1 and x.size <= WIDE and (out is None or out.dtype is dtype) and (prob is None or prob.dtype is dtype):
             ignore = NO_LABEL if ignore_label is None else ignore_label
             loss = _quick(x, labels, out, prob, 1, MODES[normalization], ignore, top_diff)
             if loss == loss:
