@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -21,6 +22,8 @@ from conformance.selection import Selection
 __all__ = ["command"]
 
 DEFAULT = "reference"
+MOST_WORKERS = 4
+"""Processes by default: an implementation may need much memory, and has a process in each."""
 
 
 class _Share(click.ParamType[tuple[int, int]]):
@@ -63,9 +66,9 @@ class _Share(click.ParamType[tuple[int, int]]):
     "-j",
     "workers",
     type=click.IntRange(0, 64),
-    default=1,
-    show_default=True,
-    help="Processes to run in; 0: this one, for a debugger.",
+    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
+    show_default=f"one per core, at most {MOST_WORKERS}",
+    help="Processes to run in, each with its own implementation; 0: this one, for a debugger.",
 )
 @click.option("--shard", type=_Share(), help="Only one part of the checks, for a run spread over machines.")
 @click.option(
