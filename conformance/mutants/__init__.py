@@ -11,6 +11,7 @@ __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants"]
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant, loss by loss, then the net's and those of the layers around."""
     from conformance.mutants import (
+        accepting,
         around,
         contrastive_loss,
         euclidean_loss,
@@ -32,4 +33,5 @@ def all_mutants() -> tuple[Mutant, ...]:
         *softmax_with_loss.MUTANTS,
         *net.MUTANTS,
         *around.MUTANTS,
+        *accepting.MUTANTS,
     )
