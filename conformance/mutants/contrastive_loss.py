@@ -195,6 +195,7 @@ MUTANTS = mutants_of(
             "classic slip",
             Cause.MARGIN,
             instead(_NotCut),
+            dialect="bvlc",
         ),
         Slip(
             "gradient-not-cut",

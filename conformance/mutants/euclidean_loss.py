@@ -67,6 +67,7 @@ MUTANTS = mutants_of(
             "classic slip",
             Cause.FACTOR_2,
             loss(lambda x, at: 2 * x),
+            dialect="bvlc",
         ),
         Slip(
             "mean-of-squares",

@@ -191,8 +191,16 @@ MUTANTS = mutants_of(
             "the half of EuclideanLoss where HingeLoss has none",
             Cause.FACTOR_2,
             gradient(lambda x, at: x / 2 if at.layer.squared else x),
+            dialect="bvlc",
         ),
-        Slip("margin-of-2", "The margin is 2 and not 1.", "classic slip", Cause.MARGIN, instead(_MarginOf2)),
+        Slip(
+            "margin-of-2",
+            "The margin is 2 and not 1.",
+            "classic slip",
+            Cause.MARGIN,
+            instead(_MarginOf2),
+            dialect="bvlc",
+        ),
         Slip("margin-of-0", "The margin is 0: a perceptron's loss.", "classic slip", Cause.MARGIN, instead(_NoMargin)),
         Slip("margin-not-cut", "Margins below 0 are added up, too.", "classic slip", Cause.MARGIN, instead(_NotCut)),
         Slip(

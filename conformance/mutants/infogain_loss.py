@@ -184,6 +184,7 @@ MUTANTS = mutants_of(
             CLASSIC,
             Cause.TRANSPOSED,
             _matrix(np.transpose),
+            dialect="bvlc",
         ),
         Slip("matrix-ignored", "H is taken for the identity.", CLASSIC, Cause.OPTION_IGNORED, _matrix(_identity)),
         Slip(

@@ -88,6 +88,7 @@ MUTANTS = mutants_of(
             "a constant whose type in Caffe is float",
             Cause.LOG_FLOOR,
             _sum_of(lambda p: np.log(np.maximum(p, 1e-20))),
+            dialect="bvlc",
         ),
         Slip(
             "floor-of-keras",

@@ -119,6 +119,7 @@ MUTANTS = mutants_of(
             "Caffe's GPU code, which adds up with asum",
             Cause.UNNAMEABLE,
             _sum_of(lambda x, t: np.absolute(_stable(x, t))),
+            dialect="bvlc",
         ),
         Slip(
             "textbook-form",

@@ -143,6 +143,7 @@ MUTANTS = mutants_of(
             "the two floors of Caffe's losses mixed up",
             Cause.LOG_FLOOR,
             _sum_of(lambda p: np.log(np.maximum(p, 1e-20))),
+            dialect="bvlc",
         ),
         Slip(
             "floor-of-double",

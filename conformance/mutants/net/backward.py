@@ -62,6 +62,7 @@ _SPLITS = (
         CLASSIC,
         Cause.FAN_OUT,
         _splitting(lambda diffs: diffs.mean(0)),
+        dialect="bvlc",
     ),
     Mutant(
         "net/split-in-float32",
@@ -247,6 +248,7 @@ _PLAN = (
         "the contract of parameter diffs applied to all",
         Cause.ACCUMULATES,
         net=_DiffsAddUp,
+        dialect="bvlc",
     ),
     Mutant(
         "net/parameter-diffs-overwritten",

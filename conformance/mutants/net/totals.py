@@ -75,6 +75,7 @@ MUTANTS = (
         "a display that shows one loss of several",
         Cause.TOTAL,
         net=totalling(lambda terms: terms[-1].value if terms else 0.0),
+        dialect="bvlc",
     ),
     Mutant(
         "net/total-of-first-loss",
@@ -103,6 +104,7 @@ MUTANTS = (
         "a total that looks for types ending in Loss",
         Cause.TOTAL,
         net=totalling(lambda terms: sum(t.value for t in terms if is_loss(t.node.type))),
+        dialect="bvlc",
     ),
     Mutant(
         "net/total-of-first-tops",

@@ -153,6 +153,7 @@ MUTANTS = (
         CLASSIC,
         Cause.WEIGHTS_ORDER,
         net=weighted(lambda layer, weights: weights[::-1]),
+        dialect="bvlc",
     ),
     Mutant(
         "net/weight-of-first-top-for-all",
@@ -174,6 +175,7 @@ MUTANTS = (
         "layers that take the head gradient for 1",
         Cause.WEIGHT_MISSING,
         net=_StartsFromOne,
+        dialect="bvlc",
     ),
     Mutant(
         "net/backward-from-construction",
