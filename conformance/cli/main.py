@@ -22,7 +22,14 @@ COMMANDS = {
     "show": "print one case so that a person can read it",
     "eval": "compute losses and gradients of a net with the reference",
     "mutants": "measure what the suite would catch, on wrong implementations",
-    "report": "print a report, or the schema of reports",
+    "bench": "time implementations, compare machines, gate regressions",
+    "report": "print a report, or write it as HTML, JUnit, Markdown or a badge",
+    "explain": "say what is wrong with one failing case, and why",
+    "repro": "write a script that shows a failing case to a stranger",
+    "check": "hold a report against a baseline and a lock",
+    "baseline": "write what is known to fail and what has to run",
+    "diff": "say what changed between two reports",
+    "merge": "join the reports of shards, or set those of devices side by side",
     "completion": "print the completion script of a shell",
 }
 """Every command and what it does; each is ``command`` in the module of its name."""

@@ -1,0 +1,152 @@
+"""``lossconf bench``: how fast implementations are, here and on other machines, and whether they got slower."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from conformance.cli.bench_gate import gate
+from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
+
+__all__ = ["command"]
+
+PEERS = ("numba-cpu", "torch", "jax")
+"""What is timed where nothing is asked for."""
+
+EVERYDAY = ("tiny", "classifier", "large", "dense", "elementwise")
+"""Sizes that are timed where none is asked for: all but the one that takes gigabytes."""
+
+
+class _Bench(click.Group):
+    """A group whose arguments are implementations to time, unless the first is one of its commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("bench", cls=_Bench, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Time implementations of the loss layers, side by side, on the same inputs.
+
+    `lossconf bench [IMPLEMENTATION ...]` is short for `lossconf bench run`: what is named first is compared with all
+    others, with a plain copy of the same bytes, and with what the reference computes.
+
+    \b
+    Examples:
+      lossconf bench                                        numba-cpu, and torch and jax where they are installed
+      lossconf bench numba-cpu pycaffe:/opt/py39/bin/python --size tiny
+      lossconf bench --layer hinge_loss --size huge --dtype float32 --mode both
+      lossconf bench compare laptop.json server.json --plots plots
+      lossconf bench gate --against main                    is anything slower than it was on main?
+      lossconf bench goals --caffe /opt/py39/bin/python     what the kernels are to reach, and whether they do
+    """
+
+
+@command.command("run")
+@click.argument("implementations", nargs=-1, metavar="[IMPLEMENTATION]...")
+@timing_options
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="How often each has its turn.")
+@click.option(
+    "--result",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="bench.json",
+    show_default=True,
+    help="Where everything that was measured goes.",
+)
+def run(
+    implementations: tuple[str, ...],
+    layers: tuple[str, ...],
+    sizes: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    modes: tuple[str, ...],
+    threads: int | None,
+    rounds: int,
+    path: Path,
+) -> int:
+    """Time implementations in interleaved rounds. Ends with 1 where the first computes something wrong.
+
+    \b
+    Examples:
+      lossconf bench run numba-cpu torch --size large --dtype float32
+      lossconf bench run direct:mylayers:EuclideanLoss reference --size tiny
+    """
+    from bench.measure import Plan, measure
+    from bench.problem import MODES
+    from bench.result import write_result
+    from bench.table import render
+    from conformance.report.terminal import output
+
+    problems = problems_of(layers, sizes or EVERYDAY, dtypes)
+    plan = Plan(implementations or PEERS, problems, modes or MODES, chosen_threads(threads), rounds)
+    result = started(lambda: measure(plan, note))
+    write_result(result, path)
+    render(result, output())
+    click.echo(f"\nsaved {path}")
+    first = result.specs[0]
+    wrong = [one for one in result.measured if not one.verdicts.get(first, {}).get("accepted", True)]
+    return 1 if wrong else 0
+
+
+@command.command("compare")
+@click.argument("paths", nargs=-1, required=True, metavar="RESULT.json...", type=click.Path(path_type=Path))
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Draw plots too, into this folder.")
+def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
+    """Print results side by side: of several machines, or of one at several times.
+
+    \b
+    Examples:
+      lossconf bench compare laptop.json server.json
+      lossconf bench compare bench.json --plots plots       as SVG and PNG; needs matplotlib
+    """
+    from bench.comparison import labelled, render_comparison
+    from conformance.report.terminal import output
+
+    results = labelled(paths)
+    render_comparison(results, output())
+    if plots is not None:
+        from bench.plots import plot_all
+
+        for path in plot_all(results, plots):
+            click.echo(f"drew {path}")
+    return 0
+
+
+@command.command("goals")
+@click.option("--caffe", metavar="PYTHON", help="An interpreter with pycaffe, timed in its own process.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@click.option(
+    "--result", "path", type=click.Path(dir_okay=False, path_type=Path), help="Keep everything that was measured here."
+)
+def goals(caffe: str | None, threads: int, rounds: int, path: Path | None) -> int:
+    """Time the kernels against everything they are to reach, and say what they miss.
+
+    Ends with 1 where something is missed, 4 where something could not be measured. Takes some minutes and some GB.
+
+    \b
+    Examples:
+      lossconf bench goals --caffe /opt/py39/bin/python --result goals.json
+    """
+    from bench.goals import merged, plans
+    from bench.goals_table import render_goals
+    from bench.measure import measure
+    from bench.result import write_result
+    from conformance.cli.exit_codes import ExitCode
+    from conformance.report.terminal import output
+
+    spec = None if caffe is None else f"pycaffe:{caffe}"
+    result = merged([started(partial(measure, plan, note)) for plan in plans(threads, rounds, spec)])
+    if path is not None:
+        write_result(result, path)
+    tally = render_goals(result, spec, output())
+    if tally.missed:
+        return ExitCode.DOES_NOT_CONFORM
+    return ExitCode.FEWER_CHECKS_THAN_LOCK if tally.unmeasured else ExitCode.CONFORMS
+
+
+command.add_command(gate)

@@ -1,0 +1,73 @@
+"""What the commands of ``lossconf bench`` have in common: their options, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from bench.problem import Problem
+
+__all__ = ["chosen_threads", "note", "problems_of", "started", "timing_options"]
+
+T = TypeVar("T")
+
+
+def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--layer``, ``--size``, ``--dtype``, ``--mode`` and ``--threads``."""
+    options = (
+        click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only this layer, as in hinge_loss."),
+        click.option(
+            "--size", "sizes", multiple=True, metavar="SIZE", help="tiny to huge, or a shape as in 1024x1000."
+        ),
+        click.option("--dtype", "dtypes", multiple=True, type=click.Choice(["float32", "float64"])),
+        click.option("--mode", "modes", multiple=True, type=click.Choice(["forward", "backward", "both"])),
+        click.option("--threads", type=click.IntRange(1), help="Threads that each may use; default: all cores."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
+    """Every layer asked for (or all) in every size and type. Raises `UsageError` for names that do not exist."""
+    from bench.problem import DTYPES, LAYERS, Problem
+    from bench.sizes import size_named
+    from conformance.errors import UsageError, unknown
+
+    for name in layers:
+        if name not in LAYERS:
+            raise unknown("layer", name, LAYERS)
+    try:
+        shapes = [size_named(size) for size in sizes]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return tuple(
+        Problem(layer, size, dtype) for dtype in dtypes or DTYPES for layer in layers or LAYERS for size in shapes
+    )
+
+
+def chosen_threads(asked: int | None) -> int:
+    """As many as were asked for, or as the kernels take by themselves."""
+    from refimpl.fast.cpu.threads import available_threads
+
+    return asked or available_threads()
+
+
+def note(line: str) -> None:
+    """A line on standard error, about how far things are."""
+    click.echo(line, err=True)
+
+
+def started(work: Callable[[], T]) -> T:
+    """What the work returns; an implementation that does not start ends the command as it does everywhere."""
+    from bench.subjects import NotTimed
+    from conformance.cli.exit_codes import ExitCode
+    from conformance.errors import Stopped
+
+    try:
+        return work()
+    except NotTimed as reason:
+        raise Stopped(ExitCode.DOES_NOT_START, str(reason)) from None
