@@ -13,6 +13,7 @@ rounded polynomial, evaluated exactly: what remains before the rounding errors o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -126,6 +127,7 @@ def _levelled(fit: Fit, nodes: Sequence[Real]) -> list[Real]:
     return list(solution)[:-1]
 
 
+@functools.cache
 def remez(fit: Fit, rounds: int = 20) -> list[Real]:
     """The minimax polynomial of `fit`, lowest order first, unrounded.
 
@@ -149,7 +151,7 @@ def remez(fit: Fit, rounds: int = 20) -> list[Real]:
     raise ArithmeticError(f"{fit.name}: the error did not level off in {rounds} rounds: {span}")
 
 
-def weighted_error(fit: Fit, coefficients: Sequence[float], points: int = 2000) -> float:
+def weighted_error(fit: Fit, coefficients: Sequence[float], points: int = 500) -> float:
     """The largest weighted error of rounded coefficients over equidistant points, evaluated in 60 digits."""
     with mp.workdps(DIGITS):
         error = _error(fit, [mp.mpf(c) for c in coefficients])

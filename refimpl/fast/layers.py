@@ -1,0 +1,242 @@
+"""The seven loss layers on Numba, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
+
+Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel. A net of
+these takes float32 or float64 storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from refimpl.blob import Blob
+from refimpl.errors import LayerError
+from refimpl.fast.cpu import (
+    contrastive_loss,
+    euclidean_loss,
+    hinge_loss,
+    infogain_loss,
+    multinomial_logistic_loss,
+    sigmoid_cross_entropy_loss,
+    softmax_with_loss,
+)
+from refimpl.layer import Layer
+from refimpl.layers.contrastive_loss import ContrastiveLoss as _ContrastiveLoss
+from refimpl.layers.euclidean_loss import EuclideanLoss as _EuclideanLoss
+from refimpl.layers.hinge_loss import HingeLoss as _HingeLoss
+from refimpl.layers.infogain_loss import InfogainLoss as _InfogainLoss
+from refimpl.layers.logits_loss import LogitsLoss
+from refimpl.layers.multinomial_logistic_loss import MultinomialLogisticLoss as _MultinomialLogisticLoss
+from refimpl.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss as _SigmoidCrossEntropyLoss
+from refimpl.layers.softmax import softmax_gradient
+from refimpl.layers.softmax_with_loss import SoftmaxWithLoss as _SoftmaxWithLoss
+
+__all__ = ["LAYERS", "use_threads"]
+
+
+class _Threads:
+    """How many threads a kernel may use; None: as many as it sees fit."""
+
+    most: ClassVar[int | None] = None
+
+
+def use_threads(count: int | None) -> None:
+    """Let the layers' kernels use at most ``count`` threads each; None leaves the choice to them."""
+    _Threads.most = count
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A kernel's ValueError, in a net's words."""
+    try:
+        yield
+    except ValueError as error:
+        raise LayerError(str(error)) from error
+
+
+def _weight(top: Sequence[Blob]) -> float:
+    return float(top[0].diff)
+
+
+def _wanted(bottom: Sequence[Blob], propagate_down: Sequence[bool], i: int) -> Any:
+    return bottom[i].diff if propagate_down[i] else None
+
+
+def _options(layer: Any) -> dict[str, Any]:
+    """What the layers with a ``loss_param`` hand to their kernels."""
+    normalisation = layer.normalisation
+    return {
+        "ignore_label": normalisation.ignored,
+        "normalization": normalisation.mode,
+        "threads": _Threads.most,
+    }
+
+
+def _add_second_top(layer: LogitsLoss, top: Sequence[Blob], bottom: Sequence[Blob]) -> None:
+    """The part of the gradient that a second top's diff sends through the softmax."""
+    if layer.second_top_asks(top):
+        bottom[0].diff[...] += softmax_gradient(top[1].wide, top[1].wide_diff, layer.axis)
+
+
+class SoftmaxWithLoss(_SoftmaxWithLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.probability.data
+        with _refusals():
+            top[0].data[...] = softmax_with_loss.softmax_with_loss(
+                bottom[0].data, bottom[1].data, axis=self.axis, prob=p, **_options(self)
+            )
+        for blob in top[1:]:
+            blob.data[...] = p
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if not propagate_down[0]:
+            return
+        with _refusals():
+            softmax_with_loss.backward(
+                self.probability.data,
+                bottom[1].data,
+                axis=self.axis,
+                top_diff=_weight(top),
+                out=bottom[0].diff,
+                **_options(self),
+            )
+        _add_second_top(self, top, bottom)
+
+
+class InfogainLoss(_InfogainLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.probability.data
+        with _refusals():
+            top[0].data[...] = infogain_loss.infogain_loss(
+                bottom[0].data, bottom[1].data, self._matrix(bottom).data, axis=self.axis, prob=p, **_options(self)
+            )
+        for blob in top[1:]:
+            blob.data[...] = p
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        self.refuse_matrix_gradient(propagate_down)
+        if not propagate_down[0]:
+            return
+        with _refusals():
+            infogain_loss.backward(
+                self.probability.data,
+                bottom[1].data,
+                self._matrix(bottom).data,
+                axis=self.axis,
+                top_diff=_weight(top),
+                out=bottom[0].diff,
+                **_options(self),
+            )
+        _add_second_top(self, top, bottom)
+
+
+class SigmoidCrossEntropyLoss(_SigmoidCrossEntropyLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.refuse_empty_batch(bottom)
+        with _refusals():
+            top[0].data[...] = sigmoid_cross_entropy_loss.sigmoid_cross_entropy_loss(
+                bottom[0].data, bottom[1].data, **_options(self)
+            )
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if propagate_down[0]:
+            with _refusals():
+                sigmoid_cross_entropy_loss.backward(
+                    bottom[0].data, bottom[1].data, top_diff=_weight(top), out=bottom[0].diff, **_options(self)
+                )
+
+
+class EuclideanLoss(_EuclideanLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.refuse_empty_batch(bottom)
+        with _refusals():
+            top[0].data[...] = euclidean_loss.euclidean_loss(bottom[0].data, bottom[1].data, threads=_Threads.most)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            outs = {f"out_{name}": _wanted(bottom, propagate_down, i) for i, name in enumerate("ab")}
+            with _refusals():
+                euclidean_loss.backward(
+                    bottom[0].data, bottom[1].data, top_diff=_weight(top), threads=_Threads.most, **outs
+                )
+
+
+class HingeLoss(_HingeLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.refuse_empty_batch(bottom)
+        norm = self.param.hinge_loss_param.norm
+        with _refusals():
+            top[0].data[...] = hinge_loss.hinge_loss(bottom[0].data, bottom[1].data, norm=norm, threads=_Threads.most)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if propagate_down[0]:
+            norm = self.param.hinge_loss_param.norm
+            with _refusals():
+                hinge_loss.backward(
+                    bottom[0].data,
+                    bottom[1].data,
+                    norm=norm,
+                    top_diff=_weight(top),
+                    out=bottom[0].diff,
+                    threads=_Threads.most,
+                )
+
+
+class MultinomialLogisticLoss(_MultinomialLogisticLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.refuse_empty_batch(bottom)
+        with _refusals():
+            top[0].data[...] = multinomial_logistic_loss.multinomial_logistic_loss(
+                bottom[0].data, bottom[1].data, threads=_Threads.most
+            )
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.refuse_label_gradient(propagate_down)
+        if propagate_down[0]:
+            with _refusals():
+                multinomial_logistic_loss.backward(
+                    bottom[0].data,
+                    bottom[1].data,
+                    top_diff=_weight(top),
+                    out=bottom[0].diff,
+                    threads=_Threads.most,
+                )
+
+
+class ContrastiveLoss(_ContrastiveLoss):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.refuse_empty_batch(bottom)
+        with _refusals():
+            top[0].data[...] = contrastive_loss.contrastive_loss(*self._pairs(bottom), **self._settings())
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down[:2]):
+            outs = {f"out_{name}": _wanted(bottom, propagate_down, i) for i, name in enumerate("ab")}
+            with _refusals():
+                contrastive_loss.backward(*self._pairs(bottom), top_diff=_weight(top), **outs, **self._settings())
+
+    def _pairs(self, bottom: Sequence[Blob]) -> tuple[Any, Any, Any]:
+        return bottom[0].data, bottom[1].data, bottom[2].data
+
+    def _settings(self) -> dict[str, Any]:
+        return {"margin": self.margin, "legacy_version": self.legacy, "threads": _Threads.most}
+
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.type: layer
+    for layer in (
+        ContrastiveLoss,
+        EuclideanLoss,
+        HingeLoss,
+        InfogainLoss,
+        MultinomialLogisticLoss,
+        SigmoidCrossEntropyLoss,
+        SoftmaxWithLoss,
+    )
+}
+"""Layer type to class."""
