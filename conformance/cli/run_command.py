@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from conformance.cli.check_command import told
 from conformance.cli.exit_codes import ExitCode
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.earlier import Earlier, earlier_run
@@ -79,6 +80,8 @@ class _Share(click.ParamType[tuple[int, int]]):
     show_default=True,
     help="Where the report goes.",
 )
+@click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
+@click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
 @click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
     "--timeout",
@@ -100,6 +103,8 @@ def command(
     workers: int,
     shard: tuple[int, int] | None,
     path: Path,
+    baseline: Path | None,
+    lock: Path | None,
     resume: bool,
     timeout: float,
 ) -> int:
@@ -110,6 +115,7 @@ def command(
       lossconf run
       lossconf run reference --dialect bvlc -j 2
       lossconf run reference --resume
+      lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
       lossconf run python-layer:mylayers.py:MyLoss --as EuclideanLoss
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
@@ -121,7 +127,7 @@ def command(
     order = Order(implementation, dialect, timeout, selection, keyword, shares, snippets=snippets)
     code = _run(order, workers, path, Console(stderr=True), earlier_run(path) if resume else None)
     render(read_report(path), output(), str(path))
-    return code
+    return told(path, baseline, lock) if baseline or lock else code
 
 
 def _run(order: Order, workers: int, path: Path, console: Console, earlier: Earlier | None) -> ExitCode:

@@ -22,12 +22,28 @@ from refimpl.errors import NetError
 from refimpl.layer import LossLayer
 from refimpl.prototxt import parse_net
 
-__all__ = ["clues_of"]
+__all__ = ["SAME_FACTOR", "clues_of", "common_factor"]
 
 Clue = tuple[Cause, float]
 
+SAME_FACTOR = 1e-4
+"""How far, relatively, two estimates of one factor may be apart."""
+
 _SETTLED = 0.95
 """A cause that explains everything this well needs no other to be looked for."""
+
+
+def common_factor(case: Case, outcome: Outcome, dtype: str, judgement: Judgement) -> float | None:
+    """The factor by which all that is wrong is off; None where there is none, or several."""
+    try:
+        scene = Scene.of(case, outcome, dtype, judgement)
+    except NetError:
+        return None
+    factors = [difference.ratio() for difference in scene.differences]
+    first = factors[0] if factors else None
+    if first is None or any(factor is None or abs(factor / first - 1) > SAME_FACTOR for factor in factors):
+        return None
+    return first
 
 
 def clues_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class Evidence:
     """``check`` and ``dtype`` are those of the verdicts it belongs to.
 
     ``causes`` maps each cause that would explain the answer to how well it does, up to 1. ``case`` is None where it was
-    too large to keep, ``answer`` also where there was none.
+    too large to keep, ``answer`` also where there was none. ``factor`` is the one by which everything wrong is off, if
+    there is one.
     """
 
     check: str
@@ -35,6 +36,7 @@ class Evidence:
     case: Case | None = None
     answer: Outcome | Refusal | None = None
     left_out: str = ""
+    factor: float | None = None
 
     def bounded(self) -> Evidence:
         """Without case and answer where they are too large for a report."""
@@ -43,7 +45,8 @@ class Evidence:
         numbers = _numbers(self.case, self.answer)
         if numbers <= LARGEST and len(self.case.net) <= _LONGEST_NET:
             return self
-        return Evidence(self.check, self.dtype, self.causes, left_out=f"{numbers} numbers, more than {LARGEST}")
+        told = f"{numbers} numbers, more than {LARGEST}"
+        return replace(self, case=None, answer=None, left_out=told)
 
     def to_json(self) -> dict[str, Any]:
         """Its line in a report; what is empty is left out."""
@@ -53,6 +56,8 @@ class Evidence:
             "dtype": self.dtype,
             "causes": {cause.value: round(weight, 3) for cause, weight in self.causes.items()},
         }
+        if self.factor is not None:
+            line["factor"] = self.factor
         if self.case is not None:
             line["case"] = self.case.to_json()
         if isinstance(self.answer, Refusal):
@@ -73,6 +78,7 @@ class Evidence:
             Case.from_json(check, line["case"]) if "case" in line else None,
             outcome_from_json(line["answer"], dtype) if "answer" in line else None,
             line.get("left_out", ""),
+            line.get("factor"),
         )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from conformance.diagnosis.cause import Cause
-from conformance.diagnosis.clues import clues_of
+from conformance.diagnosis.clues import clues_of, common_factor
 from conformance.diagnosis.evidence import Evidence
 from conformance.judge import Judgement, judge_outcome
+from conformance.outcome import Outcome
 from conformance.session import Run, Session
 from conformance.verdict import Status, Verdict
 
@@ -41,13 +42,16 @@ class Investigator:
         key = (check.family, check.layer, session.dtype)
         self._seen[key] += 1
         causes = dict(_by_requirement(verdicts))
+        factor: float | None = None
         run, judgement = _telling(session, name, verdicts)
         if run is None:
             return Evidence(name, session.dtype, causes)
         if run.answer is not None and judgement is not None and not causes:
             thorough = self._seen[key] <= _THOROUGH
             causes = dict(clues_of(run.case, run.answer, session.dtype, judgement, thorough))
-        return Evidence(name, session.dtype, causes, run.case, run.answer).bounded()
+            if isinstance(run.answer, Outcome) and Cause.COMMON_FACTOR in causes:
+                factor = common_factor(run.case, run.answer, session.dtype, judgement)
+        return Evidence(name, session.dtype, causes, run.case, run.answer, factor=factor).bounded()
 
 
 def _by_requirement(verdicts: Sequence[Verdict]) -> Iterator[tuple[Cause, float]]:

@@ -37,7 +37,7 @@ def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     if got.size > 1:
         yield from _shape_of_the_wrong(difference)
         yield from _ignored(scene, difference)
-        if difference.is_explained_by(np.abs(want) * np.sign(got)):
+        if (got * want < 0)[difference.rejected].all() and difference.is_explained_by(np.abs(want) * np.sign(got)):
             yield Cause.SIGN, 0.9
         if _mostly_rounding(difference):
             yield Cause.FLOAT32, 1.0
@@ -153,6 +153,6 @@ def _margins(scene: Scene, difference: Difference) -> Iterator[Clue]:
         return
     got, want, rejected = difference.got, difference.want, difference.rejected
     if difference.aspect == "backward" and ((got == 0) != (want == 0))[rejected].all():
-        yield Cause.MARGIN, 0.8
+        yield Cause.MARGIN, 0.8 if np.any(got[rejected]) else 0.6
     elif difference.aspect in ("forward", "backward"):
         yield Cause.MARGIN, 0.31 if node.type == "HingeLoss" else 0.25

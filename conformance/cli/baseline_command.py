@@ -1,0 +1,65 @@
+"""``lossconf baseline``: write what is known to fail, and what has to run, from a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group("baseline", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Write the files that `lossconf check` and `lossconf run` hold a report against.
+
+    \b
+    Examples:
+      lossconf baseline update --from report.jsonl
+      lossconf baseline lock --from report.jsonl
+    """
+
+
+@command.command("update")
+@click.option("--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report to fit.")
+@click.option("--baseline", type=_FILE, default="baseline.toml", show_default=True, help="The file to write.")
+def update(report: Path, baseline: Path) -> int:
+    """Take new failures into the baseline, and those that are gone out of it.
+
+    Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
+    cause; write what you know in its place.
+    """
+    from conformance.gate import Baseline, read_baseline, write_baseline
+    from conformance.gate.update import updated
+    from conformance.report.jsonl import read_report
+
+    before = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline)
+    after = updated(before, read_report(report))
+    write_baseline(after)
+    was, now = ({(k.requirement, k.dtype, c) for k in b.known for c in k.checks} for b in (before, after))
+    click.echo(f"{baseline}: {len(now)} known, {len(now - was)} new, {len(was - now)} gone")
+    return 0
+
+
+@command.command("lock")
+@click.option("--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report of a whole run.")
+@click.option("--lock", type=_FILE, default="lossconf.lock", show_default=True, help="The file to write.")
+def lock(report: Path, lock: Path) -> int:
+    """Lock the checks that ran: none may be missing, or decide less, from now on.
+
+    Refuses a report of a part of the suite, and one that is incomplete.
+    """
+    from conformance.errors import UsageError
+    from conformance.gate import Lock, write_lock
+    from conformance.gate.gate import is_partial
+    from conformance.report.jsonl import read_report
+
+    found = read_report(report)
+    if is_partial(found):
+        raise UsageError(f"{report} is about a part of the suite, or incomplete: lock the report of a whole run")
+    made = Lock.of(found, lock)
+    write_lock(made)
+    click.echo(f"{lock}: {len(made.counts)} checks, {sum(made.counts.values())} verdicts, suite {made.suite}")
+    return 0

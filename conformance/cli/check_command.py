@@ -1,0 +1,66 @@
+"""``lossconf check``: a report held against a baseline and a lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from conformance.gate import Judgement
+
+__all__ = ["command", "told"]
+
+_SHOWN = 20
+"""Objections of one kind that are printed; the rest are counted."""
+
+
+@click.command("check")
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="report.jsonl")
+@click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
+@click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
+def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
+    """Say whether the report in PATH (default: report.jsonl) may pass a gate.
+
+    \b
+    It may not, and the exit code says why:
+      1  a failure that the baseline does not know, or nothing passed
+      3  the baseline is stale: an unexpected pass, an id that matches nothing, an expired entry
+      4  a check of the lock did not run, or decided less than it did
+      5  the suite broke, or the run was stopped before its end
+
+    \b
+    Examples:
+      lossconf check
+      lossconf check report.jsonl --baseline baseline.toml --lock lossconf.lock
+    """
+    return told(path, baseline, lock)
+
+
+def told(path: Path, baseline: Path | None, lock: Path | None) -> int:
+    """Print what a gate says of the report, and give its exit code."""
+    from conformance.gate import judge_report, read_baseline, read_lock
+    from conformance.report.jsonl import read_report
+
+    judgement = judge_report(
+        read_report(path), read_baseline(baseline) if baseline else None, read_lock(lock) if lock else None
+    )
+    for line in _lines(judgement):
+        click.echo(line)
+    return int(judgement.code)
+
+
+def _lines(judgement: Judgement) -> list[str]:
+    kinds: dict[str, list[str]] = {}
+    for objection in judgement.objections:
+        kinds.setdefault(objection.kind, []).append(objection.told)
+    lines: list[str] = []
+    for kind, members in kinds.items():
+        lines.append(f"{kind} ({len(members)})")
+        lines += [f"  {told}" for told in members[:_SHOWN]]
+        lines += [f"  and {len(members) - _SHOWN} more"] if len(members) > _SHOWN else []
+    lines += [f"note: {note}" for note in judgement.notes]
+    known = f"; {len(judgement.known)} known failure(s)" if judgement.known else ""
+    verdict = "the gate is open" if not judgement.objections else "the gate is shut"
+    return [*lines, f"{verdict}{known}"]

@@ -1,0 +1,18 @@
+"""The gate: a report held against what is known to fail and what has to run."""
+
+from conformance.gate.baseline import Baseline, Known, read_baseline, write_baseline
+from conformance.gate.gate import Judgement, Objection, judge_report
+from conformance.gate.lock import Lock, read_lock, write_lock
+
+__all__ = [
+    "Baseline",
+    "Judgement",
+    "Known",
+    "Lock",
+    "Objection",
+    "judge_report",
+    "read_baseline",
+    "read_lock",
+    "write_baseline",
+    "write_lock",
+]

@@ -1,0 +1,75 @@
+"""Lock: how many verdicts every check has to reach; a text file with a line per check and type.
+
+A check that is skipped, becomes unsupported or reports less than it did fails nothing, so that nothing would tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conformance.errors import UsageError, one_line
+from conformance.report.jsonl import Report
+from conformance.verdict import Status
+
+__all__ = ["Lock", "decided", "read_lock", "write_lock"]
+
+_HEAD = "# What has to run: CHECK[TYPE] and its number of decided verdicts. Written by `lossconf baseline lock`."
+_SUITE = re.compile(r"# suite (\S+)")
+_LINE = re.compile(r"(\S+\[(?:float32|float64)\]) (\d+)")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """``counts`` maps CHECK[TYPE] to decided verdicts; ``suite`` is the version of the suite that counted them."""
+
+    counts: Mapping[str, int]
+    suite: str
+    path: Path = field(default=Path("lossconf.lock"), compare=False)
+
+    @classmethod
+    def of(cls, report: Report, path: Path) -> Lock:
+        """What a report shows to have run."""
+        return cls(decided(report), report.header["suite"]["version"], path)
+
+
+def decided(report: Report) -> Counter[str]:
+    """The verdicts of each check that say something of the implementation: passed or broken."""
+    verdicts = (judged.verdict for judged in report.judged)
+    return Counter(f"{v.check}[{v.dtype}]" for v in verdicts if v.status is Status.PASSED or v.status.breaks)
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock in a file. Raises `UsageError` that names the line at fault."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read the lock {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no lock: not UTF-8") from None
+    counts: dict[str, int] = {}
+    suite = ""
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#") or not line.strip():
+            told = _SUITE.fullmatch(line)
+            suite = told[1] if told else suite
+            continue
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise UsageError(f"{path}, line {number}: {one_line(line, 60)!r} is not CHECK[TYPE] and a number")
+        counts[found[1]] = int(found[2])
+    if not counts:
+        raise UsageError(f"{path} locks nothing: write it with `lossconf baseline lock --from REPORT`")
+    return Lock(counts, suite, path)
+
+
+def write_lock(lock: Lock) -> None:
+    """Write a lock to its path, sorted. Raises `UsageError` where that fails."""
+    body = [f"{name} {count}" for name, count in sorted(lock.counts.items())]
+    try:
+        lock.path.write_text("\n".join([_HEAD, f"# suite {lock.suite}", *body]) + "\n", "utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"cannot write the lock {lock.path}: {error.strerror}") from None

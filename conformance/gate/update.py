@@ -1,0 +1,56 @@
+"""Update: a baseline that fits a report: what fails is in it, what fails no more is not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+from conformance.gate.baseline import Baseline, Known
+from conformance.gate.gate import broken
+from conformance.report.evidence import causes_of
+from conformance.report.jsonl import Report
+from conformance.verdict import Verdict
+
+__all__ = ["UNEXPLAINED", "updated"]
+
+UNEXPLAINED = "not looked at yet"
+"""What the reason of an entry starts with until somebody writes a better one."""
+
+
+def updated(baseline: Baseline, report: Report) -> Baseline:
+    """The baseline with the report's new failures, without those that the report shows to be gone.
+
+    What the report is silent on (another device, another part of the suite) stays as it is. Reasons, issues and days
+    of expiry are kept.
+    """
+    dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
+    ran = {(judged.verdict.check, judged.verdict.requirement) for judged in report.judged}
+    failures = list(broken(report))
+    kept: list[Known] = []
+    for known in baseline.known:
+        if not known.applies(dtypes, devices):
+            kept.append(known)
+            continue
+        failing = {v.check for v in failures if known.covers(v)}
+        checks = tuple(c for c in known.checks if c in failing or (c, known.requirement) not in ran)
+        if checks:
+            kept.append(replace(known, checks=checks))
+    new = [v for v in failures if not any(known.covers(v) for known in kept if known.applies(dtypes, devices))]
+    return replace(baseline, known=(*kept, *_entries(new, report)))
+
+
+def _entries(failures: list[Verdict], report: Report) -> list[Known]:
+    """Entries for new failures: one for those of the same requirement, status and cause in the same types."""
+    causes = causes_of(report)
+    dtypes: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
+    for v in failures:
+        cause = causes.get((v.check, v.dtype))
+        why = f"{UNEXPLAINED}: {cause.sentence}" if cause else UNEXPLAINED
+        dtypes[v.requirement, v.status.value, why, v.check].add(v.dtype)
+    grouped: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for (requirement, status, why, check), found in dtypes.items():
+        grouped[requirement, status, why, next(iter(found)) if len(found) == 1 else ""].append(check)
+    return [
+        Known(why, requirement, tuple(checks), status, dtype)
+        for (requirement, status, why, dtype), checks in grouped.items()
+    ]

@@ -1,0 +1,66 @@
+"""Reports made by hand, for the tests of what is rendered from them and held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from conformance.report.jsonl import Judged, Report
+from conformance.verdict import Level, Status, Verdict
+
+__all__ = ["HEADER", "failed", "passed", "report_of", "verdict"]
+
+HEADER: dict[str, Any] = {
+    "kind": "header",
+    "schema": 1,
+    "suite": {"name": "caffe-loss-conformance", "version": "0.1.0"},
+    "implementation": {
+        "spec": "process:./mine",
+        "name": "mine",
+        "version": "1.2",
+        "language": "C++",
+        "capability": "net",
+        "layers": [],
+        "dtypes": ["float32", "float64"],
+        "devices": ["cpu"],
+        "dialect": None,
+        "determinism": None,
+        "environment": {"compiler": "gcc 12"},
+    },
+    "dialect": None,
+    "seed": 0,
+    "dtypes": ["float32", "float64"],
+    "machine": {"system": "Linux", "machine": "x86_64", "python": "3.11.2", "processors": 2},
+    "selection": {"selection": {}, "keyword": "", "shares": []},
+    "items": 3,
+    "started": "2030-01-01T00:00:00+00:00",
+}
+
+
+def verdict(check: str, status: Status, requirement: str = "hinge_loss.backward", **fields: Any) -> Judged:
+    """A verdict of the golden family on HingeLoss, in float32 unless told otherwise."""
+    made = Verdict(**{"check": check, "requirement": requirement, "dtype": "float32", "status": status, **fields})
+    return Judged("golden", "hinge_loss", made)
+
+
+def passed(check: str, **fields: Any) -> Judged:
+    return verdict(check, Status.PASSED, **{"headroom": 8.0, "seconds": 0.001, **fields})
+
+
+def failed(check: str, **fields: Any) -> Judged:
+    return verdict(check, Status.FAILED, **{"reason": "bottom gradient x[0]: got 2, want 1", **fields})
+
+
+def report_of(*judged: Judged, complete: bool = True, evidence: Sequence[dict[str, Any]] = (), **header: Any) -> Report:
+    """A report with these verdicts; ``header`` replaces fields of the header."""
+    broken = any(each.verdict.status.breaks and each.verdict.level is not Level.SHOULD for each in judged)
+    footer = {"kind": "footer", "verdicts": len(judged), "counts": {}, "harness_errors": 0, "seconds": 1.5}
+    names = dict.fromkeys(f"{each.verdict.check}[{each.verdict.dtype}]" for each in judged)
+    return Report(
+        {**HEADER, **header},
+        tuple(judged),
+        (),
+        {**footer, "exit": int(broken)} if complete else None,
+        tuple(evidence),
+        tuple({"kind": "end", "item": name, "seconds": 0.001, "cases": {}} for name in names),
+    )
