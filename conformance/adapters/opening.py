@@ -57,6 +57,12 @@ def _pycaffe(argument: str, dialect: str | None, timeout: float) -> Implementati
     return PycaffeImplementation.from_text(argument, timeout=timeout)
 
 
+def _numba_cpu(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.numba_cpu import NumbaCpuImplementation
+
+    return NumbaCpuImplementation(timeout)
+
+
 def _torch(argument: str, dialect: str | None, timeout: float) -> Implementation:
     try:
         from conformance.adapters.torch import open_torch
@@ -72,6 +78,7 @@ SPELLINGS: dict[str, Spelling] = {
         Spelling(
             "direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct
         ),
+        Spelling("numba-cpu", "numba-cpu", "the built-in fast layers on this machine's CPU", _numba_cpu),
         Spelling("torch", "torch", "PyTorch's own losses and autograd (an extra)", _torch),
         Spelling(
             "python-layer", "python-layer:FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe", _python_layer

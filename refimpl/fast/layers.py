@@ -1,7 +1,7 @@
 """The seven loss layers on Numba, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
 
-Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel. A net of
-these takes float32 or float64 storage.
+Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel.
+A net of these takes float32 or float64 storage.
 """
 
 from __future__ import annotations

@@ -68,10 +68,7 @@ class InfogainLoss(LogitsLoss):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
-        if len(propagate_down) > 2 and propagate_down[2]:
-            raise LayerError(
-                "InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom"
-            )
+        self.refuse_matrix_gradient(propagate_down)
         if not propagate_down[0]:
             return
         labels, counted = self.read_labels(bottom)
@@ -87,6 +84,13 @@ class InfogainLoss(LogitsLoss):
         if self.second_top_asks(top) and not self.dialect.takes("second-top-no-gradient"):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
         bottom[0].diff[...] = gradient
+
+    def refuse_matrix_gradient(self, propagate_down: Sequence[bool]) -> None:
+        """The matrix takes no gradient; as with labels, Caffe says so in backward."""
+        if len(propagate_down) > 2 and propagate_down[2]:
+            raise LayerError(
+                "InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom"
+            )
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         if bottom_index == 2:

@@ -33,6 +33,10 @@ def _squared_distance(a: Any, b: Any) -> float:
 
 @helper()
 def _pull(a: Any, b: Any, factor: float, out: Any) -> None:
+    if factor == 0:  # 0 even where the pair is infinitely far apart
+        for i in range(out.size):
+            out[i] = 0
+        return
     for i in range(out.size):
         out[i] = (np.float64(a[i]) - np.float64(b[i])) * factor
 

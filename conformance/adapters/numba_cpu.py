@@ -1,0 +1,36 @@
+"""``numba-cpu``: the built-in fast layers, in the reference's net."""
+
+from __future__ import annotations
+
+import llvmlite
+import numba
+import numpy as np
+
+from conformance.adapters.around import NetAround
+from conformance.implementation import Description
+from conformance.version import VERSION
+from refimpl.fast.layers import LAYERS, use_threads
+
+__all__ = ["NumbaCpuImplementation"]
+
+
+class NumbaCpuImplementation(NetAround):
+    """`refimpl.fast` on the CPU. Bitwise the same for every run and every number of threads."""
+
+    def __init__(self, timeout: float | None = None) -> None:
+        description = Description(
+            name="numba-cpu",
+            version=VERSION,
+            language="Python, Numba",
+            capability="layer",
+            layers=tuple(sorted(LAYERS)),
+            dtypes=("float32", "float64"),
+            dialect="documented",
+            determinism="bitwise",
+            environment={"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__},
+        )
+        super().__init__(LAYERS, description, timeout)
+
+    def use_threads(self, count: int | None) -> None:
+        """Let each kernel use at most ``count`` threads."""
+        use_threads(count)
