@@ -64,7 +64,7 @@ ROWS: tuple[Row, ...] = (
 
 @dataclass(frozen=True)
 class Reached:
-    """What came of one goal: ``value`` is to be at least ``wanted``, or with ``at_most`` no more; None: not measured."""
+    """What came of one goal: ``value`` is to be at least ``wanted``, or with ``at_most`` no more; None: unmeasured."""
 
     what: str
     wanted: float
