@@ -113,12 +113,16 @@ class Blob:
             )
         return math.prod(self.shape[start:end])
 
-    def _legacy(self, axis: int) -> int:
+    def refuse_more_than_four_axes(self) -> None:
+        """Raise `LayerError` where Caffe's legacy accessors have no meaning."""
         if self.num_axes > 4:
             raise LayerError(
                 f"num, channels, height and width do not exist on a blob of {self.num_axes} axes (shape {self.shape})",
                 "use at most 4 axes",
             )
+
+    def _legacy(self, axis: int) -> int:
+        self.refuse_more_than_four_axes()
         return self.shape[axis] if axis < self.num_axes else 1
 
     @property

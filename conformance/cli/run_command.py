@@ -22,7 +22,7 @@ from conformance.selection import Selection
 
 __all__ = ["command"]
 
-DEFAULT = "reference"
+DEFAULT = "numba-cpu"
 MOST_WORKERS = 4
 """Processes by default: an implementation may need much memory, and has a process in each."""
 
@@ -108,7 +108,7 @@ def command(
     resume: bool,
     timeout: float,
 ) -> int:
-    """Run the suite on IMPLEMENTATION (default: reference) and say whether it conforms.
+    """Run the suite on IMPLEMENTATION (default: numba-cpu) and say whether it conforms.
 
     \b
     Examples:

@@ -153,21 +153,28 @@ class SigmoidCrossEntropyLoss(_SigmoidCrossEntropyLoss):
 class EuclideanLoss(_EuclideanLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = euclidean_loss.euclidean_loss(bottom[0].data, bottom[1].data, threads=_Threads.most)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down):
-            outs = {f"out_{name}": _wanted(bottom, propagate_down, i) for i, name in enumerate("ab")}
+            out_a, out_b = (_wanted(bottom, propagate_down, i) for i in range(2))
             with _refusals():
                 euclidean_loss.backward(
-                    bottom[0].data, bottom[1].data, top_diff=_weight(top), threads=_Threads.most, **outs
+                    bottom[0].data,
+                    bottom[1].data,
+                    top_diff=_weight(top),
+                    out_a=out_a,
+                    out_b=out_b,
+                    threads=_Threads.most,
                 )
 
 
 class HingeLoss(_HingeLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        bottom[0].refuse_more_than_four_axes()
         norm = self.param.hinge_loss_param.norm
         with _refusals():
             top[0].data[...] = hinge_loss.hinge_loss(bottom[0].data, bottom[1].data, norm=norm, threads=_Threads.most)
@@ -190,6 +197,7 @@ class HingeLoss(_HingeLoss):
 class MultinomialLogisticLoss(_MultinomialLogisticLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = multinomial_logistic_loss.multinomial_logistic_loss(
                 bottom[0].data, bottom[1].data, threads=_Threads.most
@@ -216,9 +224,12 @@ class ContrastiveLoss(_ContrastiveLoss):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if any(propagate_down[:2]):
-            outs = {f"out_{name}": _wanted(bottom, propagate_down, i) for i, name in enumerate("ab")}
+            a, b, similar = self._pairs(bottom)
+            out_a, out_b = (_wanted(bottom, propagate_down, i) for i in range(2))
             with _refusals():
-                contrastive_loss.backward(*self._pairs(bottom), top_diff=_weight(top), **outs, **self._settings())
+                contrastive_loss.backward(
+                    a, b, similar, top_diff=_weight(top), out_a=out_a, out_b=out_b, **self._settings()
+                )
 
     def _pairs(self, bottom: Sequence[Blob]) -> tuple[Any, Any, Any]:
         return bottom[0].data, bottom[1].data, bottom[2].data
