@@ -15,6 +15,7 @@ FAMILIES = (
     "loss_weight",
     "multi_top",
     "contract",
+    "options",
     "determinism",
     "extremes",
     "refusals",

@@ -86,6 +86,13 @@ def _passes(trunk: _Trunk) -> Iterator[Served]:
     yield trunk.case("two-rounds", steps=ROUND * 2), list(dict.fromkeys([*again_forward, *again_backward]))
     beside = trunk.case("beside-another-loss", beside=_another_loss(trunk.recipe), prefill_diff=stale)
     yield beside, [*overwrites, "net.split"]
+    silent = replace(trunk, asks=(False,) * len(bottoms))
+    unasked = silent.case("unasked-beside-another-loss", beside=_another_loss(trunk.recipe), prefill_diff=stale)
+    yield unasked, ["net.propagate-down", "net.split"]
+    for ignoring in recipes_of(stem):
+        if ignoring.name == "ignore-first-last":
+            filled = _Trunk(ignoring).case("stale-diffs-ignored", prefill_diff=stale)
+            yield filled, [*overwrites, f"{stem}.ignore-label"]
     columns = {name: np.asfortranarray(array) for name, array in trunk.recipe.values(seed=5).items()}
     yield trunk.case("column-major", columns), [f"{stem}.forward", f"{stem}.backward"]
     yield from _propagating(trunk)

@@ -73,7 +73,20 @@ def _second_top(recipe: Recipe) -> Iterator[Check]:
         (two.case(f"{check_id}/{_named(weights)}", weights=weights), [f"{recipe.stem}.softmax-top", "net.multi-top"])
         for weights in _combinations(2)
     ]
+    cases += [
+        (_softmax_read(two, f"{check_id}/{_named(w)}-read", w), cases[0][1]) for w in ((), (1.0, 0.0), (0.0, 0.5))
+    ]
     yield bundle(check_id, recipe.stem, cases, layer_types=(recipe.type,))
+
+
+def _softmax_read(two: Recipe, case_id: str, weights: Sequence[float]) -> Case:
+    """Another loss reads the second top: what it sends down is not the same for all classes, as a weight is."""
+    target = np.linspace(0, 1, two.values()["x"].size).round(3).astype(np.float32).astype(np.float64)
+    shape = two.values()["x"].shape
+    reader = layer("reader", "EuclideanLoss", ["prob", "target"], weights=(1.5,))
+    fed = two.feed(two.values())
+    fed["inputs"]["target"] = target.reshape(shape)
+    return Case(case_id, two.sources() + source("target", shape) + two.layer(weights=weights) + reader, **fed)
 
 
 _TENFOLD = "power_param { scale: 10 }"

@@ -1,0 +1,49 @@
+"""The options family passes on the reference in both dialects, and notices a field misread or wrongly read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.mutants import MutantImplementation, all_mutants
+from conformance.requirements import CATALOGUE
+from conformance.suite.options import checks
+from tests.broken import failed, not_passed, run_family
+
+DTYPES = ("float32", "float64")
+
+
+@pytest.mark.parametrize("dialect", ["documented", "bvlc"])
+def test_the_reference_passes(dialect: str) -> None:
+    for asked in (None, dialect):
+        assert not not_passed(run_family(checks(), ReferenceImplementation(dialect), DTYPES, asked))
+
+
+def test_verdicts_have_ids_of_their_own_and_catalogued_requirements() -> None:
+    verdicts = run_family(checks(), ReferenceImplementation(), DTYPES)
+    names = [(v.check, v.requirement, v.dtype) for v in verdicts]
+    assert len(names) == len(set(names))
+    assert {v.requirement for v in verdicts} <= CATALOGUE.keys()
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        "euclidean_loss/normalization-honoured",
+        "hinge_loss/ignore-label-honoured",
+        "infogain_loss/axis-of-softmax",
+        "infogain_loss/file-wins",
+        "net/exclude-not-read",
+        "net/first-stage-only",
+        "net/last-include-only",
+        "net/min-level-exclusive",
+        "net/no-backward-in-test",
+        "net/phase-not-read",
+        "net/total-silent-in-test",
+    ],
+)
+def test_a_mutant_of_an_option_is_noticed(mutant: str) -> None:
+    wrong: Any = MutantImplementation(next(m for m in all_mutants() if m.id == mutant))
+    assert failed(run_family(checks(), wrong))
