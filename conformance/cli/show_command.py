@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.case_lines import arrays_of, given, titled
+
 if TYPE_CHECKING:
-    from conformance.case import Array, Case
     from conformance.fixtures import Fixture
 
 __all__ = ["command"]
@@ -45,33 +46,14 @@ def _lines(fixture: Fixture, dtype: str) -> Iterator[str]:
     yield f"  an answer in {dialects}, from {' '.join(map(str, fixture.provenance.values()))}"
     if fixture.tags:
         yield f"  tags: {', '.join(fixture.tags)}"
-    yield from _titled("serves")
+    yield from titled("serves")
     for requirement in fixture.requirements:
         known = CATALOGUE.get(requirement)
         yield f"  {requirement}" + (f": {known.statement}" if known else "")
-    yield from _titled("net")
+    yield from titled("net")
     yield from (f"  {line}" for line in fixture.case.net.strip().splitlines())
-    yield from _given(fixture.case)
+    yield from given(fixture.case)
     yield from _expected(fixture, dtype)
-
-
-def _given(case: Case) -> Iterator[str]:
-    yield from _arrays("inputs", case.inputs)
-    yield from _arrays(
-        "parameters", {f"{layer}[{i}]": a for layer, arrays in case.params.items() for i, a in enumerate(arrays)}
-    )
-    for title, values in (
-        ("diffs before the first forward", case.prefill_diff),
-        ("diffs set after each forward", case.top_diff),
-    ):
-        if values:
-            yield from _titled(title)
-            yield from (f"  {blob} = {value:g}" for blob, value in values.items())
-    if case.files:
-        yield from _titled("files")
-        yield from (f"  {name}: {len(content)} bytes" for name, content in case.files.items())
-    yield from _titled("steps")
-    yield f"  {', '.join(case.steps)} in phase {case.phase}"
 
 
 def _expected(fixture: Fixture, dtype: str) -> Iterator[str]:
@@ -79,32 +61,16 @@ def _expected(fixture: Fixture, dtype: str) -> Iterator[str]:
 
     answer = fixture.expected(dtype)
     if isinstance(answer, Refusal):
-        yield from _titled(f"refused at {answer.stage}")
+        yield from titled(f"refused at {answer.stage}")
         yield f"  {answer.message}"
         return
-    yield from _titled(f"loss, {dtype}")
+    yield from titled(f"loss, {dtype}")
     yield f"  {answer.loss!r}"
-    yield from _arrays("data", {name: array for name, array in answer.data.items() if name not in fixture.case.inputs})
-    yield from _arrays("diff", answer.diff)
-    yield from _arrays(
+    yield from arrays_of(
+        "data", {name: array for name, array in answer.data.items() if name not in fixture.case.inputs}
+    )
+    yield from arrays_of("diff", answer.diff)
+    yield from arrays_of(
         "parameter diffs",
         {f"{layer}[{i}]": a for layer, arrays in answer.param_diff.items() for i, a in enumerate(arrays)},
     )
-
-
-def _titled(title: str) -> Iterator[str]:
-    yield ""
-    yield title
-
-
-def _arrays(title: str, arrays: Mapping[str, Array]) -> Iterator[str]:
-    import numpy as np
-
-    if not arrays:
-        return
-    yield from _titled(title)
-    for name, array in arrays.items():
-        text = np.array2string(array, threshold=200, max_line_width=110, precision=9)
-        rows = text.splitlines()
-        yield f"  {name} {array.shape}" + (f" {rows[0]}" if len(rows) == 1 else "")
-        yield from (f"    {row}" for row in rows if len(rows) > 1)

@@ -156,7 +156,7 @@ def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
         if len(layer.top) > 1:
             yield as_(Cause.IMPLICIT_WEIGHT, 1.0, loss_weight=(1.0,) * len(layer.top))
         return
-    yield as_(Cause.WEIGHT_MISSING, 0.9, loss_weight=tuple(float(w != 0) for w in weights))
+    yield as_(Cause.WEIGHT_MISSING, 0.9, loss_weight=(1.0,) * len(weights))
     yield as_(Cause.WEIGHT_SQUARED, 0.9, loss_weight=tuple(w * w for w in weights))
     if len(set(weights)) > 1:
         yield as_(Cause.WEIGHTS_ORDER, 1.0, loss_weight=weights[::-1])

@@ -155,4 +155,4 @@ def _margins(scene: Scene, difference: Difference) -> Iterator[Clue]:
     if difference.aspect == "backward" and ((got == 0) != (want == 0))[rejected].all():
         yield Cause.MARGIN, 0.8 if np.any(got[rejected]) else 0.6
     elif difference.aspect in ("forward", "backward"):
-        yield Cause.MARGIN, 0.31 if node.type == "HingeLoss" else 0.25
+        yield Cause.MARGIN, 0.28

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,19 +12,27 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from conformance.diagnosis import Cause
 from conformance.errors import one_line
+from conformance.report.evidence import causes_of
 from conformance.report.jsonl import Judged, Report
-from conformance.verdict import Level, Status
+from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["output", "render"]
 
 _SHOWN = 12
 """Groups of failures that are printed; the rest are counted."""
 
+Causes = Mapping[tuple[str, str], Cause]
+"""The likeliest cause of a failing case, by check and dtype."""
+
 _LOG_WIDTH = 130
 """Columns where standard output is no terminal."""
 
 _GAP = 2
+
+_NAMED = 4
+"""Requirements of a group that are named with their counts."""
 
 _QUOTED = 3
 """Lines of an implementation's own output that are quoted with a failure."""
@@ -52,9 +60,10 @@ def render(report: Report, console: Console, path: str) -> None:
     shoulds = [
         judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is Level.SHOULD
     ]
+    causes = causes_of(report) if musts or shoulds else {}
     for title, style, failures in (("Failures", "red", musts), ("Recommendations not followed", "yellow", shoulds)):
         if failures:
-            console.print(_failures(title, style, failures))
+            console.print(_failures(title, style, failures, causes))
     for error in report.harness_errors[:_SHOWN]:
         console.print(Text(f"suite error in {error['item']}: {error['message']}", style="bold red"))
     console.print(_conclusion(report, len(musts), path))
@@ -123,34 +132,46 @@ def _undecided(judged: Judged) -> bool:
 
 
 @dataclass(frozen=True)
-class _Cause:
-    """Failures that read the same once names, places and numbers are left out."""
+class _Kind:
+    """Failures of one likely cause; without one, those that read the same but for names, places and numbers."""
 
-    requirement: str
-    status: str
-    reason: str
+    title: str
+    status: str = ""
+    reason: str = ""
 
 
-def _failures(title: str, style: str, failures: Iterable[Judged]) -> RenderableType:
-    groups: dict[_Cause, list[Judged]] = defaultdict(list)
+def _failures(title: str, style: str, failures: Iterable[Judged], causes: Causes) -> RenderableType:
+    groups: dict[_Kind, list[Judged]] = defaultdict(list)
     for each in failures:
-        verdict = each.verdict
-        measured = _MEASURED.fullmatch(one_line(verdict.reason))
-        reason = measured["what"] if measured else _NUMBER.sub("#", one_line(verdict.reason))
-        groups[_Cause(verdict.requirement, verdict.status.value, reason)].append(each)
+        groups[_kind(each.verdict, causes)].append(each)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
     lines: list[RenderableType] = [Text(f"\n{title}", style=f"bold {style}")]
-    lines += [_group(cause, members, style) for cause, members in ranked[:_SHOWN]]
+    lines += [_group(kind, members, style) for kind, members in ranked[:_SHOWN]]
     if len(ranked) > _SHOWN:
         hidden = sum(len(members) for _, members in ranked[_SHOWN:])
         lines.append(Text(f"and {hidden} more, of {len(ranked) - _SHOWN} kinds", style="dim"))
     return Group(*lines)
 
 
-def _group(cause: _Cause, members: Sequence[Judged], style: str) -> Text:
+def _kind(verdict: Verdict, causes: Causes) -> _Kind:
+    cause = causes.get((verdict.check, verdict.dtype))
+    if cause is not None and cause is not Cause.UNNAMEABLE:
+        return _Kind(cause.sentence)
+    measured = _MEASURED.fullmatch(one_line(verdict.reason))
+    reason = measured["what"] if measured else _NUMBER.sub("#", one_line(verdict.reason))
+    return _Kind(verdict.requirement, verdict.status.value, reason)
+
+
+def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     first = members[0].verdict
-    where = f"{first.check} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
-    text = Text(f"  {len(members)} x ", style=style).append(cause.requirement, style="bold").append(f"  {cause.status}")
+    where = f"{one_line(first.check)} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
+    text = Text(f"  {len(members)} x ", style=style).append(one_line(kind.title), style="bold")
+    text.append(f"  {kind.status}" if kind.status else "")
+    if not kind.status:
+        counts = Counter(member.verdict.requirement for member in members).most_common()
+        told = ", ".join(f"{one_line(name)} {count}" for name, count in counts[:_NAMED])
+        more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+        text.append(f"\n      {told}{more}", style="not bold default")
     text.append(f"\n      {one_line(first.reason)}", style="not bold default")
     text.append(f"\n      first at {where}", style="dim default")
     output = str(first.detail.get("stderr", "")).strip().splitlines()

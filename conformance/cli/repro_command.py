@@ -1,0 +1,50 @@
+"""``lossconf repro``: a script that shows a failing case to a stranger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("repro")
+@click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("case")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Which type, where both failed.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
+def command(report: Path, case: str, dtype: str | None, output: Path | None) -> int:
+    """Write a script that needs numpy alone and shows how CASE failed in REPORT.
+
+    \b
+    Its inputs, what Caffe computes for them and what was answered are inside. It also runs the net by pycaffe
+    (--caffe), or takes other numbers from an .npz.
+
+    \b
+    Examples:
+      lossconf repro report.jsonl hinge_loss/grid-006 -o repro.py
+      python repro.py
+    """
+    from conformance.cli.failing_case import failing_case
+    from conformance.diagnosis.exhibit import exhibit_of
+    from conformance.errors import UsageError
+    from conformance.report.repro import repro_script
+
+    found = failing_case(report, case, dtype)
+    exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None
+    if exhibit is None:
+        why = found.evidence.left_out if found.evidence else "it runs several nets"
+        raise UsageError(f"the report did not keep the case ({why}): nothing to write a script from")
+    told = found.report.header["implementation"]
+    cause = found.cause.sentence if found.cause else "not known"
+    script = repro_script(exhibit, f"{told['name']} {told['version']}", cause)
+    if output is None:
+        click.echo(script, nl=False)
+        return 0
+    try:
+        output.write_text(script, "utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    click.echo(f"wrote {output}: run it with any Python that has numpy")
+    return 0
