@@ -109,7 +109,6 @@ _WRONG: dict[str, tuple[str, str, Cause, Alter]] = {
     "Exp": ("base-not-read", "The base is e.", Cause.OPTION_IGNORED, _unread("exp_param", base=-1.0)),
     "Flatten": ("by-columns", "The top is filled in column-major order.", Cause.TRANSPOSED, loss(_by_columns)),
     "InnerProduct": ("bias-forgotten", "The bias is not added.", Cause.OPTION_IGNORED, _without_bias),
-    "Input": ("scaled", "An input is scaled by 1/256.", Cause.INPUT_CHANGED, loss(lambda x, at: x / 256)),
     "Log": ("base-not-read", "The base is e.", Cause.OPTION_IGNORED, _unread("log_param", base=-1.0)),
     "Parameter": ("frozen", "The parameter gets no gradient.", Cause.GRADIENT_MISSING, _quiet),
     "Power": ("shift-not-read", "The shift is 0.", Cause.OPTION_IGNORED, _unread("power_param", shift=0.0)),

@@ -15,7 +15,7 @@ import numpy as np
 from conformance.case import Array, Case
 from conformance.check import Check
 from conformance.requirements.serving import STEMS
-from conformance.suite.judged import bundle
+from conformance.suite.judged import bundle, single
 from conformance.suite.nets import layer, source
 from conformance.suite.recipes import Recipe, recipes_of
 
@@ -36,6 +36,15 @@ def checks() -> Iterator[Check]:
         yield bundle(
             f"{FAMILY}/{stem}/shapes", stem, [*_batches(_Trunk(recipe)), *_label_shapes(recipe)], layer_types=(kind,)
         )
+    yield _silence()
+
+
+def _silence() -> Check:
+    """A blob that only a Silence reads has the gradient 0, whatever its diff held."""
+    net = "force_backward: true\n" + source("x", (2, 3)) + layer("silent", "Silence", ["x"], ())
+    case = Case(f"{FAMILY}/net/silence", net, {"x": np.ones((2, 3))}, prefill_diff={"x": np.nan})
+    served = ["layer.Silence", "net.bottom-diff-overwritten"]
+    return single(case.id, "net", served, case, needs_net=True, layer_types=("Silence",))
 
 
 @dataclass(frozen=True)

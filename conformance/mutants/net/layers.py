@@ -8,7 +8,9 @@ from typing import Any
 from conformance.mutants.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from
+from conformance.mutants.slips import loss
 from refimpl.backward_plan import Node
+from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter
 from refimpl.net import Net
 
@@ -49,6 +51,13 @@ class _ShapesOfConstruction(Net):
 
 
 MUTANTS = (
+    Mutant(
+        "net/inputs-scaled",
+        "Inputs are scaled by 1/256 before the first layer sees them.",
+        "pixel values that other frameworks expect in [0, 1]",
+        Cause.INPUT_CHANGED,
+        {"Input": loss(lambda x, at: x / 256)(REGISTRY["Input"])},
+    ),
     Mutant(
         "net/phase-not-read",
         "Rules on the phase admit every layer.",
