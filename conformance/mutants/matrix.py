@@ -14,7 +14,7 @@ from conformance.execution import execute
 from conformance.mutants.echo import Echo
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.session import Session
-from conformance.verdict import Level
+from conformance.verdict import Level, Verdict
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
 
@@ -34,12 +34,16 @@ class Kill:
 
 @dataclass(frozen=True)
 class Row:
-    """What the suite makes of one mutant: the first kill of every family that concerns it, None where it survives."""
+    """What the suite makes of one mutant: the first kill of every family that concerns it, None where it survives.
+
+    ``noticed`` holds the first broken `should` of the families that do not kill.
+    """
 
     mutant: str
     cause: str
     equivalent: str | None
     kills: Mapping[str, Kill | None]
+    noticed: Mapping[str, Kill]
     seconds: float
 
     @property
@@ -68,10 +72,15 @@ def run_mutant(mutant: Mutant, checks: Iterable[Check], echo: Echo) -> Row:
     """Run a mutant through every family that concerns it, each up to its first kill."""
     started = time.perf_counter()
     kills: dict[str, Kill | None] = {}
+    noticed: dict[str, Kill] = {}
     for check, dtype in _ordered(concerned(mutant, checks)):
         if kills.setdefault(check.family, None) is None:
-            kills[check.family] = _kill(check, dtype, mutant, echo)
-    return Row(mutant.id, mutant.cause.value, mutant.equivalent, kills, time.perf_counter() - started)
+            broken = _broken(check, dtype, mutant, echo)
+            kills[check.family] = next((_kill(v) for v in broken if v.level is not Level.SHOULD), None)
+            if broken:
+                noticed.setdefault(check.family, _kill(broken[0]))
+    noticed = {family: kill for family, kill in noticed.items() if kills[family] is None}
+    return Row(mutant.id, mutant.cause.value, mutant.equivalent, kills, noticed, time.perf_counter() - started)
 
 
 def _ordered(checks: Iterable[Check]) -> list[tuple[Check, str]]:
@@ -80,13 +89,16 @@ def _ordered(checks: Iterable[Check]) -> list[tuple[Check, str]]:
     return [(check, dtype) for dtype in DTYPES for check in several if dtype in check.dtypes]
 
 
-def _kill(check: Check, dtype: str, mutant: Mutant, echo: Echo) -> Kill | None:
+def _broken(check: Check, dtype: str, mutant: Mutant, echo: Echo) -> list[Verdict]:
     implementation = MutantImplementation(mutant)
     if echo.matches(check, dtype, implementation):
-        return None
+        return []
     session = Session(implementation, implementation.describe(), dtype)
-    verdict = next((v for v in execute(check, session) if v.status.breaks and v.level is not Level.SHOULD), None)
-    return Kill(verdict.check, dtype, verdict.requirement, verdict.reason) if verdict else None
+    return [verdict for verdict in execute(check, session) if verdict.status.breaks]
+
+
+def _kill(verdict: Verdict) -> Kill:
+    return Kill(verdict.check, verdict.dtype, verdict.requirement, verdict.reason)
 
 
 def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:

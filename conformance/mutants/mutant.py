@@ -26,9 +26,9 @@ class Mutant:
     ``stands_for`` which real defect it is like. ``layers`` replaces layer types, ``net`` the net around them;
     ``dialect`` is the one it is otherwise right in.
 
-    ``equivalent`` is the reason why no conforming test could tell it from a right implementation, None for a mutant
-    that has to be killed; its cause is `Cause.NONE`. Controls are equivalent, too: they rewrite a formula as the
-    mutants beside them do, and rightly.
+    ``equivalent`` is the reason why no `must` could tell it from a right implementation, None for a mutant that has to
+    be killed. Controls are equivalent, too, with the cause `Cause.NONE`: they rewrite a formula as the mutants beside
+    them do, and rightly.
     """
 
     id: str

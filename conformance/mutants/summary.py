@@ -56,7 +56,7 @@ class Summary:
         return json.dumps(whole, indent=1) + "\n"
 
     def to_markdown(self) -> str:
-        """Counts by layer, then the matrix: x is killed, . survives, a blank does not concern the family."""
+        """Counts by layer, then the matrix: x is killed, o breaks a `should`, . survives, a blank is not concerned."""
         page = ["# Kill matrix", "", *self.lines(), "", "## By layer", "", *self._by_layer(), "", "## Mutants", ""]
         page += _table(
             ["mutant", "cause", *self.families],
@@ -64,7 +64,8 @@ class Summary:
         )
         page += ["", "## Equivalent mutants and controls", ""]
         page += _table(
-            ["mutant", "why no conforming test can tell"], ([r.mutant, r.equivalent or ""] for r in self.equivalents)
+            ["mutant", "why no `must` can tell", "breaks a `should` in"],
+            ([row.mutant, row.equivalent or "", ", ".join(row.noticed)] for row in self.equivalents),
         )
         return "\n".join(page) + "\n"
 
@@ -87,7 +88,9 @@ class Summary:
 
     @staticmethod
     def _mark(row: Row, family: str) -> str:
-        return "" if family not in row.kills else "x" if row.kills[family] else "."
+        if family not in row.kills:
+            return ""
+        return "x" if row.kills[family] else "o" if family in row.noticed else "."
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:

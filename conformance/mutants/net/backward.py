@@ -21,6 +21,7 @@ from refimpl.net import Net
 __all__ = ["MUTANTS"]
 
 CLASSIC = "classic slip"
+UNASKED = "gradients that nobody asks for and nothing reads are a `should`: net.unasked-diff"
 
 
 def _splitting(change: Any) -> dict[str, type[Layer]]:
@@ -178,6 +179,7 @@ _PLAN = (
         CLASSIC,
         Cause.GRADIENT_UNASKED,
         net=built_from(lambda net, phase: replace(net, force_backward=True)),
+        equivalent=UNASKED,
     ),
     Mutant(
         "net/labels-take-gradients",
@@ -220,6 +222,7 @@ _PLAN = (
         CLASSIC,
         Cause.GRADIENT_UNASKED,
         net=planned(_frozen_learn),
+        equivalent=UNASKED,
     ),
     Mutant(
         "net/only-last-head",
