@@ -25,6 +25,10 @@ IGNORED = {"softmax_with_loss": 255, "infogain_loss": 255, "sigmoid_cross_entrop
 """The ignore_label of the layers that have one, where a size has ignored labels."""
 
 
+FLAT = ("contrastive_loss",)
+"""Layers that take no spatial axes, in Caffe either: their samples are flattened."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """A loss layer as it is timed.
@@ -92,7 +96,8 @@ class Problem:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of every bottom."""
-        given = {"x": self.size.shape, "z": self.size.shape, "t": self.size.shape, "s": (self.samples,)}
+        whole = (self.samples, self.classes) if self.layer in FLAT else self.size.shape
+        given = {"x": whole, "z": whole, "t": whole, "s": (self.samples,)}
         given |= {"y": self.label_shape, "h": (1, 1, self.classes, self.classes)}
         return {name: given[name] for name in self.spec.bottoms}
 
@@ -142,12 +147,12 @@ def _pairs(problem: Problem, rng: np.random.Generator) -> dict[str, Array]:
 
 def _normal(problem: Problem, rng: np.random.Generator) -> Array:
     dtype = np.float32 if problem.dtype == "float32" else np.float64
-    return rng.standard_normal(problem.size.shape, dtype)
+    return rng.standard_normal(problem.shapes()["x"], dtype)
 
 
 def _uniform(problem: Problem, rng: np.random.Generator) -> Array:
     dtype = np.float32 if problem.dtype == "float32" else np.float64
-    return rng.random(problem.size.shape, dtype)
+    return rng.random(problem.shapes()["x"], dtype)
 
 
 def _labels(problem: Problem, rng: np.random.Generator) -> Array:
