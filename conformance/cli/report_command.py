@@ -1,32 +1,98 @@
-"""``lossconf report``: a report that was written before, or the schema of reports."""
+"""``lossconf report``: a report that was written before, as text, a page, or what other tools read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from conformance.gate import Baseline
+    from conformance.report.jsonl import Report
+
 __all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _writes(name: str, what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    return click.option(f"--{name}", type=_FILE, metavar="FILE", help=f"Write {what}; - is standard output.")
 
 
 @click.command("report")
-@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="report.jsonl")
+@click.argument("path", type=_FILE, default="report.jsonl")
+@_writes("html", "one HTML file, complete in itself")
+@_writes("junit", "JUnit XML")
+@_writes("markdown", "Markdown, as for the summary of a CI step")
+@_writes("badge", "the JSON of a shields.io badge")
+@click.option("--baseline", type=_FILE, help="The failures that are known: shown as such.")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of a report's lines instead.")
-def command(path: Path, schema: bool) -> int:
-    """Print the report in PATH (default: report.jsonl) as `lossconf run` printed it.
+def command(
+    path: Path,
+    html: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+    badge: Path | None,
+    baseline: Path | None,
+    schema: bool,
+) -> int:
+    """Print the report in PATH (default: report.jsonl) as `lossconf run` printed it, or write it in other formats.
 
     \b
     Examples:
       lossconf report
+      lossconf report report.jsonl --html report.html --junit junit.xml
+      lossconf report --markdown - >> "$GITHUB_STEP_SUMMARY"
       lossconf report --schema > report.schema.json
     """
     from importlib.resources import files
 
+    from conformance.gate import read_baseline
     from conformance.report.jsonl import read_report
     from conformance.report.terminal import output, render
 
     if schema:
         click.echo((files("conformance.report") / "schema.json").read_text("utf-8"), nl=False)
-    else:
-        render(read_report(path), output(), str(path))
+        return 0
+    report, known = read_report(path), read_baseline(baseline) if baseline else None
+    wanted = {"html": html, "junit": junit, "markdown": markdown, "badge": badge}
+    written = {form: place for form, place in wanted.items() if place is not None}
+    for form, place in written.items():
+        _write(place, _rendered(form, report, known))
+    if not written:
+        render(report, output(), str(path))
     return 0
+
+
+def _rendered(form: str, report: Report, baseline: Baseline | None) -> str:
+    """The report in one format; only its module is imported."""
+    if form == "html":
+        from conformance.report.html import html_page
+
+        return html_page(report, baseline)
+    if form == "junit":
+        from conformance.report.junit import junit_xml
+
+        return junit_xml(report, baseline)
+    if form == "markdown":
+        from conformance.report.markdown import markdown_page
+
+        return markdown_page(report, baseline)
+    from conformance.report.badge import badge_json
+
+    return badge_json(report, baseline)
+
+
+def _write(place: Path, text: str) -> None:
+    from conformance.errors import UsageError
+
+    if str(place) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        place.write_text(text, "utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from None
+    click.echo(f"wrote {place} ({len(text) / 1e6:.2f} MB)", err=True)
