@@ -1,4 +1,5 @@
-"""The seven losses in plain numpy and float64, as their definitions read: what the tests of `refimpl.fast` compare with.
+"""The seven losses in plain numpy and float64, as their definitions read: what the tests of `refimpl.fast` compare
+with.
 
 Each function returns the loss and the gradients for a top diff of 1. Labels are integers already.
 """
@@ -10,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["contrastive", "divisor", "euclidean", "hinge", "infogain", "multinomial", "sigmoid_cross_entropy", "softmax"]
+__all__ = [
+    "contrastive",
+    "divisor",
+    "euclidean",
+    "hinge",
+    "infogain",
+    "multinomial",
+    "sigmoid_cross_entropy",
+    "softmax",
+]
 
 Array = NDArray[Any]
 FLT_MIN = 2.0**-126
@@ -41,7 +51,9 @@ def softmax(x: Array, labels: Array, axis: int, ignore: int | None, mode: str) -
     return losses[counted].sum() / z, np.moveaxis(gradient, -1, axis), np.moveaxis(p, -1, axis)
 
 
-def infogain(x: Array, labels: Array, matrix: Array, axis: int, ignore: int | None, mode: str) -> tuple[float, Array, Array]:
+def infogain(
+    x: Array, labels: Array, matrix: Array, axis: int, ignore: int | None, mode: str
+) -> tuple[float, Array, Array]:
     """InfogainLoss: loss, gradient, probabilities."""
     p = _probabilities(x, axis)
     labels = labels.reshape(p.shape[:-1])

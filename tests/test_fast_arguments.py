@@ -80,7 +80,9 @@ def test_outputs_may_have_any_layout(layout: str) -> None:
     assert (out == want).all() and (prob == want_prob).all()
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.uint8, np.int16, np.int32, np.int64, np.uint64, np.float16, np.float32, np.float64]
+)
 def test_labels_may_have_any_real_type(dtype: Any) -> None:
     for x in (X, X.astype(np.float32)):
         assert fast.softmax_with_loss(x, Y.astype(dtype)) == fast.softmax_with_loss(x, Y)
@@ -105,7 +107,9 @@ def test_lists_and_weights_of_any_number_type_will_do() -> None:
 def test_shapes_need_agree_only_as_far_as_caffe_asks() -> None:
     x = RNG.normal(size=(2, 3, 4))
     assert fast.euclidean_loss(x, x.reshape(2, 12) + 1) == pytest.approx(6)
-    assert fast.sigmoid_cross_entropy_loss(x, np.zeros((2, 12, 1))) == fast.sigmoid_cross_entropy_loss(x, np.zeros_like(x))
+    assert fast.sigmoid_cross_entropy_loss(x, np.zeros((2, 12, 1))) == fast.sigmoid_cross_entropy_loss(
+        x, np.zeros_like(x)
+    )
     assert fast.contrastive_loss(x, x.reshape(2, 12), np.ones(2)) == 0
 
 
@@ -113,31 +117,67 @@ E, F = np.empty((0, 4)), np.empty((6, 4), np.float32)
 REFUSALS: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "integers": (TypeError, "x has dtype int64: give float32", lambda: fast.softmax_with_loss(Y.reshape(2, 3), Y[:2])),
     "half": (TypeError, "x has dtype float16", lambda: fast.hinge_loss(X.astype(np.float16), Y)),
-    "mixed": (TypeError, "t has dtype float32: give it the dtype of the first input, float64", lambda: fast.sigmoid_cross_entropy_loss(X, F)),
+    "mixed": (
+        TypeError,
+        "t has dtype float32: give it the dtype of the first input, float64",
+        lambda: fast.sigmoid_cross_entropy_loss(X, F),
+    ),
     "mixed pair": (TypeError, "b has dtype float32", lambda: fast.euclidean_loss(X, F)),
     "mixed matrix": (TypeError, "matrix has dtype float32", lambda: fast.infogain_loss(X, Y, F[:4])),
     "complex labels": (TypeError, "labels has dtype complex128", lambda: fast.hinge_loss(X, Y * 1j)),
-    "empty": (ValueError, r"x is empty \(shape \(0, 4\)\): a batch of 0 has no loss", lambda: fast.softmax_with_loss(E, Y[:0])),
+    "empty": (
+        ValueError,
+        r"x is empty \(shape \(0, 4\)\): a batch of 0 has no loss",
+        lambda: fast.softmax_with_loss(E, Y[:0]),
+    ),
     "empty SCE": (ValueError, "x is empty", lambda: fast.sigmoid_cross_entropy_loss(E, E)),
     "empty pairs": (ValueError, "a is empty", lambda: fast.contrastive_loss(E, E, Y[:0])),
     "empty Euclid": (ValueError, "a is empty", lambda: fast.euclidean_loss(E, E)),
     "empty hinge": (ValueError, "x is empty", lambda: fast.hinge_loss(E, Y[:0])),
     "empty MLL": (ValueError, "p is empty", lambda: fast.multinomial_logistic_loss(E, Y[:0])),
-    "too few labels": (ValueError, r"5 label\(s\) for 6 position\(s\) \(6,\)", lambda: fast.softmax_with_loss(X, Y[:5])),
+    "too few labels": (
+        ValueError,
+        r"5 label\(s\) for 6 position\(s\) \(6,\)",
+        lambda: fast.softmax_with_loss(X, Y[:5]),
+    ),
     "too many labels": (ValueError, r"6 label\(s\) for 5 position", lambda: fast.softmax_with_loss(X[:5], Y)),
     "hinge labels": (ValueError, r"5 label\(s\) for an input of shape \(6, 4\)", lambda: fast.hinge_loss(X, Y[:5])),
-    "MLL labels": (ValueError, r"6 label\(s\) for an input of shape \(5, 4\)", lambda: fast.multinomial_logistic_loss(X[:5], Y)),
+    "MLL labels": (
+        ValueError,
+        r"6 label\(s\) for an input of shape \(5, 4\)",
+        lambda: fast.multinomial_logistic_loss(X[:5], Y),
+    ),
     "pair flags": (ValueError, r"5 label\(s\)", lambda: fast.contrastive_loss(X, X, Y[:5])),
-    "no axis 1": (ValueError, r"axis 1 is out of range for logits of shape \(24,\)", lambda: fast.softmax_with_loss(X.ravel(), Y)),
+    "no axis 1": (
+        ValueError,
+        r"axis 1 is out of range for logits of shape \(24,\)",
+        lambda: fast.softmax_with_loss(X.ravel(), Y),
+    ),
     "axis -3": (ValueError, "axis -3 is out of range", lambda: fast.softmax_with_loss(X, Y, axis=-3)),
     "0-d": (ValueError, "give as many samples", lambda: fast.euclidean_loss(np.array(1.0), np.array(1.0))),
     "shapes": (ValueError, r"the inputs have shapes \(6, 4\) and \(4, 6\)", lambda: fast.euclidean_loss(X, X.T)),
     "counts": (ValueError, r"the inputs have shapes", lambda: fast.sigmoid_cross_entropy_loss(X, X[:, :3])),
-    "matrix": (ValueError, r"matrix has 16 entries \(shape \(4, 4\)\) for 3 classes: give 3 x 3", lambda: fast.infogain_loss(X[:, :3], Y, X[:4])),
-    "mode": (ValueError, "normalization is 'MEAN': give one of VALID, FULL", lambda: fast.softmax_with_loss(X, Y, normalization="MEAN")),
+    "matrix": (
+        ValueError,
+        r"matrix has 16 entries \(shape \(4, 4\)\) for 3 classes: give 3 x 3",
+        lambda: fast.infogain_loss(X[:, :3], Y, X[:4]),
+    ),
+    "mode": (
+        ValueError,
+        "normalization is 'MEAN': give one of VALID, FULL",
+        lambda: fast.softmax_with_loss(X, Y, normalization="MEAN"),
+    ),
     "norm": (ValueError, "norm is 'L3': give L1 or L2", lambda: fast.hinge_loss(X, Y, norm="L3")),
-    "threads": (ValueError, "threads is 0: give at least 1", lambda: fast.euclidean_loss(np.ones((2, 10**5)), np.ones((2, 10**5)), threads=0)),
-    "out shape": (ValueError, r"out is float64 of shape \(4, 6\): its input is float64 of shape", lambda: fast.hinge_loss(X, Y, out=X.T.copy())),
+    "threads": (
+        ValueError,
+        "threads is 0: give at least 1",
+        lambda: fast.euclidean_loss(np.ones((2, 10**5)), np.ones((2, 10**5)), threads=0),
+    ),
+    "out shape": (
+        ValueError,
+        r"out is float64 of shape \(4, 6\): its input is float64 of shape",
+        lambda: fast.hinge_loss(X, Y, out=X.T.copy()),
+    ),
     "out dtype": (ValueError, "out is float32 of shape", lambda: fast.softmax_with_loss(X, Y, out=F.copy())),
     "prob shape": (ValueError, "prob is float64 of shape", lambda: fast.softmax_with_loss(X, Y, prob=np.empty(24))),
     "out list": (TypeError, "out_a is a list: give a numpy array", lambda: fast.euclidean_loss(X, X, out_a=[0.0])),

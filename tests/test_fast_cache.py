@@ -71,7 +71,11 @@ def test_an_edit_of_a_callee_in_another_file_recompiles(sources: Path) -> None:
     """Numba's own cache would return the old result here."""
     caches = sources / "caches"
     run(sources, caches)
-    edit(sources / "refimpl/fast/scalar.py", "return y if x <= LARGEST_64 else x", "return y + 1.0 if x <= LARGEST_64 else x")
+    edit(
+        sources / "refimpl/fast/scalar.py",
+        "return y if x <= LARGEST_64 else x",
+        "return y + 1.0 if x <= LARGEST_64 else x",
+    )
     assert run(sources, caches) == (pytest.approx(0.6931471805599453 - 1), "compiled")
 
 
@@ -152,7 +156,9 @@ def test_an_entry_is_forgotten_on_request(sources: Path) -> None:
     run(sources, caches)
     code = "from refimpl.fast.cpu import multinomial_logistic_loss as m; m._quick._cache.flush(); print(m._quick._cache.cache_path)"
     env = {**os.environ, "NUMBA_CACHE_DIR": str(caches), "PYTHONPATH": str(sources)}
-    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=sources, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=sources, capture_output=True, text=True, check=True
+    )
     assert Path(done.stdout.strip()).parent.parent == caches
     assert run(sources, caches)[1] == "compiled"
 

@@ -36,7 +36,8 @@ def compiled() -> None:
 
 
 def rounded_once(got: Array, exact: Array, size: Array | float = 0.0) -> bool:
-    """Whether float32 results are float64 ones rounded (`size`: the terms that cancelled), or float64 ones right to a few units."""
+    """Whether float32 results are float64 ones rounded (`size`: the terms that cancelled), or float64 ones right to a
+    few units."""
     unit = UNIT[got.dtype.type]
     allowed = unit * (1 if unit > 1e-10 else 16) * np.abs(exact) + 64 * UNIT[np.float64] * (np.abs(exact) + size)
     return bool((np.abs(got - exact) <= allowed).all())
@@ -90,7 +91,15 @@ def test_infogain_loss(case: Any, mode: str, weight: float, gradient: bool, soft
         np.testing.assert_allclose(prob, weight * exact, rtol=0, atol=8 * UNIT[x.dtype.type] * size)
 
 
-@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), DTYPES, SEEDS, MODES, st.sampled_from([None, 0, 1, -1]), WEIGHTS, st.booleans())
+@given(
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    DTYPES,
+    SEEDS,
+    MODES,
+    st.sampled_from([None, 0, 1, -1]),
+    WEIGHTS,
+    st.booleans(),
+)
 @settings(deadline=None, max_examples=150)
 def test_sigmoid_cross_entropy_loss(
     shape: list[int], dtype: Any, seed: int, mode: str, ignore: int | None, weight: float, gradient: bool
@@ -118,7 +127,14 @@ def test_euclidean_loss(shape: list[int], dtype: Any, seed: int, weight: float, 
     assert out_b is None or rounded_once(out_b, -weight * exact)
 
 
-@given(st.lists(st.integers(1, 7), min_size=2, max_size=4), DTYPES, SEEDS, WEIGHTS, st.sampled_from(["L1", "L2"]), st.booleans())
+@given(
+    st.lists(st.integers(1, 7), min_size=2, max_size=4),
+    DTYPES,
+    SEEDS,
+    WEIGHTS,
+    st.sampled_from(["L1", "L2"]),
+    st.booleans(),
+)
 @settings(deadline=None, max_examples=100)
 def test_hinge_loss(shape: list[int], dtype: Any, seed: int, weight: float, norm: str, gradient: bool) -> None:
     rng = np.random.default_rng(seed)
@@ -145,7 +161,12 @@ def test_multinomial_logistic_loss(shape: list[int], dtype: Any, seed: int, weig
 
 
 @given(
-    st.lists(st.integers(1, 7), min_size=1, max_size=4), DTYPES, SEEDS, WEIGHTS, st.sampled_from([-1.0, 0.0, 1.0, 3.0]), *[st.booleans()] * 3
+    st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    DTYPES,
+    SEEDS,
+    WEIGHTS,
+    st.sampled_from([-1.0, 0.0, 1.0, 3.0]),
+    *[st.booleans()] * 3,
 )
 @settings(deadline=None, max_examples=100)
 def test_contrastive_loss(
@@ -164,7 +185,14 @@ def test_contrastive_loss(
     assert out_b is None or rounded_once(out_b, -weight * exact, size)
 
 
-LARGE = [((300, 1000), 1), ((3000, 30), 1), ((5, 21, 40, 50), 1), ((2, 3, 5000), 2), ((70000, 2), 1), ((2, 4, 3, 900), -2)]
+LARGE = [
+    ((300, 1000), 1),
+    ((3000, 30), 1),
+    ((5, 21, 40, 50), 1),
+    ((2, 3, 5000), 2),
+    ((70000, 2), 1),
+    ((2, 4, 3, 900), -2),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -228,7 +256,11 @@ def test_sigmoid_cross_entropy_of_large_inputs(dtype: Any) -> None:
 @pytest.mark.parametrize("shape", [(500, 300), (3, 70001), (140002, 1)])
 def test_other_losses_of_large_inputs(shape: tuple[int, int], dtype: Any) -> None:
     rng = np.random.default_rng(4)
-    a, b, p = rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype), rng.random(shape).astype(dtype)
+    a, b, p = (
+        rng.normal(size=shape).astype(dtype),
+        rng.normal(size=shape).astype(dtype),
+        rng.random(shape).astype(dtype),
+    )
     labels, similar = rng.integers(0, shape[1], shape[0]), rng.integers(0, 2, shape[0])
     out, out_b = np.full_like(a, np.nan), np.full_like(a, np.nan)
     assert fast.euclidean_loss(a, b, out_a=out, out_b=out_b) == pytest.approx(formulas.euclidean(a, b)[0], rel=1e-13)
@@ -241,7 +273,9 @@ def test_other_losses_of_large_inputs(shape: tuple[int, int], dtype: Any) -> Non
     assert fast.multinomial_logistic_loss(p, labels.astype(dtype), out=out) == pytest.approx(want, rel=1e-13)
     assert rounded_once(out, exact)
     want, exact = formulas.contrastive(a, b, similar != 0, 30.0, False)
-    assert fast.contrastive_loss(a, b, similar.astype(dtype), margin=30.0, out_a=out, out_b=out_b) == pytest.approx(want, rel=1e-12)
+    assert fast.contrastive_loss(a, b, similar.astype(dtype), margin=30.0, out_a=out, out_b=out_b) == pytest.approx(
+        want, rel=1e-12
+    )
     assert rounded_once(out, exact, np.abs(exact).max()) and (out_b == -out).all()
 
 

@@ -77,11 +77,21 @@ def worst_ulp(x: Array, got: Array, exact: Callable[[Any], Any]) -> float:
 RNG = np.random.default_rng(13)
 HALVES = -(np.arange(0, 1000) + 0.5) * math.log(2)
 EXP_ARGUMENTS = np.concatenate(
-    [-np.exp(RNG.uniform(math.log(1e-20), math.log(708.39), 2000)), -RNG.uniform(0, 708.39, 2000), HALVES, HALVES + math.log(2) / 2]
+    [
+        -np.exp(RNG.uniform(math.log(1e-20), math.log(708.39), 2000)),
+        -RNG.uniform(0, 708.39, 2000),
+        HALVES,
+        HALVES + math.log(2) / 2,
+    ]
 )
 UNIT_ARGUMENTS = np.concatenate([np.exp(RNG.uniform(-690, 0, 2000)), RNG.uniform(0.5, 1, 2000), [1.0, 5e-324, 1e-300]])
 LOG_ARGUMENTS = np.concatenate(
-    [np.exp(RNG.uniform(-708, 709, 2000)), RNG.uniform(0.5, 2, 2000), 1 + RNG.uniform(-1e-3, 1e-3, 1000), RNG.uniform(1, 1000, 1000)]
+    [
+        np.exp(RNG.uniform(-708, 709, 2000)),
+        RNG.uniform(0.5, 2, 2000),
+        1 + RNG.uniform(-1e-3, 1e-3, 1000),
+        RNG.uniform(1, 1000, 1000),
+    ]
     + [np.nextafter(v, [0, v, 9]) for v in (1.0, 2.0, math.sqrt(2), math.sqrt(0.5))]
     + [[2.0**-1022, 1.7976931348623157e308]]
 )
@@ -89,7 +99,11 @@ LOG_ARGUMENTS = np.concatenate(
 
 @pytest.mark.parametrize(
     ("name", "function", "exact", "x"),
-    [("exp", exp_of, mp.exp, EXP_ARGUMENTS), ("log1p", log1p_of, mp.log1p, UNIT_ARGUMENTS), ("log", log_of, mp.log, LOG_ARGUMENTS)],
+    [
+        ("exp", exp_of, mp.exp, EXP_ARGUMENTS),
+        ("log1p", log1p_of, mp.log1p, UNIT_ARGUMENTS),
+        ("log", log_of, mp.log, LOG_ARGUMENTS),
+    ],
     ids=["exp", "log1p", "log"],
 )
 def test_float64_errors_stay_within_the_documented_ones(name: str, function: Any, exact: Any, x: Array) -> None:
@@ -99,8 +113,8 @@ def test_float64_errors_stay_within_the_documented_ones(name: str, function: Any
 
 @numba.njit
 def _worst32(first: int, last: int, sign: int, is_exp: bool) -> tuple[float, int]:
-    """The worst error, in units in the last place, over the float32 numbers with the bits first..last-1 and a sign bit; and
-    how many results below the smallest normal number are neither 0 nor that number."""
+    """The worst error, in units in the last place, over the float32 numbers with the bits first..last-1 and a sign bit;
+    and how many results below the smallest normal number are neither 0 nor that number."""
     worst, stray = 0.0, 0
     for bits in range(first, last):
         x = np.uint32(np.uint32(bits) | np.uint32(sign)).view(np.float32)

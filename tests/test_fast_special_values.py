@@ -54,7 +54,9 @@ def test_an_ignored_nan_has_no_effect(dtype: Any, columns: int) -> None:
     loss = fast.softmax_with_loss(x, np.array([2, 7], dtype), ignore_label=7, out=out)
     assert loss == pytest.approx(0.40760596444438, rel=1e-6) and (out[1] == 0).all() and np.isfinite(out).all()
     matrix = np.eye(columns, dtype=dtype)
-    assert fast.infogain_loss(x, np.array([2, 7], dtype), matrix, ignore_label=7, out=out) == pytest.approx(loss, rel=1e-6)
+    assert fast.infogain_loss(x, np.array([2, 7], dtype), matrix, ignore_label=7, out=out) == pytest.approx(
+        loss, rel=1e-6
+    )
     assert (out[1] == 0).all() and np.isfinite(out).all()
     x, t, out = np.array([[nan, 1, -inf]], dtype), np.array([[5, 1, 5.5]], dtype), np.empty((1, 3), dtype)
     loss = fast.sigmoid_cross_entropy_loss(x, t, ignore_label=5, out=out)
@@ -64,7 +66,9 @@ def test_an_ignored_nan_has_no_effect(dtype: Any, columns: int) -> None:
 @DTYPES
 @SHAPES
 @pytest.mark.parametrize("low", [-88.0, -1e4, -inf])
-def test_a_loss_is_capped_at_flt_min_in_both_types_but_its_gradient_is_not(dtype: Any, columns: int, low: float) -> None:
+def test_a_loss_is_capped_at_flt_min_in_both_types_but_its_gradient_is_not(
+    dtype: Any, columns: int, low: float
+) -> None:
     x, out = logits(dtype, columns, [0, low]), np.empty((1, columns), dtype)
     x[0, 2:] = -inf
     assert fast.softmax_with_loss(x, np.ones(1, dtype), out=out) == CAP
@@ -156,7 +160,9 @@ def test_odd_probabilities(dtype: Any) -> None:
     assert np.isnan(fast.multinomial_logistic_loss(p, np.zeros(2, dtype), out=out))
     assert np.isnan(out).tolist() == [[True, False], [False, False]] and out[1, 0] == -0.25
     assert fast.multinomial_logistic_loss(np.array([[inf, 0]], dtype), np.zeros(1, dtype)) == -inf
-    assert fast.multinomial_logistic_loss(np.array([[4.0, 0]], dtype), np.zeros(1, dtype)) == pytest.approx(-np.log(4), rel=1e-15)
+    assert fast.multinomial_logistic_loss(np.array([[4.0, 0]], dtype), np.zeros(1, dtype)) == pytest.approx(
+        -np.log(4), rel=1e-15
+    )
 
 
 @DTYPES
@@ -186,7 +192,9 @@ def test_contrastive_nan(dtype: Any) -> None:
 
 
 @DTYPES
-@pytest.mark.parametrize(("flag", "similar"), [(0.5, False), (-0.999, False), (-1, True), (1.9, True), (nan, True), (1e20, True)])
+@pytest.mark.parametrize(
+    ("flag", "similar"), [(0.5, False), (-0.999, False), (-1, True), (1.9, True), (nan, True), (1e20, True)]
+)
 def test_similarities_are_truncated(dtype: Any, flag: float, similar: bool) -> None:
     a = np.array([[3, 4]], dtype)
     assert fast.contrastive_loss(a, np.zeros_like(a), np.array([flag], dtype)) == (12.5 if similar else 0)
@@ -221,10 +229,14 @@ LABELLED = {
 @pytest.mark.parametrize("loss", LABELLED.values(), ids=LABELLED)
 @pytest.mark.parametrize("shape", [(4, 3), (1000, 100)], ids=["small", "large"])
 @pytest.mark.parametrize("label", ["classes", -1, 1e6, 1e18, nan, inf, -inf])
-def test_a_label_that_is_no_class_is_refused_with_its_place(loss: Any, shape: tuple[int, int], label: Any, dtype: Any) -> None:
+def test_a_label_that_is_no_class_is_refused_with_its_place(
+    loss: Any, shape: tuple[int, int], label: Any, dtype: Any
+) -> None:
     x, labels = np.ones(shape, dtype), np.zeros(shape[0], dtype)
     labels[2:4] = shape[1] if label == "classes" else label
-    with pytest.raises(ValueError, match=r"label \S+ at \(2,\) is outside 0\.\.\d+: labels are class indices") as refusal:
+    with pytest.raises(
+        ValueError, match=r"label \S+ at \(2,\) is outside 0\.\.\d+: labels are class indices"
+    ) as refusal:
         loss(x, labels, out=np.empty_like(x))
     assert str(refusal.value).count("\n") == 0
 

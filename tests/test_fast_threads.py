@@ -1,4 +1,5 @@
-"""Threads of `refimpl.fast`: results do not depend on their number, forks and other threads do no harm, small sizes have none."""
+"""Threads of `refimpl.fast`: results do not depend on their number, forks and other threads do no harm, small sizes
+have none."""
 
 from __future__ import annotations
 
@@ -39,11 +40,16 @@ def everything(dtype: Any, count: int | None) -> list[bytes]:
     keep(fast.softmax_with_loss(dense, dense_labels, ignore_label=3, out=dense_out, threads=count), dense_out)
     keep(fast.infogain_loss(wide, labels, matrix, out=out, threads=count), out)
     keep(fast.infogain_loss(dense, dense_labels, matrix[:21, :21], out=dense_out, threads=count), dense_out)
-    keep(fast.sigmoid_cross_entropy_loss(wide, targets, normalization="VALID", ignore_label=1, out=out, threads=count), out)
+    keep(
+        fast.sigmoid_cross_entropy_loss(wide, targets, normalization="VALID", ignore_label=1, out=out, threads=count),
+        out,
+    )
     keep(fast.euclidean_loss(wide, other, out_a=out, out_b=second, threads=count), out, second)
     keep(fast.hinge_loss(wide, labels, norm="L2", out=out, threads=count), out)
     keep(fast.multinomial_logistic_loss(targets, labels, out=out, threads=count), out)
-    keep(fast.contrastive_loss(wide, other, labels % 2, margin=33.0, out_a=out, out_b=second, threads=count), out, second)
+    keep(
+        fast.contrastive_loss(wide, other, labels % 2, margin=33.0, out_a=out, out_b=second, threads=count), out, second
+    )
     return results
 
 

@@ -1,7 +1,8 @@
 """The seven loss layers on Numba: plain functions from arrays to a loss, with the gradients in the same pass.
 
-Importing this package imports neither Numba nor a kernel; the first use of a function does, and compiles what its arguments
-need unless the disk cache has it. ``docs/fast.md`` has the formulas' accuracy, the cost model, and what is promised of threads.
+Importing this package imports neither Numba nor a kernel; the first use of a function does, and compiles what its
+arguments need unless the disk cache has it. ``docs/fast.md`` has the formulas' accuracy, the cost model, and what is
+promised of threads.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Compiled kernels on disk, found by what they were made from; so an entry can be missing, but never stale.
 
-Numba's own cache asks only whether the file of the kernel itself changed, not the files it calls into, and keeps one index
-per kernel that processes may overwrite for each other. Here every entry is one file. Its folder is named by a hash of all
-sources of the CPU path, of the versions of Python, Numba, llvmlite and NumPy, and of the ``NUMBA_*`` settings; its name by
-the kernel, the types of its arguments, and the processor it was compiled for.
+Numba's own cache asks only whether the file of the kernel itself changed, not the files it calls into, and keeps one
+index per kernel that processes may overwrite for each other. Here every entry is one file. Its folder is named by a
+hash of all sources of the CPU path, of the versions of Python, Numba, llvmlite and NumPy, and of the ``NUMBA_*``
+settings; its name by the kernel, the types of its arguments, and the processor it was compiled for.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def cache_root() -> Path | None:
-    """The first folder that can be written to: ``NUMBA_CACHE_DIR``, the user's cache, the package's; None if none can."""
+    """The first folder that can be written to: ``NUMBA_CACHE_DIR``, the user's cache, the package's; or None."""
     for candidate in _candidates():
         root = candidate / "caffe-loss-conformance"
         try:

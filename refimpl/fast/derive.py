@@ -5,17 +5,19 @@ an approximation whose weighted error equioscillates, so that no other polynomia
 
 - ``exp r = 1 + r + r^2 q(r)`` on |r| <= ln 2 / 2, error weighted by ``r^2 / exp r`` (relative error of the result);
 - ``log1p z = 2 atanh s`` with ``s = z / (2 + z)``, ``atanh s = s + s^3 p(s^2)`` on 0 <= s <= 1/3, error weighted by
-  ``s^3 / atanh s``. The same p serves the natural logarithm, whose s never exceeds 3 - 2 sqrt 2.
+``s^3 / atanh s``. The same p serves the natural logarithm, whose s never exceeds 3 - 2 sqrt 2.
 
-Coefficients are then rounded to the working type, lowest order first. The last column printed is the weighted error of the
-rounded polynomial, evaluated exactly: what remains before the rounding errors of its evaluation.
+Coefficients are then rounded to the working type, lowest order first. The last column printed is the weighted error of
+the rounded polynomial, evaluated exactly: what remains before the rounding errors of its evaluation.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import mpmath as mp
 import numpy as np
@@ -23,7 +25,7 @@ import numpy as np
 __all__ = ["FITS", "Fit", "ln2_split", "weighted_error"]
 
 DIGITS = 60
-Real = mp.mpf
+Real: TypeAlias = Any  # mpmath.mpf: it has no types
 Function = Callable[[Real], Real]
 
 
@@ -141,9 +143,9 @@ def remez(fit: Fit, rounds: int = 20) -> list[Real]:
     for _ in range(rounds):
         coefficients = _levelled(fit, nodes)
         error = _error(fit, coefficients)
-        zeros = [_zero(error, a, b) for a, b in zip(nodes, nodes[1:], strict=False)]
+        zeros = [_zero(error, a, b) for a, b in itertools.pairwise(nodes)]
         edges = [fit.low, *zeros, fit.high]
-        nodes = [_extremum(error, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        nodes = [_extremum(error, a, b) for a, b in itertools.pairwise(edges)]
         heights = [abs(error(x)) for x in nodes]
         if max(heights) < min(heights) * (1 + mp.mpf("1e-6")):
             return coefficients

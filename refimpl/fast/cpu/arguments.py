@@ -1,6 +1,7 @@
 """What callers pass, made into what kernels take: contiguous arrays of one floating type, and numbers.
 
-Only calls that a function's quick path does not take come here, so checks and clear messages cost nothing where time is short.
+Only calls that a function's quick path does not take come here, so checks and clear messages cost nothing where time is
+short.
 """
 
 from __future__ import annotations
@@ -14,7 +15,22 @@ from numpy.typing import NDArray
 
 from refimpl.fast.scalar import INT_MIN
 
-__all__ = ["DOUBLE", "MODES", "NO_LABEL", "Output", "Positions", "floats", "ignored", "integers", "labels_of_samples", "mode_of", "refuse_labels", "same_samples", "SINGLE", "square"]
+__all__ = [
+    "DOUBLE",
+    "MODES",
+    "NO_LABEL",
+    "Output",
+    "Positions",
+    "floats",
+    "ignored",
+    "integers",
+    "labels_of_samples",
+    "mode_of",
+    "refuse_labels",
+    "same_samples",
+    "SINGLE",
+    "square",
+]
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 """Quick paths compare dtypes with these by identity: Numba may take an array of foreign byte order for a native one."""
@@ -45,15 +61,19 @@ def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[A
 def same_samples(a: NDArray[Any], b: NDArray[Any]) -> int:
     """N, the first dimension of both. Raises ValueError unless that and the number of entries agree."""
     if a.ndim == 0 or b.ndim == 0 or a.shape[0] != b.shape[0] or a.size != b.size:
-        raise ValueError(f"the inputs have shapes {a.shape} and {b.shape}: give as many samples, with as many entries each")
-    return a.shape[0]
+        raise ValueError(
+            f"the inputs have shapes {a.shape} and {b.shape}: give as many samples, with as many entries each"
+        )
+    return int(a.shape[0])
 
 
 def labels_of_samples(x: NDArray[Any], labels: NDArray[Any], *, exactly: bool = False) -> int:
     """N, the first dimension of `x`. Raises ValueError unless there are (at least) as many labels."""
     if x.ndim == 0 or labels.size < x.shape[0] or (exactly and labels.size != x.shape[0]):
-        raise ValueError(f"{labels.size} label(s) for an input of shape {x.shape}: give one per sample of the first axis")
-    return x.shape[0]
+        raise ValueError(
+            f"{labels.size} label(s) for an input of shape {x.shape}: give one per sample of the first axis"
+        )
+    return int(x.shape[0])
 
 
 def _plain(array: NDArray[Any]) -> bool:
@@ -108,7 +128,9 @@ class Output:
         if not isinstance(given, np.ndarray):
             raise TypeError(f"{name} is a {type(given).__name__}: give a numpy array")
         if given.dtype != like.dtype or given.shape != like.shape:
-            raise ValueError(f"{name} is {given.dtype} of shape {given.shape}: its input is {like.dtype} of shape {like.shape}")
+            raise ValueError(
+                f"{name} is {given.dtype} of shape {given.shape}: its input is {like.dtype} of shape {like.shape}"
+            )
         if not given.flags.writeable:
             raise ValueError(f"{name} is read-only: give an array that can be written")
         self.flat = (given if _plain(given) else np.empty(given.shape, given.dtype)).reshape(-1)
@@ -127,12 +149,15 @@ def square(matrix: Any, classes: int, like: NDArray[Any]) -> NDArray[Any]:
     """An infogain matrix as (classes, classes). Raises as `floats`, and ValueError for another number of entries."""
     made = floats(matrix, "matrix", like)
     if made.size != classes**2:
-        raise ValueError(f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}")
+        raise ValueError(
+            f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}"
+        )
     return made.reshape(classes, classes)
 
 
 class Positions:
-    """How logits divide along a class axis: `form` is (outer, classes, inner), with a label for each outer and inner position."""
+    """How logits divide along a class axis: `form` is (outer, classes, inner), with a label for each outer and inner
+    position."""
 
     def __init__(self, shape: Sequence[int], axis: int) -> None:
         if not -len(shape) <= axis < len(shape):
@@ -152,17 +177,22 @@ class Positions:
     def check_labels(self, labels: NDArray[Any]) -> None:
         """Raise ValueError unless there is one label per position."""
         if labels.size != math.prod(self.shape):
-            raise ValueError(f"{labels.size} label(s) for {math.prod(self.shape)} position(s) {self.shape}: give one per position")
+            raise ValueError(
+                f"{labels.size} label(s) for {math.prod(self.shape)} position(s) {self.shape}: give one per position"
+            )
 
 
 def refuse_labels(labels: NDArray[Any], classes: int, shape: Sequence[int], ignore: int = NO_LABEL) -> None:
     """Raise ValueError for the first label that is neither ignored nor a class, if there is one.
 
-    Kernels answer such a label with NaN, and read nothing out of bounds; only after a NaN are the labels looked through.
+    Kernels answer such a label with NaN, and read nothing out of bounds; only after a NaN are the labels looked
+    through.
     """
     truncated = _truncated(labels)
     wrong = ((truncated < 0) | (truncated >= classes)) & (truncated != ignore)
     if wrong.any():
         index = int(np.argmax(wrong))
         where = tuple(int(i) for i in np.unravel_index(index, tuple(shape)))
-        raise ValueError(f"label {labels[index]} at {where} is outside 0..{classes - 1}: labels are class indices; see ignore_label")
+        raise ValueError(
+            f"label {labels[index]} at {where} is outside 0..{classes - 1}: labels are class indices; see ignore_label"
+        )

@@ -1,9 +1,10 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """ContrastiveLoss on a CPU (``src/caffe/layers/contrastive_loss_layer.cpp``).
 
-``L = sum_i (s_i ? d_i^2 : max(margin - d_i, 0)^2) / (2 N)``, d_i the distance of a pair; legacy: ``max(margin - d_i^2, 0)``.
-``dL/da = w (a - b) / N`` for a similar pair; for a dissimilar one within the margin ``-w (margin - d) / (d + 1e-4) (a - b) / N``,
-legacy ``-w (a - b) / N``, otherwise 0; ``dL/db = -dL/da``. The added 1e-4 is Caffe's, in its own type. Computed in float64.
+``L = sum_i (s_i ? d_i^2 : max(margin - d_i, 0)^2) / (2 N)``, d_i the distance of a pair; legacy: ``max(margin - d_i^2,
+0)``. ``dL/da = w (a - b) / N`` for a similar pair; for a dissimilar one within the margin ``-w (margin - d) / (d +
+1e-4) (a - b) / N``, legacy ``-w (a - b) / N``, otherwise 0; ``dL/db = -dL/da``. The added 1e-4 is Caffe's, in its own
+type. Computed in float64.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from refimpl.fast.scalar import like, truncated
 
 __all__ = ["backward", "contrastive_loss"]
 
+
 @helper(**ADDING)
 def _squared_distance(a: Any, b: Any) -> float:
     result = 0.0
@@ -32,11 +34,12 @@ def _squared_distance(a: Any, b: Any) -> float:
 
 
 @helper()
-def _pull(a: Any, b: Any, factor: float, out: Any) -> None:
+def _pull(a: Any, b: Any, factor: float, scale: float, out: Any) -> None:
     if factor == 0:  # 0 even where the pair is infinitely far apart
         for i in range(out.size):
             out[i] = 0
         return
+    factor *= scale
     for i in range(out.size):
         out[i] = (np.float64(a[i]) - np.float64(b[i])) * factor
 
@@ -61,8 +64,20 @@ def _rows(dim: int) -> int:
 
 
 @helper()
-def _work(first: int, last: int, sums: Any, a: Any, b: Any, similar: Any, out_a: Any, out_b: Any, dim: int, margin: float,
-          legacy: int, scale: float) -> None:  # fmt: skip
+def _work(
+    first: int,
+    last: int,
+    sums: Any,
+    a: Any,
+    b: Any,
+    similar: Any,
+    out_a: Any,
+    out_b: Any,
+    dim: int,
+    margin: float,
+    legacy: int,
+    scale: float,
+) -> None:
     offset = np.float64(like(a[0], 1e-4))
     rows = _rows(dim)
     for chunk in range(first, last):
@@ -72,14 +87,26 @@ def _work(first: int, last: int, sums: Any, a: Any, b: Any, similar: Any, out_a:
             x, y = a[start:stop], b[start:stop]
             part, factor = _pair(_squared_distance(x, y), truncated(similar[n]) != 0, margin, legacy, offset)
             loss += part
-            _pull(x, y, factor * scale, out_a[start:stop])
-            _pull(x, y, -factor * scale, out_b[start:stop])
+            _pull(x, y, factor, scale, out_a[start:stop])
+            _pull(x, y, factor, -scale, out_b[start:stop])
         sums[chunk] = loss
 
 
 @kernel(nogil=True)
-def _chunks(first: int, last: int, sums: Any, a: Any, b: Any, similar: Any, out_a: Any, out_b: Any, dim: int, margin: float,
-            legacy: int, scale: float) -> None:  # fmt: skip
+def _chunks(
+    first: int,
+    last: int,
+    sums: Any,
+    a: Any,
+    b: Any,
+    similar: Any,
+    out_a: Any,
+    out_b: Any,
+    dim: int,
+    margin: float,
+    legacy: int,
+    scale: float,
+) -> None:
     arrays = flat(sums), flat(a), flat(b), flat(similar), flat(out_a), flat(out_b)
     _work(first, last, *arrays, dim, margin, legacy, scale)
 
@@ -111,27 +138,42 @@ def contrastive_loss(
 ) -> float:
     """The loss, and in the same pass the gradients for a and for b, where there are arrays to write them to.
 
-    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any shape.
-    `similar`: numbers, at least N of them; one that is not 0 after truncation toward zero means that its pair is similar.
-    `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff` (the top's diff,
-    that is the weight). `threads`: at most so many.
+    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
+    shape. `similar`: numbers, at least N of them; one that is not 0 after truncation toward zero means that its pair is
+    similar. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff`
+    (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
     try:
         dtype, flags = a.dtype, similar.dtype
         native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype and (flags is dtype or flags.isnative)
-        if native and a.ndim == 2 and a.size <= QUICK and (out_a is None or out_a.dtype is dtype) and (out_b is None or out_b.dtype is dtype):
+        if (
+            native
+            and a.ndim == 2
+            and a.size <= QUICK
+            and (out_a is None or out_a.dtype is dtype)
+            and (out_b is None or out_b.dtype is dtype)
+        ):
             loss = _quick(a, b, similar, out_a, out_b, margin, 1 if legacy_version else 0, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, TypeError):
         pass
     return _careful(a, b, similar, float(margin), int(legacy_version), float(top_diff), out_a, out_b, threads)
 
 
-def _careful(a: Any, b: Any, similar: Any, margin: float, legacy: int, top_diff: float, out_a: Any, out_b: Any,
-             threads: int | None) -> float:  # fmt: skip
+def _careful(
+    a: Any,
+    b: Any,
+    similar: Any,
+    margin: float,
+    legacy: int,
+    top_diff: float,
+    out_a: Any,
+    out_b: Any,
+    threads: int | None,
+) -> float:
     a = floats(a, "a")
     b = floats(b, "b", a)
     num = same_samples(a, b)
@@ -162,6 +204,16 @@ def backward(
     out_b: NDArray[Any] | None = None,
     threads: int | None = None,
 ) -> None:
-    """The gradients alone; arguments as for `contrastive_loss`. It is memory that takes the time, so the loss costs nothing."""
-    options = {"margin": margin, "legacy_version": legacy_version, "top_diff": top_diff, "threads": threads}
-    contrastive_loss(a, b, similar, out_a=out_a, out_b=out_b, **options)
+    """The gradients alone; arguments as for `contrastive_loss`. It is memory that takes the time, so the loss costs
+    nothing."""
+    contrastive_loss(
+        a,
+        b,
+        similar,
+        margin=margin,
+        legacy_version=legacy_version,
+        top_diff=top_diff,
+        out_a=out_a,
+        out_b=out_b,
+        threads=threads,
+    )

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """EuclideanLoss on a CPU (``src/caffe/layers/euclidean_loss_layer.cpp``).
 
 ``L = sum (a - b)^2 / (2 N)``, N the first dimension; ``dL/da = w (a - b) / N = -dL/db``. Computed in float64.
@@ -87,19 +87,25 @@ def euclidean_loss(
 ) -> float:
     """The loss, and in the same pass the gradients for a and for b, where there are arrays to write them to.
 
-    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any shape.
-    `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff` (the top's diff,
-    that is the weight). `threads`: at most so many.
+    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
+    shape. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff`
+    (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
     try:
         dtype = a.dtype
         native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype
-        if native and a.ndim == 2 and a.size <= QUICK and (out_a is None or out_a.dtype is dtype) and (out_b is None or out_b.dtype is dtype):
+        if (
+            native
+            and a.ndim == 2
+            and a.size <= QUICK
+            and (out_a is None or out_a.dtype is dtype)
+            and (out_b is None or out_b.dtype is dtype)
+        ):
             loss = _quick(a, b, out_a, out_b, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, TypeError):
         pass
     return _careful(a, b, float(top_diff), out_a, out_b, threads)
@@ -129,5 +135,6 @@ def backward(
     out_b: NDArray[Any] | None = None,
     threads: int | None = None,
 ) -> None:
-    """The gradients alone; arguments as for `euclidean_loss`. It is memory that takes the time, so the loss costs nothing."""
+    """The gradients alone; arguments as for `euclidean_loss`. It is memory that takes the time, so the loss costs
+    nothing."""
     euclidean_loss(a, b, top_diff=top_diff, out_a=out_a, out_b=out_b, threads=threads)

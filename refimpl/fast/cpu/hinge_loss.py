@@ -1,10 +1,11 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """HingeLoss on a CPU (``src/caffe/layers/hinge_loss_layer.cpp``).
 
-``L = sum m^p / N`` with the margins ``m = max(0, 1 + x)``, at the label ``max(0, 1 - x)``; p is 1 or 2. ``dL/dx = w sign(m) / N``
-or ``2 w m / N``, negated at the label. Computed in float64.
+``L = sum m^p / N`` with the margins ``m = max(0, 1 + x)``, at the label ``max(0, 1 - x)``; p is 1 or 2. ``dL/dx = w
+sign(m) / N`` or ``2 w m / N``, negated at the label. Computed in float64.
 
-max(0, NaN) is 0, as ``std::max(Dtype(0), x)`` has it in Caffe: a NaN score adds nothing to the loss and gets no gradient.
+max(0, NaN) is 0, as ``std::max(Dtype(0), x)`` has it in Caffe: a NaN score adds nothing to the loss and gets no
+gradient.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def _block(start: int, x: Any, labels: Any, classes: int, norm: int, scale: floa
 
 
 @helper()
-def _work(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float) -> None:
+def _work(
+    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float
+) -> None:
     room = np.empty(BLOCK // 8)
     for chunk in range(first, last):
         loss = 0.0
@@ -105,7 +108,9 @@ def _work(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, class
 
 
 @kernel(nogil=True)
-def _chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float) -> None:
+def _chunks(
+    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float
+) -> None:
     _work(first, last, flat(sums), flat(x), flat(labels), flat(out), classes, norm, scale)
 
 
@@ -131,13 +136,13 @@ def hinge_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `x`: scores, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`: numbers,
-    truncated toward zero, at least N of them in any shape (what follows the first N is not read, as in Caffe). `norm`: "L1" or
-    "L2". `out`: like x, sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is the
-    weight). `threads`: at most so many.
+    `x`: scores, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`:
+    numbers, truncated toward zero, at least N of them in any shape (what follows the first N is not read, as in Caffe).
+    `norm`: "L1" or "L2". `out`: like x, sharing no memory with it; receives the gradient for the given `top_diff` (the
+    top's diff, that is the weight). `threads`: at most so many.
 
-    Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label that is no
-    class (`out` is then undefined).
+    Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label
+    that is no class (`out` is then undefined).
     """
     try:
         dtype, kind = x.dtype, labels.dtype
@@ -145,7 +150,7 @@ def hinge_loss(
         if native and x.ndim == 2 and x.size <= QUICK and (out is None or out.dtype is dtype):
             loss = _quick(x, labels, out, NORMS[norm], top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, KeyError, TypeError):
         pass
     return _careful(x, labels, norm, float(top_diff), out, threads)

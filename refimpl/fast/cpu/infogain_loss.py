@@ -1,9 +1,9 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """InfogainLoss on a CPU (``src/caffe/layers/infogain_loss_layer.cpp``).
 
-``L = -sum_l H[y, l] log(max(p_l, 1e-20)) / Z`` summed over the counted positions, p the softmax of the logits and y the label;
-``dL/dx_l = w (p_l sum_k H[y, k] - H[y, l]) / Z`` there, also where the logarithm is at its floor, and 0 elsewhere.
-The floor is a float in Caffe, whatever the type of the net.
+``L = -sum_l H[y, l] log(max(p_l, 1e-20)) / Z`` summed over the counted positions, p the softmax of the logits and y the
+label; ``dL/dx_l = w (p_l sum_k H[y, k] - H[y, l]) / Z`` there, also where the logarithm is at its floor, and 0
+elsewhere. The floor is a float in Caffe, whatever the type of the net.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from refimpl.fast.cpu.softmax import (
     place,
     row_exponentials,
     store,
-)  # fmt: skip
+)
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import like, log
 
@@ -54,7 +54,9 @@ LOG_FLOOR = math.log(float(np.float32(1e-20)))
 
 
 @helper()
-def _tile_losses(tile: Any, classes: int, marks: Any, matrix: Any, top: Any, logs: Any, losses: Any, weights: Any) -> float:
+def _tile_losses(
+    tile: Any, classes: int, marks: Any, matrix: Any, top: Any, logs: Any, losses: Any, weights: Any
+) -> float:
     """The sum of the losses of a tile of logits; `weights` gets the sum of each position's row of the matrix."""
     count = top.size
     for p in range(count):
@@ -91,8 +93,21 @@ def _tile_gradient(tile: Any, classes: int, marks: Any, matrix: Any, factor: Any
 
 
 @helper()
-def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, form: Any, ignore: int,
-           scale: float, room: Any, stats: Any) -> None:  # fmt: skip
+def _tiles(
+    first: int,
+    last: int,
+    sums: Any,
+    x: Any,
+    labels: Any,
+    matrix: Any,
+    out: Any,
+    prob: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+    room: Any,
+    stats: Any,
+) -> None:
     """Chunks that are tiles; `room` has space for two and two numbers per position, `stats` for four per position."""
     outer, classes, inner = form
     width = stats.size // 4
@@ -100,7 +115,10 @@ def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, o
     for chunk in range(first, last):
         base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
         logits, tile = room[: classes * count], room[classes * count : 2 * classes * count]
-        top, total = room[2 * classes * count : (2 * classes + 1) * count], room[(2 * classes + 1) * count : (2 * classes + 2) * count]
+        top, total = (
+            room[2 * classes * count : (2 * classes + 1) * count],
+            room[(2 * classes + 1) * count : (2 * classes + 2) * count],
+        )
         logs, losses = stats[:count], stats[width : width + count]
         weights, factor = stats[2 * width : 2 * width + count], stats[3 * width : 3 * width + count]
         load(x, base, per_class, per_position, classes, logits, top)
@@ -145,8 +163,19 @@ def _row_gradient(kept: Any, weights: Any, factor: float, scale: float, out: Any
 
 
 @helper()
-def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, form: Any, ignore: int,
-          scale: float) -> None:  # fmt: skip
+def _rows(
+    first: int,
+    last: int,
+    sums: Any,
+    x: Any,
+    labels: Any,
+    matrix: Any,
+    out: Any,
+    prob: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+) -> None:
     outer, classes, inner = form
     room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
     for chunk in range(first, last):
@@ -174,8 +203,19 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, ou
 
 
 @kernel(nogil=True)
-def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, form: Any, ignore: int,
-                 scale: float) -> None:  # fmt: skip
+def _tile_chunks(
+    first: int,
+    last: int,
+    sums: Any,
+    x: Any,
+    labels: Any,
+    matrix: Any,
+    out: Any,
+    prob: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+) -> None:
     width = chunking(form[0], form[1], form[2])[0]
     room, stats = np.empty((2 * form[1] + 2) * width, x.dtype), np.empty(4 * width)
     arrays = flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob)
@@ -183,28 +223,56 @@ def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: 
 
 
 @kernel(nogil=True)
-def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, form: Any, ignore: int,
-                scale: float) -> None:  # fmt: skip
+def _row_chunks(
+    first: int,
+    last: int,
+    sums: Any,
+    x: Any,
+    labels: Any,
+    matrix: Any,
+    out: Any,
+    prob: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+) -> None:
     _rows(first, last, flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob), form, ignore, scale)
 
 
 @kernel(nogil=False)
-def _quick(x: Any, labels: Any, matrix: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float) -> float:
+def _quick(
+    x: Any, labels: Any, matrix: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float
+) -> float:
     """The whole of a small problem, x as (outer, classes * inner); NaN also for arguments that do not fit together."""
     outer, classes = x.shape[0], x.shape[1] // inner
     agree = labels.size == outer * inner and matrix.size == classes * classes
     if x.size == 0 or not (agree and fits(out, x) and fits(prob, x)):
         return np.nan
     width = chunking(outer, classes, inner)[0]
-    sums, room, stats = np.empty(chunks(outer, classes, inner)), np.empty((2 * classes + 2) * width), np.empty(4 * width)
+    sums, room, stats = (
+        np.empty(chunks(outer, classes, inner)),
+        np.empty((2 * classes + 2) * width),
+        np.empty(4 * width),
+    )
     z = divisor(mode, outer, labels, ignore)
     arrays = flat(x), flat(labels), flat(matrix), written(out, x), written(prob, x)
     _tiles(0, sums.size, sums, *arrays, (outer, classes, inner), ignore, top_diff / z, room, stats)
     return added(sums) / z
 
+
 @helper()
-def _from_softmax(first: int, last: int, labels: Any, matrix: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float,
-                  room: Any) -> None:  # fmt: skip
+def _from_softmax(
+    first: int,
+    last: int,
+    labels: Any,
+    matrix: Any,
+    prob: Any,
+    out: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+    room: Any,
+) -> None:
     """Write the gradient, chunk by chunk, from the softmax, which may be in `out` already."""
     outer, classes, inner = form
     width = chunking(outer, classes, inner)[0]
@@ -223,8 +291,18 @@ def _from_softmax(first: int, last: int, labels: Any, matrix: Any, prob: Any, ou
 
 
 @kernel(nogil=True)
-def _softmax_chunks(first: int, last: int, sums: Any, labels: Any, matrix: Any, prob: Any, out: Any, form: Any, ignore: int,
-                    scale: float) -> None:  # fmt: skip
+def _softmax_chunks(
+    first: int,
+    last: int,
+    sums: Any,
+    labels: Any,
+    matrix: Any,
+    prob: Any,
+    out: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+) -> None:
     for chunk in range(first, last):
         sums[chunk] = 0
     room = np.empty((form[1] + 1) * chunking(form[0], form[1], form[2])[0], prob.dtype)
@@ -246,29 +324,48 @@ def infogain_loss(
 ) -> float:
     """The loss, and in the same pass the gradient and the softmax, if there are arrays to write them to.
 
-    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position (as many as
-    x has without `axis`), in any shape. `matrix`: classes * classes weights of the dtype of x, a row per label, in any shape.
-    `out` receives the gradient for the given `top_diff` (the top's diff, that is the weight), `prob` the softmax; both have the
-    shape and dtype of `x`, and share no memory with it. `threads`: at most so many.
+    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
+    (as many as x has without `axis`), in any shape. `matrix`: classes * classes weights of the dtype of x, a row per
+    label, in any shape. `out` receives the gradient for the given `top_diff` (the top's diff, that is the weight),
+    `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it. `threads`: at most so many.
 
-    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown `normalization`, and a
-    label that is neither a class nor ignored (`out` and `prob` are then undefined).
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
+    `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).
     """
     try:
         dtype, kind = x.dtype, labels.dtype
         native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative) and matrix.dtype is dtype
-        if native and x.ndim == 2 and axis == 1 and x.size <= WIDE and (out is None or out.dtype is dtype) and (prob is None or prob.dtype is dtype):
+        if (
+            native
+            and x.ndim == 2
+            and axis == 1
+            and x.size <= WIDE
+            and (out is None or out.dtype is dtype)
+            and (prob is None or prob.dtype is dtype)
+        ):
             ignore = NO_LABEL if ignore_label is None else ignore_label
             loss = _quick(x, labels, matrix, out, prob, 1, MODES[normalization], ignore, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, KeyError, TypeError):
         pass
-    return _careful(x, labels, matrix, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads)
+    return _careful(
+        x, labels, matrix, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads
+    )
 
 
-def _careful(x: Any, labels: Any, matrix: Any, axis: int, ignore: int, mode: int, top_diff: float, out: Any, prob: Any,
-             threads: int | None) -> float:  # fmt: skip
+def _careful(
+    x: Any,
+    labels: Any,
+    matrix: Any,
+    axis: int,
+    ignore: int,
+    mode: int,
+    top_diff: float,
+    out: Any,
+    prob: Any,
+    threads: int | None,
+) -> float:
     x = floats(x, "x")
     labels = integers(labels, "labels", x)
     positions = Positions(x.shape, axis)
@@ -283,7 +380,16 @@ def _careful(x: Any, labels: Any, matrix: Any, axis: int, ignore: int, mode: int
     else:
         z = divisor_of(mode, outer, labels, ignore, threads)
         kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
-        work = x.reshape(-1), labels, matrix.reshape(-1), gradient.flat, softmax.flat, positions.form, ignore, top_diff / z
+        work = (
+            x.reshape(-1),
+            labels,
+            matrix.reshape(-1),
+            gradient.flat,
+            softmax.flat,
+            positions.form,
+            ignore,
+            top_diff / z,
+        )
         loss = spread(kernel, chunks(*positions.form), x.size, threads, *work) / z
     if math.isnan(loss):
         refuse_labels(labels, classes, positions.shape, ignore)

@@ -1,7 +1,9 @@
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """How the CPU kernels are compiled: flags, the disk cache, and specialisation on demand.
 
-A kernel is a Numba dispatcher that never compiles by itself: called with types it has not seen it raises `TypeError` at once,
-so that a strided array or a list cannot start a compilation of its own. `call` compiles what canonical arguments need.
+A kernel is a Numba dispatcher that never compiles by itself: called with types it has not seen it raises `TypeError` at
+once, so that a strided array or a list cannot start a compilation of its own. `call` compiles what canonical arguments
+need.
 """
 
 from __future__ import annotations
@@ -20,34 +22,53 @@ from numba.np.arrayobj import populate_array
 from refimpl.fast.cache import KernelCache
 from refimpl.fast.scalar import FLAGS
 
-__all__ = ["ADDING", "BLOCK", "CHUNK", "QUICK", "WIDE", "added", "call", "chunks_of", "fits", "flat", "helper", "kernel", "total", "written"]
+__all__ = [
+    "ADDING",
+    "BLOCK",
+    "CHUNK",
+    "QUICK",
+    "WIDE",
+    "added",
+    "call",
+    "chunks_of",
+    "fits",
+    "flat",
+    "helper",
+    "kernel",
+    "total",
+    "written",
+]
 
 Function = Callable[..., Any]
 
 ADDING: dict[str, Any] = {**FLAGS, "fastmath": {"contract", "reassoc", "nsz"}}
-"""Flags for a function that only adds up: its order may change, to fill the lanes of a vector. NaN and infinities survive."""
+"""Flags for a function that only adds up: its order may change, to fill the lanes of a vector. NaN and infinities
+survive."""
 
 WRITTEN = {"out", "out_a", "out_b", "prob", "sums"}
 """Names of the arguments that kernels write to. All others are typed read-only, which takes writable arrays as well."""
 
 CHUNK = 1 << 14
-"""Entries of a chunk: what one partial sum is for. Its borders, and so the rounding of a result, depend on nothing else."""
+"""Entries of a chunk: what one partial sum is for. Its borders, and so the rounding of a result, depend on nothing
+else."""
 
 BLOCK = 1 << 12
-"""Bytes of the scratch array that a kernel fills in one loop and reads in the next: a small part of the first level cache."""
+"""Bytes of the scratch array that a kernel fills in one loop and reads in the next: a small part of the first level
+cache."""
 
 QUICK = 1 << 16
 """Inputs of at most so many entries are worked on in one call, with the GIL held: threads would not pay."""
 
 WIDE = 1 << 12
-"""Inputs of at most so many entries are computed in float64 even where exponentials make that slower: there it is not felt."""
+"""Inputs of at most so many entries are computed in float64 even where exponentials make that slower: there it is not
+felt."""
 
 _compiling = threading.Lock()
 
 
 def helper(**flags: Any) -> Callable[[Function], Function]:
     """A function for kernels to call, compiled into them."""
-    return njit(**(flags or FLAGS), forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[no-any-return]
+    return njit(**(flags or FLAGS), forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def kernel(*, nogil: bool) -> Callable[[Function], Function]:
@@ -59,7 +80,7 @@ def kernel(*, nogil: bool) -> Callable[[Function], Function]:
             dispatcher._cache = KernelCache(function)
             dispatcher._can_compile = False
             dispatcher._compile_for_args = dispatcher._explain_matching_error = _refuse
-        return dispatcher  # type: ignore[no-any-return]
+        return dispatcher
 
     return decorate
 
@@ -97,8 +118,8 @@ def _type(name: str, value: Any) -> Any:
 def flat(typing_context, array):  # type: ignore[no-untyped-def]
     """An argument of a kernel as a flat array that is not counted as a reference to it.
 
-    Slices of counted arrays are counted, at worst once per row; two threads that count references to the same array spend
-    their time passing that counter to and fro. The caller of the kernel keeps the array alive.
+    Slices of counted arrays are counted, at worst once per row; two threads that count references to the same array
+    spend their time passing that counter to and fro. The caller of the kernel keeps the array alive.
     """
     result = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
 
@@ -112,28 +133,40 @@ def flat(typing_context, array):  # type: ignore[no-untyped-def]
     return result(array), generate
 
 
-def written(out, like):  # type: ignore[no-untyped-def]
+def written(out: Any, like: Any) -> Any:
     """An output of a kernel, flat; None becomes an empty array."""
-    return np.empty(0, like.dtype) if out is None else out.ravel()
+    return _nothing(out, like) if out is None else out.reshape(-1)
 
 
-def fits(out, like):  # type: ignore[no-untyped-def]
+def fits(out: Any, like: Any) -> bool:
     """Whether an output is absent or has the shape of its input."""
     return out is None or out.shape == like.shape
 
 
+def _nothing(out: Any, like: Any) -> Any:
+    return np.empty(0, like.dtype)
+
+
+def _flat_output(out: Any, like: Any) -> Any:
+    return flat(out)
+
+
+def _absent(out: Any, like: Any) -> bool:
+    return True
+
+
+def _same_shape(out: Any, like: Any) -> bool:
+    return bool(out.shape == like.shape)
+
+
 @overload(written)
-def _written(out, like):  # type: ignore[no-untyped-def]
-    if out is types.none:
-        return lambda out, like: np.empty(0, like.dtype)
-    return lambda out, like: flat(out)
+def _written(out: Any, like: Any) -> Function:
+    return _nothing if out is types.none else _flat_output
 
 
 @overload(fits)
-def _fits(out, like):  # type: ignore[no-untyped-def]
-    if out is types.none:
-        return lambda out, like: True
-    return lambda out, like: out.shape == like.shape
+def _fits(out: Any, like: Any) -> Function:
+    return _absent if out is types.none else _same_shape
 
 
 @helper()

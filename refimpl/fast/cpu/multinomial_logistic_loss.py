@@ -1,8 +1,8 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """MultinomialLogisticLoss on a CPU (``src/caffe/layers/multinomial_logistic_loss_layer.cpp``).
 
-``L = -sum log(max(p_label, 1e-20)) / N``; ``dL/dp = -w / (N max(p, 1e-20))`` at the label, also where p is below, and 0 elsewhere.
-The floor is a float in Caffe, whatever the type of the net. Computed in float64.
+``L = -sum log(max(p_label, 1e-20)) / N``; ``dL/dp = -w / (N max(p, 1e-20))`` at the label, also where p is below, and 0
+elsewhere. The floor is a float in Caffe, whatever the type of the net. Computed in float64.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def multinomial_logistic_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `p`: probabilities, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`: N
-    numbers in any shape, truncated toward zero. `out`: like p, sharing no memory with it; receives the gradient for the given
-    `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
+    `p`: probabilities, float32 or float64; N samples along the first axis, everything else flattened to classes.
+    `labels`: N numbers in any shape, truncated toward zero. `out`: like p, sharing no memory with it; receives the
+    gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
 
-    Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no class
-    (`out` is then undefined).
+    Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no
+    class (`out` is then undefined).
     """
     try:
         dtype, kind = p.dtype, labels.dtype
@@ -85,7 +85,7 @@ def multinomial_logistic_loss(
         if native and p.ndim == 2 and p.size <= QUICK and (out is None or out.dtype is dtype):
             loss = _quick(p, labels, out, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, TypeError):
         pass
     return _careful(p, labels, float(top_diff), out, threads)
@@ -115,5 +115,6 @@ def backward(
     out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """The gradient alone; arguments as for `multinomial_logistic_loss`. It is memory that takes the time, so the loss costs nothing."""
+    """The gradient alone; arguments as for `multinomial_logistic_loss`. It is memory that takes the time, so the loss
+    costs nothing."""
     multinomial_logistic_loss(p, labels, top_diff=top_diff, out=out, threads=threads)

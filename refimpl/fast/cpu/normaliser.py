@@ -1,4 +1,4 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """What a loss is divided by (``src/caffe/layers/loss_layer.cpp`` GetNormalizer): never less than 1."""
 
 from __future__ import annotations
@@ -50,4 +50,3 @@ def divisor_of(mode: int, batch: int, labels: NDArray[Any], ignore: int, threads
         return max(1.0, spread(_count, -(-labels.size // CHUNK), labels.size, threads, labels, ignore))
     sizes = {VALID: labels.size, FULL: labels.size, BATCH_SIZE: batch, NONE: 1}
     return float(max(1, sizes[mode]))
-

@@ -1,8 +1,8 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """SigmoidCrossEntropyLoss on a CPU (``src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp``).
 
-``L = sum (log(1 + e^-|x|) - x (t - [x >= 0])) / Z`` over the counted entries; ``dL/dx = w (1 / (1 + e^-x) - t) / Z`` there and
-0 elsewhere. As in Caffe an infinite logit gives NaN, with a finite gradient.
+``L = sum (log(1 + e^-|x|) - x (t - [x >= 0])) / Z`` over the counted entries; ``dL/dx = w (1 / (1 + e^-x) - t) / Z``
+there and 0 elsewhere. As in Caffe an infinite logit gives NaN, with a finite gradient.
 """
 
 from __future__ import annotations
@@ -123,12 +123,14 @@ def sigmoid_cross_entropy_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `x`, `t`: logits and targets, float32 or float64, both the same; N samples along the first axis with the same number of
-    entries. Targets may be any number; one whose integral part is `ignore_label` does not count. `normalization`: divide by the
-    entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x, sharing no memory with it; receives the
-    gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
+    `x`, `t`: logits and targets, float32 or float64, both the same; N samples along the first axis with the same number
+    of entries. Targets may be any number; one whose integral part is `ignore_label` does not count. `normalization`:
+    divide by the entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x, sharing no memory
+    with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so
+    many.
 
-    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown `normalization`.
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown
+    `normalization`.
     """
     try:
         dtype = x.dtype
@@ -136,7 +138,7 @@ def sigmoid_cross_entropy_loss(
         if native and x.ndim == 2 and x.size <= WIDE and (out is None or out.dtype is dtype):
             loss = _quick(x, t, out, MODES[normalization], NO_LABEL if ignore_label is None else ignore_label, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, KeyError, TypeError):
         pass
     return _careful(x, t, ignored(ignore_label), mode_of(normalization), float(top_diff), out, threads)
@@ -168,5 +170,6 @@ def backward(
     threads: int | None = None,
 ) -> None:
     """The gradient alone; arguments as for `sigmoid_cross_entropy_loss`."""
-    options = {"ignore_label": ignore_label, "normalization": normalization, "threads": threads}
-    sigmoid_cross_entropy_loss(x, t, top_diff=top_diff, out=out, **options)
+    sigmoid_cross_entropy_loss(
+        x, t, ignore_label=ignore_label, normalization=normalization, top_diff=top_diff, out=out, threads=threads
+    )

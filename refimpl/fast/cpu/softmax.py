@@ -1,13 +1,14 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """What the kernels of SoftmaxWithLoss and InfogainLoss share: a softmax along one axis, tile by tile or row by row.
 
-Logits are a flat array of the form (outer, classes, inner); a *position* is one place of outer and inner. Where there are few
-classes, or the classes of a position lie apart (inner > 1), many positions side by side fill the lanes of a vector: a *tile*
-of them is copied to a scratch array, classes by positions, so that the strides of the input are walked once. Rows of many
-classes (inner = 1, more than `NARROW` of them) are worked on where they are.
+Logits are a flat array of the form (outer, classes, inner); a *position* is one place of outer and inner. Where there
+are few classes, or the classes of a position lie apart (inner > 1), many positions side by side fill the lanes of a
+vector: a *tile* of them is copied to a scratch array, classes by positions, so that the strides of the input are walked
+once. Rows of many classes (inner = 1, more than `NARROW` of them) are worked on where they are.
 
-Problems of at most `WIDE` entries are computed in float64 whatever their type: it costs next to nothing there, and a float32
-result is then the exact one, rounded once or twice. Larger ones are computed in their own type, with sums in float64.
+Problems of at most `WIDE` entries are computed in float64 whatever their type: it costs next to nothing there, and a
+float32 result is then the exact one, rounded once or twice. Larger ones are computed in their own type, with sums in
+float64.
 """
 
 from __future__ import annotations
@@ -22,9 +23,22 @@ from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, helper
 from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
 
 __all__ = [
-    "NARROW", "by_rows", "chunking", "chunks", "clear", "divided", "exponentiate", "largest", "load", "mark", "multiplied", "multiply",
-    "place", "row_exponentials", "store",
-]  # fmt: skip
+    "NARROW",
+    "by_rows",
+    "chunking",
+    "chunks",
+    "clear",
+    "divided",
+    "exponentiate",
+    "largest",
+    "load",
+    "mark",
+    "multiplied",
+    "multiply",
+    "place",
+    "row_exponentials",
+    "store",
+]
 
 NARROW = 64
 """Rows of at most this many classes go by tiles."""
@@ -41,7 +55,8 @@ def by_rows(classes: int, inner: int) -> bool:
 
 @register_jitable
 def chunking(outer: int, classes: int, inner: int) -> tuple[int, int]:
-    """(positions in a chunk, chunks in a group). The positions of a group are equally far apart: all rows, or one outer's inner."""
+    """(positions in a chunk, chunks in a group). The positions of a group are equally far apart: all rows, or one
+    outer's inner."""
     positions = outer if inner == 1 else inner
     width = CHUNK // classes if by_rows(classes, inner) else TILE // classes + NARROW
     width = positions if positions < width else width + (width == 0)
@@ -57,7 +72,8 @@ def chunks(outer: int, classes: int, inner: int) -> int:
 
 @helper()
 def place(chunk: int, outer: int, classes: int, inner: int) -> tuple[int, int, int, int, int]:
-    """Where a chunk is: (index of its first logit, of its first label, positions, step to the next class, to the next position)."""
+    """Where a chunk is: (index of its first logit, of its first label, positions, step to the next class, to the next
+    position)."""
     width, each = chunking(outer, classes, inner)
     group, start = chunk // each, chunk % each * width
     rest = (outer if inner == 1 else inner) - start
@@ -69,7 +85,8 @@ def place(chunk: int, outer: int, classes: int, inner: int) -> tuple[int, int, i
 
 @helper()
 def load(x: Any, base: int, per_class: int, per_position: int, classes: int, tile: Any, top: Any) -> None:
-    """Copy the logits of as many positions as `top` has to `tile`, class after class; find the largest of every position.
+    """Copy the logits of as many positions as `top` has to `tile`, class after class; find the largest of every
+    position.
 
     A NaN may be passed over here, but not by the sum of exponentials.
     """
@@ -144,8 +161,8 @@ def mark(labels: Any, classes: int, ignore: int, marks: Any) -> None:
 def largest(row: Any) -> Any:
     """The largest entry of a contiguous row; any NaN may be passed over.
 
-    Comparing floats does not vectorise (a NaN forbids another order), comparing integers does, and the bits of floats compare
-    like integers once those of negative numbers are flipped.
+    Comparing floats does not vectorise (a NaN forbids another order), comparing integers does, and the bits of floats
+    compare like integers once those of negative numbers are flipped.
     """
     return row.max()
 
@@ -184,7 +201,8 @@ def multiply(row: Any, factor: Any) -> None:
 
 @helper()
 def multiplied(row: Any, factor: Any, result: Any) -> None:
-    """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes, and crawls.)"""
+    """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes, and
+    crawls.)"""
     for j in range(row.size):
         result[j] = row[j] * factor
 
@@ -208,7 +226,8 @@ def _block_exponentials(row: Any, top: Any, result: Any) -> Any:
 
 @helper()
 def row_exponentials(row: Any, top: Any, result: Any) -> float:
-    """The sum of exp(x - top) over a row. `result` keeps the exponentials; a shorter one (a block) is written over and over."""
+    """The sum of exp(x - top) over a row. `result` keeps the exponentials; a shorter one (a block) is written over and
+    over."""
     total = 0.0
     size = BLOCK // row.itemsize
     for start in range(0, row.size, size):

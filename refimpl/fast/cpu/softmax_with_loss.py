@@ -1,8 +1,9 @@
-# mypy: disable-error-code="untyped-decorator"
+# mypy: disable-error-code="no-any-return, untyped-decorator"
 """SoftmaxWithLoss on a CPU (``src/caffe/layers/softmax_loss_layer.cpp``).
 
-``L = sum min(log sum_j exp x_j - x_label, -log FLT_MIN) / Z`` over the counted positions, which is Caffe's
--log max(p_label, FLT_MIN); ``dL/dx_i = w (p_i - [i = label]) / Z``, also where the loss is capped, and 0 at ignored positions.
+``L = sum min(log sum_j exp x_j - x_label, -log FLT_MIN) / Z`` over the counted positions, which is Caffe's -log
+max(p_label, FLT_MIN); ``dL/dx_i = w (p_i - [i = label]) / Z``, also where the loss is capped, and 0 at ignored
+positions.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from refimpl.fast.cpu.softmax import (
     place,
     row_exponentials,
     store,
-)  # fmt: skip
+)
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log
 
@@ -66,15 +67,26 @@ def _tile_losses(x: Any, base: int, per_class: int, per_position: int, marks: An
     loss = 0.0
     for p in range(top.size):
         if marks[p] >= 0:
-            loss += _capped(logs[p] - (np.float64(logits[marks[p] * per_class + p * per_position]) - np.float64(top[p])))
+            loss += _capped(
+                logs[p] - (np.float64(logits[marks[p] * per_class + p * per_position]) - np.float64(top[p]))
+            )
         elif marks[p] == -2:
             loss = np.nan
     return loss
 
 
 @helper()
-def _tile_gradient(tile: Any, classes: int, marks: Any, factor: Any, scale: float, out: Any, base: int, per_class: int,
-                   per_position: int) -> None:  # fmt: skip
+def _tile_gradient(
+    tile: Any,
+    classes: int,
+    marks: Any,
+    factor: Any,
+    scale: float,
+    out: Any,
+    base: int,
+    per_class: int,
+    per_position: int,
+) -> None:
     """Write the gradient of a tile of exponentials, where `factor` is the scale over their sum."""
     count = factor.size
     store(tile, classes, factor, out, base, per_class, per_position)
@@ -86,15 +98,30 @@ def _tile_gradient(tile: Any, classes: int, marks: Any, factor: Any, scale: floa
 
 
 @helper()
-def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float,
-           room: Any, logs: Any) -> None:  # fmt: skip
+def _tiles(
+    first: int,
+    last: int,
+    sums: Any,
+    x: Any,
+    labels: Any,
+    out: Any,
+    prob: Any,
+    form: Any,
+    ignore: int,
+    scale: float,
+    room: Any,
+    logs: Any,
+) -> None:
     """Chunks that are tiles; `room` has space for one and three numbers per position, `logs` for one per position."""
     outer, classes, inner = form
     marks = np.empty(logs.size, np.int64)
     for chunk in range(first, last):
         base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
         tile, top = room[: classes * count], room[classes * count : (classes + 1) * count]
-        total, factor = room[(classes + 1) * count : (classes + 2) * count], room[(classes + 2) * count : (classes + 3) * count]
+        total, factor = (
+            room[(classes + 1) * count : (classes + 2) * count],
+            room[(classes + 2) * count : (classes + 3) * count],
+        )
         load(x, base, per_class, per_position, classes, tile, top)
         exponentiate(tile, classes, top, total, logs)
         mark(labels[label : label + count], classes, ignore, marks[:count])
@@ -110,11 +137,25 @@ def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob
 
 
 @kernel(nogil=True)
-def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
-                 scale: float) -> None:  # fmt: skip
+def _tile_chunks(
+    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
+) -> None:
     width = chunking(form[0], form[1], form[2])[0]
     room = np.empty((form[1] + 3) * width, x.dtype)
-    _tiles(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), form, ignore, scale, room, np.empty(width))
+    _tiles(
+        first,
+        last,
+        flat(sums),
+        flat(x),
+        flat(labels),
+        flat(out),
+        flat(prob),
+        form,
+        ignore,
+        scale,
+        room,
+        np.empty(width),
+    )
 
 
 @helper()
@@ -133,8 +174,9 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale
 
 
 @helper()
-def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
-          scale: float) -> None:  # fmt: skip
+def _rows(
+    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
+) -> None:
     outer, classes, inner = form
     room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
     for chunk in range(first, last):
@@ -159,8 +201,9 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob:
 
 
 @kernel(nogil=True)
-def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int,
-                scale: float) -> None:  # fmt: skip
+def _row_chunks(
+    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
+) -> None:
     _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), form, ignore, scale)
 
 
@@ -180,7 +223,8 @@ def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, igno
 
 @helper()
 def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
-    """Write a run times the scale, by way of `room`: `out` may be the source, which one loop over both would not vectorise."""
+    """Write a run times the scale, by way of `room`: `out` may be the source, which one loop over both would not
+    vectorise."""
     for start in range(0, source.size, room.size):
         part, into = source[start : start + room.size], out[start : start + room.size]
         for i in range(part.size):
@@ -190,7 +234,9 @@ def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
 
 
 @helper()
-def _from_softmax(first: int, last: int, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float) -> None:
+def _from_softmax(
+    first: int, last: int, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float
+) -> None:
     """Write the gradient, chunk by chunk, from the softmax, which may be in `out` already."""
     outer, classes, inner = form
     width = chunking(outer, classes, inner)[0]
@@ -215,8 +261,9 @@ def _from_softmax(first: int, last: int, labels: Any, prob: Any, out: Any, form:
 
 
 @kernel(nogil=True)
-def _softmax_chunks(first: int, last: int, sums: Any, labels: Any, prob: Any, out: Any, form: Any, ignore: int,
-                    scale: float) -> None:  # fmt: skip
+def _softmax_chunks(
+    first: int, last: int, sums: Any, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float
+) -> None:
     for chunk in range(first, last):
         sums[chunk] = 0
     _from_softmax(first, last, flat(labels), flat(prob), flat(out), form, ignore, scale)
@@ -236,27 +283,37 @@ def softmax_with_loss(
 ) -> float:
     """The loss, and in the same pass the gradient and the softmax, if there are arrays to write them to.
 
-    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position (as many as
-    x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's diff, that is the
-    weight), `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it. `threads`: at most so many.
+    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
+    (as many as x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's
+    diff, that is the weight), `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it.
+    `threads`: at most so many.
 
-    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown `normalization`, and a
-    label that is neither a class nor ignored (`out` and `prob` are then undefined).
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
+    `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).
     """
     try:
         dtype, kind = x.dtype, labels.dtype
         native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
-        if native and x.ndim == 2 and axis == 1 and x.size <= WIDE and (out is None or out.dtype is dtype) and (prob is None or prob.dtype is dtype):
+        if (
+            native
+            and x.ndim == 2
+            and axis == 1
+            and x.size <= WIDE
+            and (out is None or out.dtype is dtype)
+            and (prob is None or prob.dtype is dtype)
+        ):
             ignore = NO_LABEL if ignore_label is None else ignore_label
             loss = _quick(x, labels, out, prob, 1, MODES[normalization], ignore, top_diff)
             if loss == loss:
-                return loss  # type: ignore[no-any-return]
+                return loss
     except (AttributeError, KeyError, TypeError):
         pass
     return _careful(x, labels, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads)
 
 
-def _careful(x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: float, out: Any, prob: Any, threads: int | None) -> float:
+def _careful(
+    x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: float, out: Any, prob: Any, threads: int | None
+) -> float:
     x = floats(x, "x")
     labels = integers(labels, "labels", x)
     positions = Positions(x.shape, axis)
@@ -265,7 +322,17 @@ def _careful(x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: f
     outer, classes, inner = positions.form
     if x.size <= WIDE:
         rows = outer, classes * inner
-        loss = call(_quick, x.reshape(rows), labels, gradient.shaped(*rows), softmax.shaped(*rows), inner, mode, ignore, top_diff)
+        loss = call(
+            _quick,
+            x.reshape(rows),
+            labels,
+            gradient.shaped(*rows),
+            softmax.shaped(*rows),
+            inner,
+            mode,
+            ignore,
+            top_diff,
+        )
     else:
         z = divisor_of(mode, outer, labels, ignore, threads)
         kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
@@ -289,7 +356,8 @@ def backward(
     out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob` itself. Otherwise as there."""
+    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob` itself. Otherwise as
+    there."""
     ignore, mode = ignored(ignore_label), mode_of(normalization)
     prob = floats(prob, "prob")
     labels = integers(labels, "labels", prob)

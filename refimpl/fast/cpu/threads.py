@@ -1,11 +1,12 @@
 """Threads for large inputs: plain Python threads that run kernels without the GIL.
 
-OpenMP runtimes kill a forked child, Numba's own work queue aborts when two Python threads use it, and two OpenMP runtimes in
-one process (torch brings one) fight for the cores. A pool of Python threads does none of that and costs some 20 microseconds
-to engage, so only inputs worth more than that use it.
+OpenMP runtimes kill a forked child, Numba's own work queue aborts when two Python threads use it, and two OpenMP
+runtimes in one process (torch brings one) fight for the cores. A pool of Python threads does none of that and costs
+some 20 microseconds to engage, so only inputs worth more than that use it.
 
-The work is cut into chunks whose borders depend on its shape alone. Each chunk leaves a partial sum in its own place, and the
-partial sums are added in their order: the result is the same, to the bit, for any number of threads and in every run.
+The work is cut into chunks whose borders depend on its shape alone. Each chunk leaves a partial sum in its own place,
+and the partial sums are added in their order: the result is the same, to the bit, for any number of threads and in
+every run.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def spread(kernel: Any, chunks: int, elements: int, threads: int | None, *args: 
 
 
 class _Job:
-    """A kernel and its chunks, taken turn by turn by whoever has time: the caller always, pool threads if they are free."""
+    """A kernel and its chunks, taken turn by turn by whoever has time: the caller always, pool threads if they are
+    free."""
 
     def __init__(self, kernel: Any, chunks: int, turns: int, args: tuple[Any, ...]) -> None:
         self.kernel, self.chunks, self.args = kernel, chunks, args
