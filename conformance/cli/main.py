@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": "run the suite on an implementation",
+    "smoke": "see whether an implementation is plugged in rightly, before a run",
     "list": "list cases, checks, requirements or implementations",
     "show": "print one case so that a person can read it",
     "eval": "compute losses and gradients of a net with the reference",

@@ -1,0 +1,268 @@
+"""Steps: one case of each kind that the suite has, in the order in which a new implementation learns to answer them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from conformance.adapters.process import ProcessImplementation
+from conformance.case import Case
+from conformance.errors import unknown
+from conformance.fixtures import case_ids, load
+from conformance.implementation import (
+    DETERMINISM,
+    Crash,
+    Description,
+    DoesNotStart,
+    Implementation,
+    ImplementationError,
+    ProtocolError,
+    TimedOut,
+    Unsupported,
+)
+from conformance.outcome import Outcome, Refusal
+from conformance.requirements.serving import STEMS
+from conformance.smoke.found import Found, State
+from conformance.smoke.outcome_faults import faults_of
+from conformance.suite.recipes import Recipe, recipes_of
+
+__all__ = ["STEPS", "Bench"]
+
+WEIGHT = 2.5
+_PREFERRED = (
+    "softmax_with_loss",
+    "hinge_loss",
+    "multinomial_logistic_loss",
+    "sigmoid_cross_entropy_loss",
+    "euclidean_loss",
+    "contrastive_loss",
+    "infogain_loss",
+)
+"""The layer that the cases are made of is the first of these that is claimed."""
+
+_REMEDIES: Mapping[type[ImplementationError], str] = {
+    Crash: "run `lossconf show` on a case and that case by hand; the last lines it wrote are below",
+    TimedOut: "answer sooner, or raise --timeout; a process has to flush after each answer",
+    ProtocolError: "docs/protocol.md and docs/adapters/direct.md say what an answer holds",
+    Unsupported: "leave out of `layers` and `dtypes` what is not there, or build it",
+}
+_NO_LOSS = "it claims none of the seven losses; `lossconf run` checks what it has without a formula"
+_HERE = "it runs in the suite's own process; where a case kills that, `lossconf run` starts another"
+
+
+class Bench:
+    """An implementation on the bench; each step is a method that says what it found."""
+
+    def __init__(self, implementation: Implementation, description: Description) -> None:
+        self.implementation, self.description = implementation, description
+        self.is_net = description.capability == "net"
+        claimed = [s for s in _PREFERRED if not description.layers or STEMS[s] in description.layers]
+        self.recipe: Recipe | None = recipes_of(claimed[0])[0] if claimed else None
+        self.stems = claimed
+        self.dtype = description.dtypes[0] if description.dtypes else "float32"
+
+    def describe(self) -> Found:
+        """Who it is, in words that make sense."""
+        told = self.description
+        for what, value, known in (
+            ("capability", told.capability, ("net", "layer")),
+            ("dialect", told.dialect, (None, "documented", "bvlc")),
+            ("determinism", told.determinism, (None, *DETERMINISM)),
+        ):
+            if value not in known:
+                choices = ", ".join("null" if name is None else name for name in known)
+                return _fix("describe", f"{what} is {value!r}", f"it is one of {choices}")
+        strange = [dtype for dtype in told.dtypes if dtype not in ("float32", "float64")]
+        if strange or not told.dtypes:
+            return _fix("describe", f"dtypes are {list(told.dtypes)}", "name float32, float64 or both")
+        if not told.name:
+            return _fix("describe", "it has no name", "a name is what reports are filed under")
+        if not self.stems and "Python" not in told.layers:
+            near = unknown("loss layer", told.layers[0], STEMS.values())
+            return _fix("describe", f"none of its layers is a loss of Caffe's: {', '.join(told.layers)}", str(near))
+        layers = ", ".join(told.layers) if 0 < len(told.layers) <= 7 else f"{len(told.layers) or 'any'} layers"
+        who = " ".join(word for word in (told.name, told.version) if word)
+        return _right("describe", f"{who}: {told.capability}, {', '.join(told.dtypes)}, {layers}")
+
+    def plain(self) -> Found:
+        """The smallest net with a loss."""
+        return self._try("plain", lambda recipe: recipe.case("smoke/plain", weights=(WEIGHT,)))
+
+    def spatial(self) -> Found:
+        """Scores of four axes."""
+        recipe = next((r for r in recipes_of(self.stems[0]) if len(r.bottoms[0][1]) == 4), None) if self.stems else None
+        if recipe is None:
+            return _skipped("spatial", _NO_LOSS)
+        return self._tried("spatial", recipe.case("smoke/spatial", weights=(WEIGHT,)), recipe)
+
+    def reshape(self) -> Found:
+        """Inputs larger than the net declares them."""
+
+        def grown(recipe: Recipe) -> Case:
+            tall = tuple((b, s if b == "H" else (s[0] + 3, *s[1:]), m) for b, s, m in recipe.bottoms)
+            fed = replace(recipe, bottoms=tall).case("smoke/reshape", weights=(WEIGHT,))
+            return replace(fed, net=recipe.sources() + recipe.layer(weights=(WEIGHT,)))
+
+        if self.recipe is not None and not self.recipe.forced:
+            return _skipped("reshape", "its scores come from a parameter, which has one shape")
+        return self._try("reshape", grown)
+
+    def not_finite(self) -> Found:
+        """NaN and an infinity among the inputs."""
+
+        def spoilt(recipe: Recipe) -> Case:
+            values = recipe.values()
+            values[recipe.learned[0]].flat[:2] = np.nan, np.inf
+            return recipe.case("smoke/not-finite", weights=(WEIGHT,), values=values)
+
+        return self._try("not-finite", spoilt)
+
+    def passes(self) -> Found:
+        """Forward and backward, twice."""
+        steps = ("forward", "backward") * 2
+        return self._try("passes", lambda recipe: recipe.case("smoke/passes", weights=(WEIGHT,), steps=steps))
+
+    def dtype_two(self) -> Found:
+        """The second of its types."""
+        if len(self.description.dtypes) < 2:
+            return _skipped("second-dtype", f"it computes in {self.dtype} alone")
+        other = self.description.dtypes[1]
+        return self._try("second-dtype", lambda recipe: recipe.case("smoke/dtype", weights=(WEIGHT,)), other)
+
+    def files(self) -> Found:
+        """A file that the net reads."""
+        if not self.is_net or "infogain_loss" not in self.stems:
+            return _skipped("files", "only InfogainLoss reads one, in a net")
+        case = load(next(name for name in case_ids() if name.startswith("infogain_source/"))).case
+        answer = self._answer("files", case, self.dtype)
+        return answer if isinstance(answer, Found) else _right("files", f"read {', '.join(case.files)}")
+
+    def refusal(self) -> Found:
+        """Something that Caffe refuses."""
+        recipe = self.recipe
+        if recipe is None:
+            return _skipped("refusal", _NO_LOSS)
+        if self.is_net:
+            short = tuple((b, (s[0] - 1, *s[1:]) if i == 1 else s, m) for i, (b, s, m) in enumerate(recipe.bottoms))
+            case, why = replace(recipe, bottoms=short).case("smoke/refusal"), "a batch that does not match"
+        elif "y" in (name for name, _, _ in recipe.bottoms):
+            values = recipe.values()
+            values["y"].flat[0] = 1e6
+            case, why = recipe.case("smoke/refusal", values=values), "a label that is no class"
+        else:
+            return _skipped("refusal", f"there is nothing that a {recipe.type} alone has to refuse")
+        try:
+            answer = self.implementation.run(case, self.dtype)
+        except ImplementationError as error:
+            remedy = "refuse in words, as docs/protocol.md and docs/adapters/direct.md have it"
+            return _fix("refusal", f"{why}: {_told(error)}", remedy, error.detail)
+        if isinstance(answer, Outcome):
+            return _skipped("refusal", f"it accepted {why}; whether it may is for `lossconf run` to say")
+        if answer.third_party_stage not in ("construct", "forward", "backward"):
+            return _fix("refusal", f"its stage is {answer.stage!r}", "a stage is construct, forward or backward")
+        return _right("refusal", f"{why}, refused at {answer.third_party_stage}: {answer.message}")
+
+    def error(self) -> Found:
+        """A net that nobody can read, and whether it goes on afterwards."""
+        if not self.is_net:
+            return _skipped("error", "nets are read by the suite for an implementation of single layers")
+        case = Case("smoke/error", 'layer { name: "x" type:')
+        try:
+            answer = self.implementation.run(case, self.dtype)
+        except Unsupported:
+            answer = Refusal("construct", "")
+        except ImplementationError as error:
+            remedy = "answer what cannot be read with a refusal, and go on"
+            return _fix("error", f"a net that is no prototxt: {_told(error)}", remedy, error.detail)
+        if isinstance(answer, Outcome):
+            return _fix("error", "it computed a net that is no prototxt", "read the net that the case gives")
+        after = self._tried("error", self._plain_case(), self.recipe)
+        return after if after.state is State.FIX else _right("error", "said no to a torn net, and went on")
+
+    def restart(self) -> Found:
+        """A process killed in a case, and started again."""
+        running = self.implementation
+        if not isinstance(running, ProcessImplementation):
+            return _skipped("restart", _HERE)
+        limit, running.timeout = running.timeout, 0.0
+        with contextlib.suppress(ImplementationError):
+            running.run(self._plain_case(), self.dtype)
+        running.timeout = limit
+        started = time.perf_counter()
+        after = self._tried("restart", self._plain_case(), self.recipe)
+        seconds = time.perf_counter() - started
+        return (
+            after if after.state is State.FIX else _right("restart", f"killed, and answering again in {seconds:.2g} s")
+        )
+
+    def _plain_case(self) -> Case:
+        return self.recipe.case("smoke/plain", weights=(WEIGHT,)) if self.recipe else Case("smoke/nothing", "")
+
+    def _try(self, step: str, make: Callable[[Recipe], Case], dtype: str = "") -> Found:
+        return self._tried(step, make(self.recipe), self.recipe, dtype) if self.recipe else _skipped(step, _NO_LOSS)
+
+    def _tried(self, step: str, case: Case, recipe: Recipe | None, dtype: str = "") -> Found:
+        """Run a net of one loss and look at the answer."""
+        if recipe is None:
+            return _skipped(step, _NO_LOSS)
+        answer = self._answer(step, case, dtype or self.dtype)
+        if isinstance(answer, Found):
+            return answer
+        for said, remedy in faults_of(answer, case, dtype or self.dtype, recipe.learned[0], WEIGHT):
+            return _fix(step, said, remedy)
+        learned = recipe.learned[0]
+        shape = case.inputs[learned].shape if learned in case.inputs else recipe.bottoms[0][1]
+        shown = " x ".join(str(size) for size in shape)
+        alone = "" if "loss" in answer.data else "; it reports no tops, so that only nets of one layer can be judged"
+        return _right(step, f"{recipe.type} on {shown}, {dtype or self.dtype}: total {answer.loss:g}{alone}")
+
+    def _answer(self, step: str, case: Case, dtype: str) -> Outcome | Found:
+        try:
+            answer = self.implementation.run(case, dtype)
+        except DoesNotStart as error:
+            return _fix(
+                step, f"it does not start again: {error}", "a start must not depend on the one before", error.detail
+            )
+        except ImplementationError as error:
+            return _fix(step, _told(error), _REMEDIES.get(type(error), ""), error.detail)
+        if isinstance(answer, Refusal):
+            said = f"refused at {answer.third_party_stage}: {answer.message}"
+            return _fix(step, said, "this net is one that Caffe runs: refuse only what cannot be computed")
+        return answer
+
+
+STEPS: Mapping[str, Callable[[Bench], Found]] = {
+    "describe": Bench.describe,
+    "plain": Bench.plain,
+    "spatial": Bench.spatial,
+    "reshape": Bench.reshape,
+    "not-finite": Bench.not_finite,
+    "passes": Bench.passes,
+    "second-dtype": Bench.dtype_two,
+    "files": Bench.files,
+    "refusal": Bench.refusal,
+    "error": Bench.error,
+    "restart": Bench.restart,
+}
+"""Every step by its name; each stands on its own."""
+
+
+def _told(error: ImplementationError) -> str:
+    kind = {Crash: "crashed", TimedOut: "timed out", ProtocolError: "no answer", Unsupported: "unsupported"}
+    return f"{kind.get(type(error), 'failed')}: {error.reason}"
+
+
+def _right(step: str, said: str) -> Found:
+    return Found(step, State.RIGHT, said)
+
+
+def _fix(step: str, said: str, remedy: str, detail: str = "") -> Found:
+    return Found(step, State.FIX, said, remedy, detail)
+
+
+def _skipped(step: str, why: str) -> Found:
+    return Found(step, State.SKIPPED, why)
