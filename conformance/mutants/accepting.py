@@ -14,7 +14,7 @@ from conformance.requirements.serving import STEMS
 from refimpl.errors import LayerError, PrototxtError
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY
-from refimpl.messages import InputParameter, LayerParameter, NetParameter
+from refimpl.messages import LayerParameter, NetParameter
 from refimpl.net import Net
 from refimpl.prototxt import parse_net
 
@@ -142,18 +142,13 @@ def _without_unknown_types(net: NetParameter, phase: str) -> NetParameter:
     return replace(net, layer=tuple(layer for layer in net.layer if layer.type in REGISTRY))
 
 
-def _with_missing_inputs(net: NetParameter, phase: str) -> NetParameter:
-    layers: list[LayerParameter] = []
-    known: set[str] = set()
-    for layer in net.layer:
-        for name in layer.bottom:
-            if name not in known:
-                layers.append(
-                    LayerParameter(name=f"missing {name}", type="Input", top=(name,), input_param=InputParameter())
-                )
-                known.add(name)
-        layers.append(layer)
-        known.update(layer.top)
+def _makers_first(net: NetParameter, phase: str) -> NetParameter:
+    waiting, layers, known = list(net.layer), list[LayerParameter](), set[str]()
+    while waiting:
+        following = next((layer for layer in waiting if known.issuperset(layer.bottom)), waiting[0])
+        waiting.remove(following)
+        layers.append(following)
+        known.update(following.top)
     return replace(net, layer=tuple(layers))
 
 
@@ -200,11 +195,18 @@ _NETS = (
         net=built_from(_without_unknown_types),
     ),
     Mutant(
-        "net/accepts-unknown-bottoms",
-        "A bottom that nothing produces is an input.",
+        "net/accepts-any-order",
+        "Layers may stand before those that make their bottoms.",
+        "frameworks that sort a graph",
+        Cause.ACCEPTS,
+        net=built_from(_makers_first),
+    ),
+    Mutant(
+        "net/accepts-any-count-around",
+        "Layers around the losses take any number of bottoms and tops.",
         CLASSIC,
         Cause.ACCEPTS,
-        net=built_from(_with_missing_inputs),
+        {kind: _counts_unchecked(layer) for kind, layer in REGISTRY.items() if not layer.implicit_weight},
     ),
     Mutant(
         "net/accepts-both-rules",

@@ -12,7 +12,7 @@ from conformance.mutants.cause import Cause
 from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, weight
 from refimpl.layer import Layer
 
-__all__ = ["COMMON"]
+__all__ = ["COMMON", "random_last_bit"]
 
 CLASSIC = "classic slip"
 
@@ -37,7 +37,7 @@ def _by_columns(x: Any, at: At) -> Any:
     return x.reshape(at.batch, -1).T.reshape(x.shape)
 
 
-def _random_last_bit(x: Any, at: At) -> Any:
+def random_last_bit(x: Any, at: At) -> Any:
     return x * (1 + np.finfo(at.bottom[0].data.dtype).eps * np.random.default_rng().integers(0, 2, x.shape))
 
 
@@ -274,7 +274,7 @@ COMMON = (
         "The last bit of {type}'s gradient changes from run to run.",
         "atomic additions in any order on a GPU",
         Cause.RANDOM,
-        gradient(_random_last_bit),
+        gradient(random_last_bit),
     ),
     Slip(
         "batch-of-one-refused",

@@ -17,8 +17,9 @@ __all__ = ["covered"]
 
 
 def covered(mutants: Sequence[Mutant], checks: Sequence[Check]) -> dict[str, str | None]:
-    """Every `must` requirement and the first mutant that fails it, None where none does."""
-    failed: dict[str, str | None] = {r.id: None for r in CATALOGUE.values() if r.level is Level.MUST}
+    """Every `must` that the checks serve, and the first mutant that fails it, None where none does."""
+    served = {name for check in checks for name in check.requirements}
+    failed: dict[str, str | None] = {name: None for name in served if CATALOGUE[name].level is Level.MUST}
     echoes = {mutant.dialect: Echo(mutant.dialect) for mutant in mutants}
     for mutant in mutants:
         for requirement in _failed(mutant, checks, failed, echoes[mutant.dialect]):
@@ -29,7 +30,7 @@ def covered(mutants: Sequence[Mutant], checks: Sequence[Check]) -> dict[str, str
 def _failed(mutant: Mutant, checks: Sequence[Check], known: dict[str, str | None], echo: Echo) -> Iterator[str]:
     """The requirements that a mutant fails, among those that no other has failed so far."""
     implementation = MutantImplementation(mutant)
-    for check in concerned(mutant, checks):
+    for check in concerned(mutant, checks, large=True):
         for dtype in DTYPES:
             open_ones = [name for name in check.requirements if name in known and known[name] is None]
             if dtype in check.dtypes and open_ones and not echo.matches(check, dtype, implementation):

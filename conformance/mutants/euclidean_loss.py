@@ -84,6 +84,13 @@ MUTANTS = mutants_of(
             loss(lambda x, at: x / at.entries),
         ),
         Slip(
+            "zero-costs",
+            "1e-4 is added to every square, so that a difference of 0 costs something.",
+            "an L1 layer whose masked and exact pixels cost the root of its epsilon",
+            Cause.UNNAMEABLE,
+            loss(lambda x, at: x + 1e-4 * at.entries / 2),
+        ),
+        Slip(
             "root-of-squares",
             "The loss is the distance and not its square.",
             "the name of the layer taken at its word",

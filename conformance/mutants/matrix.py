@@ -59,12 +59,14 @@ class Row:
         return asdict(self)
 
 
-def concerned(mutant: Mutant, checks: Iterable[Check]) -> Iterator[Check]:
-    """The core checks that name what the mutant has got wrong: its layer, its types, or the net in a requirement."""
+def concerned(mutant: Mutant, checks: Iterable[Check], large: bool = False) -> Iterator[Check]:
+    """The core checks, or also the large ones, that name what the mutant has got wrong: its layer, its types, or, in a
+    requirement, the net, which is who refuses."""
     types = {*mutant.layers, *(f"layer.{kind}" for kind in mutant.layers)}
     for check in checks:
-        named = {check.layer, *(name.partition(".")[0] for name in check.requirements)}
-        if check.core and (mutant.stem in named or types & {*check.layer_types, *check.requirements}):
+        subjects = {name.partition(".")[0] for name in check.requirements}
+        named = {check.layer, *subjects, *(["net"] if "refusal" in subjects else [])}
+        if (check.core or large) and (mutant.stem in named or types & {*check.layer_types, *check.requirements}):
             yield check
 
 

@@ -24,7 +24,7 @@ class Mutant:
 
     ``id`` is "<stem>/<name>", stem a loss layer's or "net". ``wrong`` says in one sentence what it does wrong,
     ``stands_for`` which real defect it is like. ``layers`` replaces layer types, ``net`` the net around them;
-    ``dialect`` is the one it is otherwise right in.
+    ``dialect`` is the one it is otherwise right in, ``determinism`` what it promises.
 
     ``equivalent`` is the reason why no `must` could tell it from a right implementation, None for a mutant that has to
     be killed. Controls are equivalent, too, with the cause `Cause.NONE`: they rewrite a formula as the mutants beside
@@ -38,6 +38,7 @@ class Mutant:
     layers: Mapping[str, type[Layer]] = field(default_factory=dict)
     net: type[Net] = Net
     dialect: str = "documented"
+    determinism: str | None = None
     equivalent: str | None = None
 
     @property
@@ -53,7 +54,12 @@ class MutantImplementation:
         self.mutant = mutant
 
     def describe(self) -> Description:
-        return Description(name=f"mutant {self.mutant.id}", dtypes=("float32", "float64"), dialect=self.mutant.dialect)
+        return Description(
+            name=f"mutant {self.mutant.id}",
+            dtypes=("float32", "float64"),
+            dialect=self.mutant.dialect,
+            determinism=self.mutant.determinism,
+        )
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """Run the case. Raises `Crash` for whatever the mutant raises that is no refusal."""

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from conformance.mutants.cause import Cause
+from conformance.mutants.common import random_last_bit
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, planned
-from conformance.mutants.slips import Blobs
+from conformance.mutants.slips import Blobs, gradient
 from refimpl.backward_plan import Node
 from refimpl.layer import Layer
+from refimpl.layers import REGISTRY
 from refimpl.layers.split import Split
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.net import Net
@@ -272,4 +274,15 @@ _PLAN = (
     ),
 )
 
-MUTANTS = (*_SPLITS, *_PLAN)
+_PROMISES = (
+    Mutant(
+        "net/promises-bitwise",
+        "It promises the same bits whenever it is asked, and rounds gradients as it happens.",
+        "atomic additions in any order on a GPU",
+        Cause.RANDOM,
+        {"EuclideanLoss": gradient(random_last_bit)(REGISTRY["EuclideanLoss"])},
+        determinism="bitwise",
+    ),
+)
+
+MUTANTS = (*_SPLITS, *_PLAN, *_PROMISES)
