@@ -15,8 +15,7 @@ from conformance.case import Array, Case
 from conformance.check import Check
 from conformance.drive import build
 from conformance.execution import execute, inapplicable
-from conformance.implementation import Description, Implementation
-from conformance.outcome import Outcome, Refusal
+from conformance.implementation import Implementation
 from conformance.requirements.serving import STEMS
 from conformance.session import Session
 from conformance.verdict import Status, Verdict
@@ -28,7 +27,6 @@ __all__ = [
     "Explainer",
     "Loss",
     "Situation",
-    "Watched",
     "below_floor",
     "ignored_not_finite",
     "listed",
@@ -70,8 +68,9 @@ class Loss:
         p = self.by_class
         if "Multinomial" not in self.type:
             finite = np.where(np.isposinf(p), np.nan, p)
-            exponentials = np.exp((finite - finite.max(-1, keepdims=True)).astype(np.longdouble))
-            p = exponentials / exponentials.sum(-1, keepdims=True)
+            with np.errstate(all="ignore"):
+                exponentials = np.exp((finite - finite.max(-1, keepdims=True)).astype(np.longdouble))
+                p = exponentials / exponentials.sum(-1, keepdims=True)
         if self.type == "InfogainLoss":
             return p[~self.ignored]
         chosen = np.take_along_axis(p, np.where(self.ignored, 0, self.labels).reshape(*p.shape[:-1], 1), -1)[..., 0]
@@ -94,24 +93,6 @@ def below_floor(loss: Loss) -> bool:
 def ignored_not_finite(loss: Loss) -> bool:
     """A score is NaN or infinite where the label is ignored."""
     return loss.type in ("SoftmaxWithLoss", "InfogainLoss") and not np.isfinite(loss.by_class[loss.ignored]).all()
-
-
-class Watched:
-    """An implementation that remembers the cases it ran."""
-
-    def __init__(self, inner: Implementation) -> None:
-        self.inner = inner
-        self.cases: dict[str, Case] = {}
-
-    def describe(self) -> Description:
-        return self.inner.describe()
-
-    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        self.cases[case.id] = case
-        return self.inner.run(case, dtype)
-
-    def close(self) -> None:
-        self.inner.close()
 
 
 def listed(page: Path) -> dict[str, set[str]]:
@@ -140,14 +121,16 @@ class Explainer:
         self.seen: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.unexplained: list[str] = []
 
-    def run(self, watched: Watched, checks: Iterable[Check]) -> None:
-        description = watched.describe()
+    def run(self, implementation: Implementation, checks: Iterable[Check]) -> None:
+        description = implementation.describe()
         for check in checks:
             for dtype in check.dtypes:
                 if inapplicable(check, description) is None:
-                    watched.cases = {}
-                    for verdict in execute(check, Session(watched, description, dtype)):
-                        self._take(verdict, watched.cases, check)
+                    session = Session(implementation, description, dtype)
+                    verdicts = execute(check, session)
+                    cases = {run.case.id: run.case for run in session.runs}
+                    for verdict in verdicts:
+                        self._take(verdict, cases, check)
 
     def stale(self, prefix: str) -> list[str]:
         """What the page says fails and has not failed, out of a layer's requirements; the net's fail anywhere."""

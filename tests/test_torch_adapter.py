@@ -11,14 +11,14 @@ import pytest
 
 from conformance.adapters.opening import open_implementation
 from conformance.fixtures import load
-from conformance.implementation import DoesNotStart, Unsupported
+from conformance.implementation import DoesNotStart, Implementation, Unsupported
 from conformance.judge import judge
 from conformance.outcome import Refusal
 from conformance.requirements.serving import STEMS
 from conformance.suite import all_checks
 from conformance.suite.recipes import recipes_of
 from conformance.verdict import Status
-from tests.explained import Explainer, Situation, Watched, below_floor, ignored_not_finite, listed, nothing_counts
+from tests.explained import Explainer, Situation, below_floor, ignored_not_finite, listed, nothing_counts
 
 PAGE = Path(__file__).parent.parent / "docs" / "adapters" / "torch.md"
 CLASSIFIERS = ("softmax_with_loss", "infogain_loss", "hinge_loss", "multinomial_logistic_loss")
@@ -37,9 +37,9 @@ SITUATIONS: Mapping[str, Situation] = {
 
 
 @pytest.fixture(scope="module")
-def torch_losses() -> Watched:
+def torch_losses() -> Implementation:
     pytest.importorskip("torch", reason="not run: PyTorch is not installed (tox -e torch)")
-    return Watched(open_implementation("torch"))
+    return open_implementation("torch")
 
 
 def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("stem", list(STEMS))
-def test_torch_computes_every_loss_and_its_gradient(torch_losses: Watched, stem: str) -> None:
+def test_torch_computes_every_loss_and_its_gradient(torch_losses: Implementation, stem: str) -> None:
     for dtype in ("float32", "float64"):
         case = recipes_of(stem)[0].case(f"plain/{stem}", weights=(2.5,))
         judged = judge("plain", [f"{stem}.forward", f"{stem}.backward"], case, torch_losses.run(case, dtype), dtype)
@@ -58,7 +58,7 @@ def test_torch_computes_every_loss_and_its_gradient(torch_losses: Watched, stem:
 
 
 @pytest.mark.parametrize(("stem", "label"), [(s, y) for s in CLASSIFIERS for y in (-1.0, 1e3)])
-def test_torch_refuses_a_label_that_is_no_class(torch_losses: Watched, stem: str, label: float) -> None:
+def test_torch_refuses_a_label_that_is_no_class(torch_losses: Implementation, stem: str, label: float) -> None:
     recipe = recipes_of(stem)[0]
     values = recipe.values()
     values["y"][0] = label
@@ -67,7 +67,7 @@ def test_torch_refuses_a_label_that_is_no_class(torch_losses: Watched, stem: str
     assert answer.stage == "forward"
 
 
-def test_torch_is_unsupported_not_refused_where_the_matrix_lies_in_a_file(torch_losses: Watched) -> None:
+def test_torch_is_unsupported_not_refused_where_the_matrix_lies_in_a_file(torch_losses: Implementation) -> None:
     with pytest.raises(Unsupported, match="third bottom"):
         torch_losses.run(load("infogain_source/double-0").case, "float64")
 
@@ -79,7 +79,7 @@ def test_the_page_has_a_section_for_every_reason() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("stem", [*STEMS, "net"])
-def test_every_verdict_against_torch_has_a_reason_on_the_page(torch_losses: Watched, stem: str) -> None:
+def test_every_verdict_against_torch_has_a_reason_on_the_page(torch_losses: Implementation, stem: str) -> None:
     explainer = Explainer(SITUATIONS, listed(PAGE))
     explainer.run(torch_losses, (check for check in all_checks() if check.layer == stem))
     assert not explainer.unexplained
