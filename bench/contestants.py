@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from conformance.adapters.process import ProcessImplementation
 from conformance.implementation import ImplementationError
 from conformance.outcome import Refusal
 
-__all__ = ["IN_PROCESS", "Contestant", "Hosted", "Remote", "contestant"]
+__all__ = ["IN_PROCESS", "Contestant", "Hosted", "Remote", "Sample", "contestant"]
 
 IN_PROCESS = ("copy", "numba-cpu", "torch", "jax")
 """Subjects of this package's own; every other name is spelled as for ``lossconf run``."""
@@ -50,6 +50,13 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bench.worker impo
 Entries = NDArray[np.int64]
 
 
+class Sample(NamedTuple):
+    """Seconds per call, and seconds that its threads waited for a core per second; None where that is not known."""
+
+    seconds: float
+    waited: float | None = None
+
+
 class Contestant(Protocol):
     """Every method but ``close`` raises `NotTimed` where there is nothing to be had, with the reason."""
 
@@ -62,8 +69,8 @@ class Contestant(Protocol):
     def prepare(self, problem: Problem, modes: Sequence[str]) -> tuple[str, ...]:
         """Make a problem ready; the modes that can be timed."""
 
-    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, float]:
-        """Seconds per call of each mode; the least of ``best_of`` samples."""
+    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, Sample]:
+        """A sample of each mode; the quickest of ``best_of``."""
 
     def answer(self, entries: Entries) -> tuple[float, list[Array]]:
         """The loss, and each gradient's entries at these flat indices."""
@@ -134,8 +141,9 @@ class Hosted:
         }
         return tuple(self._ask("prepare", modes=list(modes), **fields)["modes"])
 
-    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, float]:
-        return dict(self._ask("sample", modes=list(modes), best_of=best_of)["seconds"])
+    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, Sample]:
+        found = self._ask("sample", modes=list(modes), best_of=best_of)["samples"]
+        return {mode: Sample(*sample) for mode, sample in found.items()}
 
     def answer(self, entries: Entries) -> tuple[float, list[Array]]:
         told = self._ask("answer", entries=base64.b64encode(entries.astype("<i8").tobytes()).decode("ascii"))
@@ -207,9 +215,9 @@ class Remote:
         self._passes = max(3, min(MOST_PASSES, round(SAMPLE / shortest)))
         return tuple(modes)
 
-    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, float]:
+    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, Sample]:
         tries = [self._times() for _ in range(best_of)]
-        return {mode: min(median(times[mode]) for times in tries) for mode in modes}
+        return {mode: Sample(min(median(times[mode]) for times in tries)) for mode in modes}
 
     def answer(self, entries: Entries) -> tuple[float, list[Array]]:
         assert self._problem is not None

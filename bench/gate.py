@@ -195,6 +195,8 @@ def _time(item: _Item, before: Contestant, now: Contestant) -> None:
     for name, why in times.dropped.items():
         item.absent = Finding(item.problem, item.modes[-1], NOT_MEASURED, reason=f"{name}: {why}")
     for mode in item.modes:
-        item.pairs[mode].add(times.of("before", mode), times.of("now", mode))
+        calm = times.calm(mode, "before", "now")
+        earlier, later = ([times.of(name, mode)[turn].seconds for turn in calm] for name in ("before", "now"))
+        item.pairs[mode].add(earlier, later)
     for runner in (before, now):
         runner.release()

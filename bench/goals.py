@@ -127,6 +127,8 @@ def _ratio(what: str, wanted: float, measured: Measured, base: str, other: str, 
     for spec in (base, other):
         if not measured.of(spec, MODE):
             return Reached(what, wanted, None, at_most, measured.not_timed.get(spec, f"{spec} was not timed"))
+    if measured.disturbed(MODE, base, other):
+        return Reached(what, wanted, None, at_most, "disturbed: threads waited for cores that other processes had")
     found = measured.ratios(base, other, MODE)
     low, high = median_interval(found, DOUBT)
     if not high <= CLEAR * low:

@@ -57,8 +57,12 @@ def _settings_advice(settings: Mapping[str, str], threads: int) -> Iterator[str]
         yield "OMP_WAIT_POLICY=active: OpenMP threads spin between calls and take cores from everybody; use passive"
 
 
-def run_advice(abouts: Mapping[str, About], spread: float | None) -> Iterator[str]:
-    """What only running shows: the OpenMP runtimes of each subject, and how steady a plain copy was."""
+def run_advice(abouts: Mapping[str, About], spread: float | None, disturbed: Sequence[str]) -> Iterator[str]:
+    """What only running shows.
+
+    That is the OpenMP runtimes of each subject, how steady a plain copy was, and the problems during which somebody
+    had to wait for a core in almost every round.
+    """
     for spec, about in abouts.items():
         loaded: Sequence[str] = about.environment.get("openmp", ())
         if len(loaded) > 1:
@@ -68,5 +72,10 @@ def run_advice(abouts: Mapping[str, About], spread: float | None) -> Iterator[st
                 f"{spec} uses {loaded[0]}, whose threads spin on after a call: a rest of {SETTLE * 1e3:g} ms follows "
                 "each of its turns (OMP_WAIT_POLICY=passive needs none)"
             )
+    if disturbed:
+        yield (
+            f"{len(disturbed)} problem(s) were disturbed: threads waited for cores that other processes had, in almost "
+            f"every round (the first: {disturbed[0]})"
+        )
     if spread is not None and spread > UNSTEADY:
         yield f"a plain copy varied by {spread:.0%} between rounds: small differences mean nothing here"

@@ -66,7 +66,7 @@ def measure(plan: Plan, told: Callable[[str], None] = lambda line: None) -> Resu
         for number, problem in enumerate(plan.problems, 1):
             told(f"{number}/{len(plan.problems)} {problem}")
             measured.append(_measured(problem, plan, entered))
-    warnings += run_advice(abouts, _spread_of_copies(measured))
+    warnings += run_advice(abouts, _spread_of_copies(measured), _disturbed(measured))
     return Result(
         created=created,
         version=VERSION,
@@ -115,7 +115,7 @@ def _measured(problem: Problem, plan: Plan, entered: Mapping[str, Contestant]) -
     for spec in ready:
         if spec not in times.dropped:
             entered[spec].release()
-    return Measured(problem, times.seconds, traffic, verdicts, memory, not_timed)
+    return Measured(problem, times.seconds(), traffic, times.waited(), verdicts, memory, not_timed)
 
 
 def _prepared(
@@ -175,6 +175,15 @@ def _spread_of_copies(measured: Iterable[Measured]) -> float | None:
         return None
     largest = max(timed, key=lambda one: one.problem.size.elements)
     return summary(largest.of(COPY, largest.modes()[-1])).spread
+
+
+def _disturbed(measured: Iterable[Measured]) -> list[str]:
+    """The problems of which hardly a round went undisturbed."""
+    return [
+        str(one.problem)
+        for one in measured
+        if any(one.disturbed(mode, spec) for spec in one.seconds for mode in one.modes())
+    ]
 
 
 def revision(root: Path) -> str | None:

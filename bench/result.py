@@ -11,9 +11,10 @@ from typing import Any
 
 from bench.machine import Machine
 from bench.problem import Problem
+from bench.rounds import calm_rounds
 from bench.sizes import Size
-from bench.statistics import pair_ratios
 from bench.subjects import About
+from bench.waiting import TOLERATED
 from conformance.errors import UsageError, one_line
 
 __all__ = ["SCHEMA", "Measured", "Result", "read_result", "schema", "write_result"]
@@ -25,6 +26,7 @@ SCHEMA = 1
 class Measured:
     """One problem: seconds per call by subject and mode, round by round, and what else is known of each subject.
 
+    ``waited`` has the shape of ``seconds``: seconds that threads waited for a core per second, None where not known.
     ``verdicts`` are {"accepted", "headroom", "loss_error", "reason"}, ``memory`` bytes beyond inputs and gradients,
     ``not_timed`` reasons; ``traffic`` is bytes by mode.
     """
@@ -32,17 +34,37 @@ class Measured:
     problem: Problem
     seconds: Mapping[str, Mapping[str, Sequence[float]]]
     traffic: Mapping[str, int]
+    waited: Mapping[str, Mapping[str, Sequence[float | None]]] = field(default_factory=dict)
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
     not_timed: Mapping[str, str] = field(default_factory=dict)
 
-    def of(self, subject: str, mode: str) -> Sequence[float]:
+    def every(self, subject: str, mode: str) -> Sequence[float]:
         """Seconds of each round; empty where there are none."""
         return self.seconds.get(subject, {}).get(mode, ())
 
+    def of(self, subject: str, mode: str) -> list[float]:
+        """Seconds of the rounds in which it did not wait for a core, or of all where these are too few."""
+        seconds = self.every(subject, mode)
+        return [seconds[turn] for turn in self._calm(mode, subject)]
+
     def ratios(self, subject: str, other: str, mode: str) -> list[float]:
-        """How many times as long as the subject the other took, round by round."""
-        return pair_ratios(self.of(subject, mode), self.of(other, mode))
+        """How many times as long as the subject the other took, round by round, in rounds in which neither waited."""
+        mine, others = self.every(subject, mode), self.every(other, mode)
+        return [others[turn] / mine[turn] for turn in self._calm(mode, subject, other)]
+
+    def disturbed(self, mode: str, *subjects: str) -> bool:
+        """Whether there are too few rounds in which none of these waited for a core."""
+        turns = self._calm(mode, *subjects)
+        waits = [self._waits(subject, mode)[turn] for subject in subjects for turn in turns]
+        return any((wait or 0.0) > TOLERATED for wait in waits)
+
+    def _calm(self, mode: str, *subjects: str) -> list[int]:
+        return calm_rounds([self._waits(subject, mode) for subject in subjects])
+
+    def _waits(self, subject: str, mode: str) -> Sequence[float | None]:
+        seconds = self.every(subject, mode)
+        return self.waited.get(subject, {}).get(mode) or [None] * len(seconds)
 
     def modes(self) -> list[str]:
         """The modes that any subject was timed in."""
@@ -59,6 +81,7 @@ class Measured:
             "ignored": size.ignored,
             "dtype": self.problem.dtype,
             "seconds": {spec: {mode: list(s) for mode, s in times.items()} for spec, times in self.seconds.items()},
+            "waited": {spec: {mode: list(w) for mode, w in times.items()} for spec, times in self.waited.items()},
             "traffic": dict(self.traffic),
             "verdicts": {spec: dict(verdict) for spec, verdict in self.verdicts.items()},
             "memory": dict(self.memory),
@@ -68,7 +91,7 @@ class Measured:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Measured:
         size = Size(value["size"], tuple(value["shape"]), value["ignored"])
-        kept = {name: value[name] for name in ("seconds", "traffic", "verdicts", "memory", "not_timed")}
+        kept = {name: value[name] for name in ("seconds", "waited", "traffic", "verdicts", "memory", "not_timed")}
         return cls(Problem(value["layer"], size, value["dtype"]), **kept)
 
 

@@ -12,27 +12,50 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.contestants import Contestant
+from bench.contestants import Contestant, Sample
 from bench.subjects import NotTimed
+from bench.waiting import TOLERATED
 
-__all__ = ["Times", "interleave", "order_of"]
+__all__ = ["FEWEST", "Times", "calm_rounds", "interleave", "order_of"]
 
 SETTLE = 0.01
 """Seconds of rest after a contestant whose threads may go on spinning: GNU's OpenMP gives up after some 5 ms."""
 
 FEWEST = 5
-"""Rounds that are made even where they take longer than they may."""
+"""Rounds that are made even where they take longer than they may, and calm ones that make the others superfluous."""
 
 
 @dataclass
 class Times:
-    """Seconds per call, round by round, by contestant and mode; and the reason where a contestant dropped out."""
+    """Samples, round by round, by contestant and mode; and the reason where a contestant dropped out."""
 
-    seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
-    def of(self, spec: str, mode: str) -> list[float]:
-        return self.seconds.get(spec, {}).get(mode, [])
+    def of(self, spec: str, mode: str) -> list[Sample]:
+        return self.samples.get(spec, {}).get(mode, [])
+
+    def seconds(self) -> dict[str, dict[str, list[float]]]:
+        """Seconds per call alone."""
+        return {s: {m: [one.seconds for one in every] for m, every in of.items()} for s, of in self.samples.items()}
+
+    def waited(self) -> dict[str, dict[str, list[float | None]]]:
+        """Seconds waited per second alone."""
+        return {s: {m: [one.waited for one in every] for m, every in of.items()} for s, of in self.samples.items()}
+
+    def calm(self, mode: str, *specs: str) -> list[int]:
+        """The rounds in which none of these had to wait for a core; all, where too few would be left."""
+        return calm_rounds([[sample.waited for sample in self.of(spec, mode)] for spec in specs])
+
+
+def calm_rounds(waited: Sequence[Sequence[float | None]]) -> list[int]:
+    """Rounds in which none of some contestants waited for a core, of those that all of them finished.
+
+    All of those, where fewer than `FEWEST` would be left.
+    """
+    finished = range(min((len(each) for each in waited), default=0))
+    calm = [turn for turn in finished if all((each[turn] or 0.0) <= TOLERATED for each in waited)]
+    return calm if len(calm) >= FEWEST else list(finished)
 
 
 def order_of(count: int, turn: int) -> list[int]:
@@ -64,8 +87,8 @@ def interleave(
             except NotTimed as reason:
                 times.dropped[spec] = str(reason)
                 continue
-            for mode, seconds in sampled.items():
-                times.seconds[spec][mode].append(seconds)
+            for mode, sample in sampled.items():
+                times.samples[spec][mode].append(sample)
             if contestant.spins:
                 time.sleep(SETTLE)
     return times

@@ -59,6 +59,13 @@ def render(result: Result, console: Console) -> None:
     """Print the times by type, then everything that a reader has to know beside them."""
     console.print(Text(heading(result.machine, result.threads), style="bold"))
     console.print(Text(f"medians of {result.rounds} interleaved rounds; ratios round by round, with their quartiles"))
+    if any(
+        measured.disturbed(mode, spec)
+        for measured in result.measured
+        for mode in measured.modes()
+        for spec in result.specs
+    ):
+        console.print(Text("~: hardly a round without waiting for cores that other processes had"))
     for dtype in dict.fromkeys(measured.problem.dtype for measured in result.measured):
         console.print(_times(result, dtype))
     for title, lines in (("Wrong", _wrong(result)), ("Memory", _memory(result)), ("Not timed", _not_timed(result))):
@@ -110,7 +117,8 @@ def _time(measured: Measured, mode: str, spec: str) -> str:
     if not seconds:
         return "-"
     accepted = measured.verdicts.get(spec, {}).get("accepted", True)
-    return shown_seconds(summary(seconds).median) + ("" if accepted else " (wrong)")
+    shown = shown_seconds(summary(seconds).median)
+    return ("~" if measured.disturbed(mode, spec) else "") + shown + ("" if accepted else " (wrong)")
 
 
 def _ratio(ratios: list[float]) -> str:

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.contestants import Contestant, Hosted, Remote, contestant
+from bench.contestants import Contestant, Hosted, Remote, Sample, contestant
 from bench.expectation import expect
 from bench.measure import Plan, measure
 from bench.problem import Problem
-from bench.rounds import interleave
+from bench.rounds import calm_rounds, interleave
 from bench.runtimes import openmp_runtimes, spins
 from bench.sizes import Size
 from bench.subjects import NotTimed
-from bench.worker import loops_for, per_call
+from bench.waiting import TOLERATED, waited
+from bench.worker import loops_for, per_call, undisturbed
 from conformance.errors import UsageError
 from tests.miniatures import command, well_behaved
 
@@ -50,7 +51,7 @@ def test_a_hosted_subject_is_timed_in_every_mode_asked_for(hosted: Hosted) -> No
     hosted.prepare(SMALL, ("forward", "backward", "both"))
     sampled = hosted.sample(("backward", "both"), best_of=2)
     assert sampled.keys() == {"backward", "both"}
-    assert all(0 < seconds < 10 for seconds in sampled.values())
+    assert all(0 < sample.seconds < 10 for sample in sampled.values())
 
 
 def test_memory_is_told_in_bytes_or_not_at_all(hosted: Hosted) -> None:
@@ -95,7 +96,7 @@ def test_a_process_times_itself() -> None:
     assert isinstance(remote, Remote)
     assert remote.open().name == "miniature"
     assert remote.prepare(SMALL, ("forward", "both")) == ("forward", "both")
-    assert remote.sample(("forward", "both")) == {"forward": 1e-6, "both": 1e-6}
+    assert remote.sample(("forward", "both")) == {"forward": Sample(1e-6), "both": Sample(1e-6)}
     expectation = expect(SMALL)
     assert expectation.judge(*remote.answer(expectation.entries)).accepted
     assert remote.memory() is None
@@ -119,23 +120,22 @@ def test_an_implementation_that_fails_in_the_middle_drops_out() -> None:
     class Fails:
         spec, spins, calls = "fails", False, 0
 
-        def sample(self, modes: object, best_of: int = 1) -> dict[str, float]:
+        def sample(self, modes: object, best_of: int = 1) -> dict[str, Sample]:
             self.calls += 1
             if self.calls > 2:
                 raise NotTimed("it had enough")
-            return {"both": 1.0}
+            return {"both": Sample(1.0)}
 
     class Goes(Fails):
-        def sample(self, modes: object, best_of: int = 1) -> dict[str, float]:
-            return {"both": 2.0}
+        def sample(self, modes: object, best_of: int = 1) -> dict[str, Sample]:
+            return {"both": Sample(2.0)}
 
     ready: dict[str, tuple[Contestant, tuple[str, ...]]] = {
         "fails": (Fails(), ("both",)),  # type: ignore[dict-item]
         "goes": (Goes(), ("both",)),  # type: ignore[dict-item]
     }
     times = interleave(ready, 5)
-    assert times.of("fails", "both") == [1.0, 1.0]
-    assert times.of("goes", "both") == [2.0] * 5
+    assert times.seconds() == {"fails": {"both": [1.0, 1.0]}, "goes": {"both": [2.0] * 5}}
     assert times.dropped == {"fails": "it had enough"}
 
 
@@ -143,8 +143,8 @@ def test_rounds_end_when_their_time_is_over() -> None:
     class Slow:
         spins = False
 
-        def sample(self, modes: object, best_of: int = 1) -> dict[str, float]:
-            return {"both": 1.0}
+        def sample(self, modes: object, best_of: int = 1) -> dict[str, Sample]:
+            return {"both": Sample(1.0)}
 
     times = interleave({"slow": (Slow(), ("both",))}, 1000, limit=-1.0)  # type: ignore[dict-item]
     assert len(times.of("slow", "both")) == 5
@@ -184,6 +184,27 @@ def test_short_calls_are_timed_many_at_once() -> None:
     assert len(calls) == 10
     assert loops_for(lambda: None) > 100
     assert loops_for(lambda: math.fsum(range(200_000))) == 1
+
+
+def test_a_round_is_calm_where_nobody_waited_for_a_core() -> None:
+    calm, busy = [0.0] * 6 + [1.0], [0.0, 0.5] + [TOLERATED] * 4 + [0.0]
+    assert calm_rounds([calm]) == [0, 1, 2, 3, 4, 5]
+    assert calm_rounds([calm, busy]) == [0, 2, 3, 4, 5]
+    assert calm_rounds([calm, [None] * 7]) == [0, 1, 2, 3, 4, 5]
+
+
+def test_all_rounds_count_where_too_few_are_calm() -> None:
+    assert calm_rounds([[0.0, 1.0, 1.0, 1.0, 1.0, 1.0]]) == [0, 1, 2, 3, 4, 5]
+    assert calm_rounds([[0.0] * 9, [0.0] * 3]) == [0, 1, 2]
+    assert calm_rounds([]) == []
+
+
+def test_waiting_is_counted_where_linux_counts_it() -> None:
+    before = waited()
+    seconds, share = undisturbed(lambda: math.fsum(range(1000)), 10)
+    assert seconds > 0
+    assert (share is None) == (before is None)
+    assert share is None or share >= 0
 
 
 def test_openmp_runtimes_are_found_in_the_memory_map() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.contestants import Contestant
+from bench.contestants import Contestant, Sample
 from bench.gate import (
     CONFIRMATIONS,
     GENERATIONS,
@@ -138,8 +138,8 @@ class Pretender:
             raise NotTimed(self.fails)
         return tuple(modes)
 
-    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, float]:
-        return {mode: 1e-3 * self.factor * float(self.rng.lognormal(0.0, self.noise)) for mode in modes}
+    def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, Sample]:
+        return {mode: Sample(1e-3 * self.factor * float(self.rng.lognormal(0.0, self.noise))) for mode in modes}
 
     def answer(self, entries: Array) -> tuple[float, list[Array]]:
         raise NotTimed("it answers nothing")

@@ -41,7 +41,8 @@ def measured(problem: Problem = HINGE, rounds: int = 15, **microseconds: float) 
         for name, value in microseconds.items()
     }
     verdicts: dict[str, Mapping[str, Any]] = {name: RIGHT for name in seconds if name != "copy"}
-    return Measured(problem, seconds, {"both": traffic_of(problem, "both").total}, verdicts, {"numba-cpu": 4096})
+    traffic = {"both": traffic_of(problem, "both").total}
+    return Measured(problem, seconds, traffic, verdicts=verdicts, memory={"numba-cpu": 4096})
 
 
 def result(*problems: Measured, specs: tuple[str, ...] = ("numba-cpu", "torch"), machine: Machine = MACHINE) -> Result:
@@ -248,6 +249,33 @@ def test_the_goals_table_counts_and_names_every_miss() -> None:
     assert tally.met > 0
 
 
+def waiting(share: float, rounds: int) -> Measured:
+    """Times that are ten times as long in rounds in which torch waited; the first `rounds` of 15."""
+    base = measured(numba_cpu=1000, torch=5000, copy=900)
+    disturbed = [10 * seconds if i < rounds else seconds for i, seconds in enumerate(base.seconds["torch"]["both"])]
+    waits = [share if i < rounds else 0.0 for i in range(15)]
+    seconds = {**base.seconds, "torch": {"both": disturbed}}
+    return replace(base, seconds=seconds, waited={"torch": {"both": waits}})
+
+
+def test_rounds_in_which_somebody_waited_for_a_core_do_not_count() -> None:
+    found = waiting(0.5, 9)
+    assert len(found.of("torch", "both")) == 6
+    assert max(found.ratios("numba-cpu", "torch", "both")) < 6
+    assert not found.disturbed("both", "torch")
+
+
+def test_where_every_round_was_disturbed_the_times_say_so() -> None:
+    found = waiting(0.5, 13)
+    assert len(found.of("torch", "both")) == 15
+    assert found.disturbed("both", "numba-cpu", "torch")
+    assert not found.disturbed("both", "numba-cpu")
+    (reached,) = [reached for reached in ratios(result(found), ROWS[0], None) if reached.what == "hinge_loss"]
+    assert reached.met is None
+    assert "disturbed" in reached.reason
+    assert "~50.0 ms" in printed(render, result(found))
+
+
 def test_several_runs_make_one_result() -> None:
     one, other = result(measured(numba_cpu=1)), replace(result(measured(torch=1)), warnings=("busy",), load=(1.0, 2.0))
     whole = merged([one, other])
@@ -291,12 +319,12 @@ def test_openmp_runtimes_and_unsteady_copies_are_told(monkeypatch: pytest.Monkey
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     one = About("torch", environment={"openmp": ["libgomp.so.1"]})
     two = About("mine", environment={"openmp": ["libgomp.so.1", "libiomp5.so"]})
-    spinning, fighting, unsteady = run_advice({"torch": one, "mine": two, "numba-cpu": About("n")}, 0.3)
+    spinning, fighting, unsteady = run_advice({"torch": one, "mine": two, "n": About("n")}, 0.3, [])
     assert "spin on after a call" in spinning
     assert "2 OpenMP runtimes in one process" in fighting
     assert "30%" in unsteady
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    assert not list(run_advice({"torch": one}, 0.01))
+    assert not list(run_advice({"torch": one}, 0.01, []))
 
 
 def test_a_size_of_ones_own_is_kept_in_results(tmp_path: Path) -> None:
