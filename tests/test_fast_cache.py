@@ -1,4 +1,4 @@
-"""The disk cache of `refimpl.fast` is never stale, survives damage and unwritable folders, and is shared by processes."""
+"""The disk cache of `refimpl.fast` is never stale, survives damage and unwritable folders, and serves all processes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,11 @@ def test_folders_of_long_gone_sources_are_dropped(tmp_path: Path) -> None:
 def test_an_entry_is_forgotten_on_request(sources: Path) -> None:
     caches = sources / "caches"
     run(sources, caches)
-    code = "from refimpl.fast.cpu import multinomial_logistic_loss as m; m._quick._cache.flush(); print(m._quick._cache.cache_path)"
+    code = """
+from refimpl.fast.cpu.multinomial_logistic_loss import _quick
+_quick._cache.flush()
+print(_quick._cache.cache_path)
+"""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(caches), "PYTHONPATH": str(sources)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, cwd=sources, capture_output=True, text=True, check=True

@@ -185,10 +185,18 @@ def test_contrastive_divides_by_the_distance_and_a_bit(dtype: Any) -> None:
 
 @DTYPES
 def test_contrastive_nan(dtype: Any) -> None:
-    """A dissimilar pair at no distance from anything has no gradient, a similar one is NaN."""
+    """A dissimilar pair that is not nearer than the margin has no gradient, and NaN is not nearer."""
     a, b, out = np.array([[nan, 1], [nan, 1]], dtype), np.zeros((2, 2), dtype), np.empty((2, 2), dtype)
     assert np.isnan(fast.contrastive_loss(a, b, np.array([0, 1], dtype), out_a=out))
-    assert np.isnan(out).tolist() == [[True, False], [True, False]] and out[0, 1] == 0
+    assert out[0].tolist() == [0, 0] and np.isnan(out[1]).tolist() == [True, False]
+
+
+@DTYPES
+def test_contrastive_pairs_infinitely_far_apart(dtype: Any) -> None:
+    a, b, out = np.array([[inf, 1]], dtype), np.zeros((1, 2), dtype), np.empty((1, 2), dtype)
+    for legacy in (False, True):
+        assert fast.contrastive_loss(a, b, np.zeros(1, dtype), legacy_version=legacy, out_a=out) == 0
+        assert (out == 0).all()
 
 
 @DTYPES

@@ -63,6 +63,11 @@ def _wanted(bottom: Sequence[Blob], propagate_down: Sequence[bool], i: int) -> A
     return bottom[i].diff if propagate_down[i] else None
 
 
+def _refuse_more_than_four_axes(bottom: Sequence[Blob]) -> None:
+    """Caffe counts the samples of some layers by ``num()``, which a blob of more axes does not have."""
+    _ = bottom[0].num
+
+
 def _options(layer: Any) -> dict[str, Any]:
     """What the layers with a ``loss_param`` hand to their kernels."""
     normalisation = layer.normalisation
@@ -153,6 +158,7 @@ class SigmoidCrossEntropyLoss(_SigmoidCrossEntropyLoss):
 class EuclideanLoss(_EuclideanLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = euclidean_loss.euclidean_loss(bottom[0].data, bottom[1].data, threads=_Threads.most)
@@ -174,6 +180,7 @@ class EuclideanLoss(_EuclideanLoss):
 class HingeLoss(_HingeLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         norm = self.param.hinge_loss_param.norm
         with _refusals():
@@ -197,6 +204,7 @@ class HingeLoss(_HingeLoss):
 class MultinomialLogisticLoss(_MultinomialLogisticLoss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
+        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = multinomial_logistic_loss.multinomial_logistic_loss(

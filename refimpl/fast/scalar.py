@@ -209,7 +209,7 @@ def sigmoid(x: Any) -> Any:
 
 @njit(**FLAGS)
 def truncated(label: Any) -> int:
-    """A label as Caffe reads it: ``static_cast<int>``, toward zero; `INT_MIN` for what int cannot hold, NaN included."""
+    """A label as Caffe reads it, ``static_cast<int>``: toward zero, `INT_MIN` for NaN and what int cannot hold."""
     if label > -2147483649.0 and label < 2147483648.0:
         return int(label)
     return INT_MIN

@@ -186,5 +186,5 @@ def backward(
     out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """The gradient alone; arguments as for `hinge_loss`. It is memory that takes the time, so the loss costs nothing."""
+    """The gradient alone; arguments as for `hinge_loss`. Memory takes the time, so the loss costs nothing."""
     hinge_loss(x, labels, norm=norm, top_diff=top_diff, out=out, threads=threads)

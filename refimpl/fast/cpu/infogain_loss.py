@@ -14,37 +14,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import (
-    DOUBLE,
-    MODES,
-    NO_LABEL,
-    SINGLE,
-    Output,
-    Positions,
-    floats,
-    ignored,
-    integers,
-    mode_of,
-    refuse_labels,
-    square,
-)
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
-from refimpl.fast.cpu.normaliser import divisor, divisor_of
+from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
+from refimpl.fast.cpu.kernel import ADDING, BLOCK, WIDE, added, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
+from refimpl.fast.cpu.normaliser import divisor
 from refimpl.fast.cpu.softmax import (
-    by_rows,
-    chunking,
+    Task,
     chunks,
-    divided,
+    cut,
+    divide,
+    exponentials,
     exponentiate,
     largest,
     load,
     mark,
     multiply,
     place,
-    row_exponentials,
+    scratch,
     store,
 )
-from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import like, log
 
 __all__ = ["backward", "infogain_loss"]
@@ -54,19 +42,23 @@ LOG_FLOOR = math.log(float(np.float32(1e-20)))
 
 
 @helper()
-def _tile_losses(
-    tile: Any, classes: int, marks: Any, matrix: Any, top: Any, logs: Any, losses: Any, weights: Any
-) -> float:
-    """The sum of the losses of a tile of logits; `weights` gets the sum of each position's row of the matrix."""
-    count = top.size
+def _weight(matrix: Any, mark: int, classes: int, c: int) -> float:
+    """H[label, c]; that of the first row for a position without a label."""
+    row = mark if mark > 0 else 0
+    return np.float64(matrix[np.uint64(row) * np.uint64(classes) + np.uint64(c)])
+
+
+@helper()
+def _tile_losses(logits: Any, tile: Any, classes: int, matrix: Any, losses: Any, weights: Any) -> float:
+    """The sum of the losses of a tile; `weights` gets the sum of the row of the matrix of every position."""
+    count, marks, top, logs = tile.marks.size, tile.marks, tile.top, tile.logs
     for p in range(count):
         losses[p] = 0
         weights[p] = 0
     for c in range(classes):
-        run = tile[c * count : (c + 1) * count]
+        run = logits[c * count : (c + 1) * count]
         for p in range(count):
-            row = marks[p] if marks[p] > 0 else 0
-            weight = np.float64(matrix[np.uint64(row) * np.uint64(classes) + np.uint64(c)])
+            weight = _weight(matrix, marks[p], classes, c)
             logarithm = np.float64(run[p]) - np.float64(top[p]) - logs[p]
             losses[p] -= weight * (LOG_FLOOR if logarithm < LOG_FLOOR else logarithm)
             weights[p] += weight
@@ -80,63 +72,49 @@ def _tile_losses(
 
 
 @helper()
-def _tile_gradient(tile: Any, classes: int, marks: Any, matrix: Any, factor: Any, scale: float) -> None:
-    """Replace a tile of exponentials by the gradient, where `factor` is what makes them the first part of it."""
-    count = factor.size
-    for c in range(classes):
-        run = tile[c * count : (c + 1) * count]
+def _tile_gradient(tile: Any, task: Any, matrix: Any, shares: Any, out: Any, where: Any) -> None:
+    """Write the gradient of a tile, whose values times `shares` are its first part."""
+    count, marks = where.size, tile.marks
+    for c in range(task.classes):
+        run = tile.values[c * count : (c + 1) * count]
         for p in range(count):
-            row = marks[p] if marks[p] > 0 else 0
-            weight = np.float64(matrix[np.uint64(row) * np.uint64(classes) + np.uint64(c)])
-            value = np.float64(run[p]) * factor[p] - weight * scale
+            value = np.float64(run[p]) * shares[p] - _weight(matrix, marks[p], task.classes, c) * task.scale
             run[p] = value if marks[p] >= 0 else 0.0
+    for p in range(count):
+        tile.factor[p] = 1
+    store(tile, task.classes, out, where)
 
 
 @helper()
 def _tiles(
-    first: int,
-    last: int,
-    sums: Any,
-    x: Any,
-    labels: Any,
-    matrix: Any,
-    out: Any,
-    prob: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-    room: Any,
-    stats: Any,
+    first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any, room: Any
 ) -> None:
-    """Chunks that are tiles; `room` has space for two and two numbers per position, `stats` for four per position."""
-    outer, classes, inner = form
-    width = stats.size // 4
-    marks = np.empty(width, np.int64)
+    """Chunks that are tiles."""
+    copies, losses, weights = np.empty(room.values.size), np.empty(room.top.size), np.empty(room.top.size)
     for chunk in range(first, last):
-        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
-        logits, tile = room[: classes * count], room[classes * count : 2 * classes * count]
-        top, total = (
-            room[2 * classes * count : (2 * classes + 1) * count],
-            room[(2 * classes + 1) * count : (2 * classes + 2) * count],
-        )
-        logs, losses = stats[:count], stats[width : width + count]
-        weights, factor = stats[2 * width : 2 * width + count], stats[3 * width : 3 * width + count]
-        load(x, base, per_class, per_position, classes, logits, top)
-        for i in range(tile.size):
-            tile[i] = logits[i]
-        exponentiate(tile, classes, top, total, logs)
-        mark(labels[label : label + count], classes, ignore, marks[:count])
-        sums[chunk] = _tile_losses(logits, classes, marks, matrix, top, logs, losses, weights)
+        where = place(chunk, task)
+        tile = cut(room, task.classes, where.size)
+        load(x, where, task.classes, tile)
+        for i in range(tile.values.size):
+            copies[i] = tile.values[i]
+        exponentiate(tile, task.classes)
+        mark(labels[where.label :], task.classes, task.ignore, tile.marks)
+        sums[chunk] = _tile_losses(copies, tile, task.classes, matrix, losses, weights)
         if prob.size > 0:
-            divided(1.0, total, factor)
-            store(tile, classes, factor, prob, base, per_class, per_position)
+            divide(1.0, tile.total, tile.factor)
+            store(tile, task.classes, prob, where)
         if out.size > 0:
-            for p in range(count):
-                factor[p] = weights[p] * scale / total[p]
-            _tile_gradient(tile, classes, marks, matrix, factor, scale)
-            for p in range(count):
-                factor[p] = 1
-            store(tile, classes, factor, out, base, per_class, per_position)
+            for p in range(where.size):
+                weights[p] *= task.scale / tile.total[p]
+            _tile_gradient(tile, task, matrix, weights, out, where)
+
+
+@kernel(nogil=True)
+def _tile_chunks(
+    first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any
+) -> None:
+    arrays = flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob)
+    _tiles(first, last, *arrays, task, scratch(task, x))
 
 
 @helper(**ADDING)
@@ -152,47 +130,34 @@ def _row_loss(row: Any, weights: Any, top: float, logarithm: float) -> tuple[flo
 
 
 @helper()
-def _row_gradient(kept: Any, weights: Any, factor: float, scale: float, out: Any) -> None:
+def _row_gradient(kept: Any, weights: Any, share: float, scale: float, out: Any) -> None:
     """Write the gradient of a row, whose exponentials are in `kept` or, where that is empty, in `out` already."""
     if kept.size > 0:
         for j in range(out.size):
-            out[j] = np.float64(kept[j]) * factor - np.float64(weights[j]) * scale
+            out[j] = np.float64(kept[j]) * share - np.float64(weights[j]) * scale
     else:
         for j in range(out.size):
-            out[j] = np.float64(out[j]) * factor - np.float64(weights[j]) * scale
+            out[j] = np.float64(out[j]) * share - np.float64(weights[j]) * scale
 
 
 @helper()
-def _rows(
-    first: int,
-    last: int,
-    sums: Any,
-    x: Any,
-    labels: Any,
-    matrix: Any,
-    out: Any,
-    prob: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-) -> None:
-    outer, classes, inner = form
-    room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
+def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any) -> None:
+    """Chunks that are rows of many classes."""
+    room, marks, classes = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64), task.classes
     for chunk in range(first, last):
-        base, label, count = place(chunk, outer, classes, inner)[:3]
+        where = place(chunk, task)
         loss = 0.0
-        for p in range(count):
-            start, stop = base + p * classes, base + (p + 1) * classes
+        for p in range(where.size):
+            start, stop = where.base + p * classes, where.base + (p + 1) * classes
             row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
             top = largest(row)
-            total = row_exponentials(row, top, softmax if softmax.size > 0 else gradient if gradient.size > 0 else room)
-            mark(labels[label + p : label + p + 1], classes, ignore, marks)
+            total = exponentials(row, top, softmax if softmax.size > 0 else gradient if gradient.size > 0 else room)
+            mark(labels[where.label + p :], classes, task.ignore, marks)
             if marks[0] >= 0:
                 weights = matrix[marks[0] * classes : (marks[0] + 1) * classes]
                 part, weight = _row_loss(row, weights, np.float64(top), log(total))
                 loss += part
-                if gradient.size > 0:
-                    _row_gradient(softmax, weights, weight * scale / total, scale, gradient)
+                _row_gradient(softmax, weights, weight * task.scale / total, task.scale, gradient)
             else:
                 loss = np.nan if marks[0] == -2 else loss
                 for j in range(gradient.size):
@@ -203,40 +168,10 @@ def _rows(
 
 
 @kernel(nogil=True)
-def _tile_chunks(
-    first: int,
-    last: int,
-    sums: Any,
-    x: Any,
-    labels: Any,
-    matrix: Any,
-    out: Any,
-    prob: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-) -> None:
-    width = chunking(form[0], form[1], form[2])[0]
-    room, stats = np.empty((2 * form[1] + 2) * width, x.dtype), np.empty(4 * width)
-    arrays = flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob)
-    _tiles(first, last, *arrays, form, ignore, scale, room, stats)
-
-
-@kernel(nogil=True)
 def _row_chunks(
-    first: int,
-    last: int,
-    sums: Any,
-    x: Any,
-    labels: Any,
-    matrix: Any,
-    out: Any,
-    prob: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
+    first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any
 ) -> None:
-    _rows(first, last, flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob), form, ignore, scale)
+    _rows(first, last, flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob), task)
 
 
 @kernel(nogil=False)
@@ -248,65 +183,35 @@ def _quick(
     agree = labels.size == outer * inner and matrix.size == classes * classes
     if x.size == 0 or not (agree and fits(out, x) and fits(prob, x)):
         return np.nan
-    width = chunking(outer, classes, inner)[0]
-    sums, room, stats = (
-        np.empty(chunks(outer, classes, inner)),
-        np.empty((2 * classes + 2) * width),
-        np.empty(4 * width),
-    )
     z = divisor(mode, outer, labels, ignore)
+    task, sums = Task(outer, classes, inner, ignore, top_diff / z), np.empty(chunks(outer, classes, inner))
     arrays = flat(x), flat(labels), flat(matrix), written(out, x), written(prob, x)
-    _tiles(0, sums.size, sums, *arrays, (outer, classes, inner), ignore, top_diff / z, room, stats)
+    _tiles(0, sums.size, sums, *arrays, task, scratch(task, sums))
     return added(sums) / z
 
 
-@helper()
-def _from_softmax(
-    first: int,
-    last: int,
-    labels: Any,
-    matrix: Any,
-    prob: Any,
-    out: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-    room: Any,
-) -> None:
-    """Write the gradient, chunk by chunk, from the softmax, which may be in `out` already."""
-    outer, classes, inner = form
-    width = chunking(outer, classes, inner)[0]
-    weights, marks = np.empty(width), np.empty(width, np.int64)
-    for chunk in range(first, last):
-        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
-        tile, one, factor = room[: classes * count], room[classes * width : classes * width + count], weights[:count]
-        load(prob, base, per_class, per_position, classes, tile, one)
-        mark(labels[label : label + count], classes, ignore, marks[:count])
-        for p in range(count):
-            one[p], factor[p] = 1, 0
-            for c in range(classes):
-                factor[p] += np.float64(matrix[(marks[p] if marks[p] > 0 else 0) * classes + c]) * scale
-        _tile_gradient(tile, classes, marks, matrix, factor, scale)
-        store(tile, classes, one, out, base, per_class, per_position)
-
-
 @kernel(nogil=True)
-def _softmax_chunks(
-    first: int,
-    last: int,
-    sums: Any,
-    labels: Any,
-    matrix: Any,
-    prob: Any,
-    out: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-) -> None:
+def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, matrix: Any, out: Any, task: Any) -> None:
+    """NaN for a chunk with a label that is no class. `out` may be `prob`."""
+    softmax, gradient, flat_labels, rows = flat(prob), flat(out), flat(labels), flat(matrix)
+    room = scratch(task, prob)
     for chunk in range(first, last):
+        where = place(chunk, task)
+        tile = cut(room, task.classes, where.size)
+        load(softmax, where, task.classes, tile)
+        mark(flat_labels[where.label :], task.classes, task.ignore, tile.marks)
         sums[chunk] = 0
-    room = np.empty((form[1] + 1) * chunking(form[0], form[1], form[2])[0], prob.dtype)
-    _from_softmax(first, last, flat(labels), flat(matrix), flat(prob), flat(out), form, ignore, scale, room)
+        for p in range(where.size):
+            if tile.marks[p] == -2:
+                sums[chunk] = np.nan
+            weight = 0.0
+            for c in range(task.classes):
+                weight += _weight(rows, tile.marks[p], task.classes, c)
+            tile.logs[p] = weight * task.scale
+        _tile_gradient(tile, task, rows, tile.logs, gradient, where)
+
+
+KERNELS = Kernels(_quick, _tile_chunks, _row_chunks, _softmax_chunks)
 
 
 def infogain_loss(
@@ -349,53 +254,8 @@ def infogain_loss(
                 return loss
     except (AttributeError, KeyError, TypeError):
         pass
-    return _careful(
-        x, labels, matrix, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads
-    )
-
-
-def _careful(
-    x: Any,
-    labels: Any,
-    matrix: Any,
-    axis: int,
-    ignore: int,
-    mode: int,
-    top_diff: float,
-    out: Any,
-    prob: Any,
-    threads: int | None,
-) -> float:
-    x = floats(x, "x")
-    labels = integers(labels, "labels", x)
-    positions = Positions(x.shape, axis)
-    positions.check_labels(labels)
-    matrix = square(matrix, positions.classes, x)
-    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x)
-    outer, classes, inner = positions.form
-    if x.size <= WIDE:
-        rows = outer, classes * inner
-        outputs = gradient.shaped(*rows), softmax.shaped(*rows)
-        loss = call(_quick, x.reshape(rows), labels, matrix, *outputs, inner, mode, ignore, top_diff)
-    else:
-        z = divisor_of(mode, outer, labels, ignore, threads)
-        kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
-        work = (
-            x.reshape(-1),
-            labels,
-            matrix.reshape(-1),
-            gradient.flat,
-            softmax.flat,
-            positions.form,
-            ignore,
-            top_diff / z,
-        )
-        loss = spread(kernel, chunks(*positions.form), x.size, threads, *work) / z
-    if math.isnan(loss):
-        refuse_labels(labels, classes, positions.shape, ignore)
-    gradient.finish()
-    softmax.finish()
-    return float(loss)
+    options = axis, ignore_label, normalization, top_diff
+    return loss_of_logits(KERNELS, x, labels, matrix, options, out, prob, threads)
 
 
 def backward(
@@ -410,16 +270,6 @@ def backward(
     out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """The gradient alone, from the softmax that `infogain_loss` wrote; `out` may be `prob` itself. Otherwise as there."""
-    ignore, mode = ignored(ignore_label), mode_of(normalization)
-    prob = floats(prob, "prob")
-    labels = integers(labels, "labels", prob)
-    positions = Positions(prob.shape, axis)
-    positions.check_labels(labels)
-    matrix = square(matrix, positions.classes, prob)
-    refuse_labels(labels, positions.classes, positions.shape, ignore)
-    gradient = Output(out, "out", prob)
-    scale = float(top_diff) / divisor_of(mode, positions.outer, labels, ignore, threads)
-    work = labels, matrix.reshape(-1), prob.reshape(-1), gradient.flat, positions.form, ignore, scale
-    spread(_softmax_chunks, chunks(*positions.form), prob.size, threads, *work)
-    gradient.finish()
+    """The gradient alone, from the softmax that `infogain_loss` wrote; `out` may be `prob`. Otherwise as there."""
+    options = axis, ignore_label, normalization, top_diff
+    gradient_of_softmax(KERNELS, prob, labels, matrix, options, out, threads)

@@ -3,17 +3,17 @@
 
 Logits are a flat array of the form (outer, classes, inner); a *position* is one place of outer and inner. Where there
 are few classes, or the classes of a position lie apart (inner > 1), many positions side by side fill the lanes of a
-vector: a *tile* of them is copied to a scratch array, classes by positions, so that the strides of the input are walked
+vector: a *tile* of them is copied to a scratch array, class after class, so that the strides of the input are walked
 once. Rows of many classes (inner = 1, more than `NARROW` of them) are worked on where they are.
 
 Problems of at most `WIDE` entries are computed in float64 whatever their type: it costs next to nothing there, and a
-float32 result is then the exact one, rounded once or twice. Larger ones are computed in their own type, with sums in
-float64.
+float32 result is then the exact one, rounded once or twice. Larger ones are computed in their own type, with sums over
+positions in float64.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -23,12 +23,13 @@ from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, helper
 from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
 
 __all__ = [
-    "NARROW",
+    "Task",
     "by_rows",
-    "chunking",
     "chunks",
     "clear",
-    "divided",
+    "cut",
+    "divide",
+    "exponentials",
     "exponentiate",
     "largest",
     "load",
@@ -36,7 +37,7 @@ __all__ = [
     "multiplied",
     "multiply",
     "place",
-    "row_exponentials",
+    "scratch",
     "store",
 ]
 
@@ -47,6 +48,38 @@ TILE = 4096
 """Entries of a tile: its scratch array stays in the first or second level cache."""
 
 
+class Task(NamedTuple):
+    """What a kernel has to know beside its arrays; `scale` is the top's diff over the normaliser."""
+
+    outer: int
+    classes: int
+    inner: int
+    ignore: int
+    scale: float
+
+
+class Place(NamedTuple):
+    """Where a chunk is: its first logit, its first label, its positions, the steps to the next class and position."""
+
+    base: int
+    label: int
+    size: int
+    per_class: int
+    per_position: int
+
+
+class Tile(NamedTuple):
+    """Scratch arrays for a tile: its values, class after class, and for every position: the largest logit, the sum of
+    exponentials, a factor, the logarithm of the sum (float64), and the label's class (see `mark`)."""
+
+    values: Any
+    top: Any
+    total: Any
+    factor: Any
+    logs: Any
+    marks: Any
+
+
 @register_jitable
 def by_rows(classes: int, inner: int) -> bool:
     """Whether positions are worked on one row at a time."""
@@ -54,68 +87,82 @@ def by_rows(classes: int, inner: int) -> bool:
 
 
 @register_jitable
-def chunking(outer: int, classes: int, inner: int) -> tuple[int, int]:
-    """(positions in a chunk, chunks in a group). The positions of a group are equally far apart: all rows, or one
-    outer's inner."""
+def width(outer: int, classes: int, inner: int) -> int:
+    """How many positions make a chunk. They are equally far apart: all rows, or the inner ones of one outer."""
     positions = outer if inner == 1 else inner
-    width = CHUNK // classes if by_rows(classes, inner) else TILE // classes + NARROW
-    width = positions if positions < width else width + (width == 0)
-    return width, (positions + width - 1) // width
+    most = CHUNK // classes + 1 if by_rows(classes, inner) else TILE // classes + NARROW
+    return positions if positions < most else most
 
 
 @register_jitable
 def chunks(outer: int, classes: int, inner: int) -> int:
-    """How many chunks there are in all."""
-    each = chunking(outer, classes, inner)[1]
-    return each if inner == 1 else each * outer
+    """How many chunks there are."""
+    size = width(outer, classes, inner)
+    return (outer + size - 1) // size if inner == 1 else outer * ((inner + size - 1) // size)
 
 
 @helper()
-def place(chunk: int, outer: int, classes: int, inner: int) -> tuple[int, int, int, int, int]:
-    """Where a chunk is: (index of its first logit, of its first label, positions, step to the next class, to the next
-    position)."""
-    width, each = chunking(outer, classes, inner)
-    group, start = chunk // each, chunk % each * width
-    rest = (outer if inner == 1 else inner) - start
-    count = width if width < rest else rest
+def place(chunk: int, task: Task) -> Place:
+    """Where a chunk is."""
+    outer, classes, inner = task.outer, task.classes, task.inner
+    size = width(outer, classes, inner)
     if inner == 1:
-        return start * classes, start, count, 1, classes
-    return group * classes * inner + start, group * inner + start, count, inner, 1
+        start = chunk * size
+        return Place(start * classes, start, min(size, outer - start), 1, classes)
+    each = (inner + size - 1) // size
+    group, start = chunk // each, chunk % each * size
+    return Place(group * classes * inner + start, group * inner + start, min(size, inner - start), inner, 1)
 
 
 @helper()
-def load(x: Any, base: int, per_class: int, per_position: int, classes: int, tile: Any, top: Any) -> None:
-    """Copy the logits of as many positions as `top` has to `tile`, class after class; find the largest of every
-    position.
+def scratch(task: Task, kind: Any) -> Tile:
+    """Scratch arrays for the largest tile of a task, to compute in the type of `kind`."""
+    size = width(task.outer, task.classes, task.inner)
+    room = np.empty((task.classes + 3) * size, kind.dtype)
+    values, stats = room[: task.classes * size], room[task.classes * size :]
+    top, total, factor = stats[:size], stats[size : 2 * size], stats[2 * size :]
+    return Tile(values, top, total, factor, np.empty(size), np.empty(size, np.int64))
+
+
+@helper()
+def cut(room: Tile, classes: int, count: int) -> Tile:
+    """The part of scratch arrays that a tile of so many positions needs."""
+    stats = room.top[:count], room.total[:count], room.factor[:count], room.logs[:count], room.marks[:count]
+    return Tile(room.values[: classes * count], *stats)
+
+
+@helper()
+def load(x: Any, where: Place, classes: int, tile: Tile) -> None:
+    """Copy logits to a tile, and find the largest of every position.
 
     A NaN may be passed over here, but not by the sum of exponentials.
     """
-    count, step = top.size, np.uint64(per_position)
+    count, step, top = where.size, np.uint64(where.per_position), tile.top
     for c in range(classes):
-        start = base + c * per_class
-        run, into = x[start:], tile[c * count : (c + 1) * count]
-        if per_position == 1:
+        start = where.base + c * where.per_class
+        run, into = x[start:], tile.values[c * count : (c + 1) * count]
+        if where.per_position == 1:
             for p in range(count):
                 into[p] = run[p]
         else:
             for p in range(count):
                 into[p] = run[np.uint64(p) * step]
     for p in range(count):
-        top[p] = tile[p]
+        top[p] = tile.values[p]
     for c in range(1, classes):
-        run = tile[c * count : (c + 1) * count]
+        run = tile.values[c * count : (c + 1) * count]
         for p in range(count):
             top[p] = run[p] if run[p] > top[p] else top[p]
 
 
 @helper()
-def exponentiate(tile: Any, classes: int, top: Any, total: Any, logs: Any) -> None:
+def exponentiate(tile: Tile, classes: int) -> None:
     """Replace logits by exp(x - top); add up every position, and take the logarithms of the sums."""
-    count = top.size
+    count, top, total, logs = tile.top.size, tile.top, tile.total, tile.logs
     for p in range(count):
         total[p] = 0
     for c in range(classes):
-        run = tile[c * count : (c + 1) * count]
+        run = tile.values[c * count : (c + 1) * count]
         for p in range(count):
             e = exp(run[p] - top[p])
             run[p] = e
@@ -125,28 +172,18 @@ def exponentiate(tile: Any, classes: int, top: Any, total: Any, logs: Any) -> No
 
 
 @helper()
-def store(tile: Any, classes: int, factor: Any, out: Any, base: int, per_class: int, per_position: int) -> None:
+def store(tile: Tile, classes: int, out: Any, where: Place) -> None:
     """Write a tile, each position times its factor, to where its logits came from."""
-    count, step = factor.size, np.uint64(per_position)
+    count, step, factor = where.size, np.uint64(where.per_position), tile.factor
     for c in range(classes):
-        start = base + c * per_class
-        run, into = tile[c * count : (c + 1) * count], out[start:]
-        if per_position == 1:
+        start = where.base + c * where.per_class
+        run, into = tile.values[c * count : (c + 1) * count], out[start:]
+        if where.per_position == 1:
             for p in range(count):
                 into[p] = run[p] * factor[p]
         else:
             for p in range(count):
                 into[np.uint64(p) * step] = run[p] * factor[p]
-
-
-@helper()
-def clear(tile: Any, classes: int, marks: Any, factor: Any) -> None:
-    """Make everything of the ignored positions 0, NaN included."""
-    for p in range(marks.size):
-        if marks[p] < 0:
-            factor[p] = 0
-            for c in range(classes):
-                tile[c * marks.size + p] = 0
 
 
 @helper()
@@ -156,6 +193,24 @@ def mark(labels: Any, classes: int, ignore: int, marks: Any) -> None:
         label = truncated(labels[p])
         wrong = -1 if label == ignore else -2
         marks[p] = label if label != ignore and 0 <= label < classes else wrong
+
+
+@helper()
+def clear(tile: Tile, classes: int) -> None:
+    """Make everything of the ignored positions 0, NaN included."""
+    count = tile.marks.size
+    for p in range(count):
+        if tile.marks[p] < 0:
+            tile.factor[p] = 0
+            for c in range(classes):
+                tile.values[c * count + p] = 0
+
+
+@helper()
+def divide(dividend: float, divisors: Any, result: Any) -> None:
+    """A number divided by each of an array's."""
+    for p in range(result.size):
+        result[p] = dividend / divisors[p]
 
 
 def largest(row: Any) -> Any:
@@ -201,21 +256,13 @@ def multiply(row: Any, factor: Any) -> None:
 
 @helper()
 def multiplied(row: Any, factor: Any, result: Any) -> None:
-    """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes, and
-    crawls.)"""
+    """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes.)"""
     for j in range(row.size):
         result[j] = row[j] * factor
 
 
-@helper()
-def divided(dividend: float, divisors: Any, result: Any) -> None:
-    """A number divided by each of an array's."""
-    for p in range(result.size):
-        result[p] = dividend / divisors[p]
-
-
 @helper(**ADDING)
-def _block_exponentials(row: Any, top: Any, result: Any) -> Any:
+def _block(row: Any, top: Any, result: Any) -> Any:
     total = like(top, 0)
     for j in range(row.size):
         e = exp(row[j] - top)
@@ -225,13 +272,12 @@ def _block_exponentials(row: Any, top: Any, result: Any) -> Any:
 
 
 @helper()
-def row_exponentials(row: Any, top: Any, result: Any) -> float:
-    """The sum of exp(x - top) over a row. `result` keeps the exponentials; a shorter one (a block) is written over and
-    over."""
+def exponentials(row: Any, top: Any, result: Any) -> float:
+    """The sum of exp(x - top) over a row. `result` keeps them; a shorter one (a block) is written over and over."""
     total = 0.0
     size = BLOCK // row.itemsize
     for start in range(0, row.size, size):
-        block = row[start : start + size]
+        part = row[start : start + size]
         kept = result[start : start + size] if result.size == row.size else result
-        total += np.float64(_block_exponentials(block, top, kept))
+        total += np.float64(_block(part, top, kept))
     return total

@@ -8,33 +8,22 @@ positions.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import (
-    DOUBLE,
-    MODES,
-    NO_LABEL,
-    SINGLE,
-    Output,
-    Positions,
-    floats,
-    ignored,
-    integers,
-    mode_of,
-    refuse_labels,
-)
-from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, call, fits, flat, helper, kernel, written
-from refimpl.fast.cpu.normaliser import divisor, divisor_of
+from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
+from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
+from refimpl.fast.cpu.normaliser import divisor
 from refimpl.fast.cpu.softmax import (
-    by_rows,
-    chunking,
+    Task,
     chunks,
     clear,
-    divided,
+    cut,
+    divide,
+    exponentials,
     exponentiate,
     largest,
     load,
@@ -42,10 +31,9 @@ from refimpl.fast.cpu.softmax import (
     multiplied,
     multiply,
     place,
-    row_exponentials,
+    scratch,
     store,
 )
-from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import exp, like, log
 
 __all__ = ["backward", "softmax_with_loss"]
@@ -61,101 +49,53 @@ def _capped(loss: float) -> float:
 
 
 @helper()
-def _tile_losses(x: Any, base: int, per_class: int, per_position: int, marks: Any, top: Any, logs: Any) -> float:
+def _tile_losses(x: Any, where: Any, tile: Any) -> float:
     """The sum of the losses of a tile's positions; NaN if a label is no class."""
-    logits = x[base:]
+    logits, marks = x[where.base :], tile.marks
     loss = 0.0
-    for p in range(top.size):
+    for p in range(where.size):
         if marks[p] >= 0:
-            loss += _capped(
-                logs[p] - (np.float64(logits[marks[p] * per_class + p * per_position]) - np.float64(top[p]))
-            )
+            logit = logits[marks[p] * where.per_class + p * where.per_position]
+            loss += _capped(tile.logs[p] - (np.float64(logit) - np.float64(tile.top[p])))
         elif marks[p] == -2:
             loss = np.nan
     return loss
 
 
 @helper()
-def _tile_gradient(
-    tile: Any,
-    classes: int,
-    marks: Any,
-    factor: Any,
-    scale: float,
-    out: Any,
-    base: int,
-    per_class: int,
-    per_position: int,
-) -> None:
-    """Write the gradient of a tile of exponentials, where `factor` is the scale over their sum."""
-    count = factor.size
-    store(tile, classes, factor, out, base, per_class, per_position)
-    gradient = out[base:]
-    for p in range(count):
+def _tile_gradient(tile: Any, task: Any, out: Any, where: Any) -> None:
+    """Write the gradient of a tile of exponentials."""
+    divide(task.scale, tile.total, tile.factor)
+    if task.ignore != NO_LABEL:
+        clear(tile, task.classes)
+    store(tile, task.classes, out, where)
+    gradient, marks = out[where.base :], tile.marks
+    for p in range(where.size):
         if marks[p] >= 0:
-            share = np.float64(tile[marks[p] * count + p]) * np.float64(factor[p])
-            gradient[marks[p] * per_class + p * per_position] = share - scale
+            share = np.float64(tile.values[marks[p] * where.size + p]) * np.float64(tile.factor[p])
+            gradient[marks[p] * where.per_class + p * where.per_position] = share - task.scale
 
 
 @helper()
-def _tiles(
-    first: int,
-    last: int,
-    sums: Any,
-    x: Any,
-    labels: Any,
-    out: Any,
-    prob: Any,
-    form: Any,
-    ignore: int,
-    scale: float,
-    room: Any,
-    logs: Any,
-) -> None:
-    """Chunks that are tiles; `room` has space for one and three numbers per position, `logs` for one per position."""
-    outer, classes, inner = form
-    marks = np.empty(logs.size, np.int64)
+def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any, room: Any) -> None:
+    """Chunks that are tiles."""
     for chunk in range(first, last):
-        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
-        tile, top = room[: classes * count], room[classes * count : (classes + 1) * count]
-        total, factor = (
-            room[(classes + 1) * count : (classes + 2) * count],
-            room[(classes + 2) * count : (classes + 3) * count],
-        )
-        load(x, base, per_class, per_position, classes, tile, top)
-        exponentiate(tile, classes, top, total, logs)
-        mark(labels[label : label + count], classes, ignore, marks[:count])
-        sums[chunk] = _tile_losses(x, base, per_class, per_position, marks, top, logs)
+        where = place(chunk, task)
+        tile = cut(room, task.classes, where.size)
+        load(x, where, task.classes, tile)
+        exponentiate(tile, task.classes)
+        mark(labels[where.label :], task.classes, task.ignore, tile.marks)
+        sums[chunk] = _tile_losses(x, where, tile)
         if prob.size > 0:
-            divided(1.0, total, factor)
-            store(tile, classes, factor, prob, base, per_class, per_position)
+            divide(1.0, tile.total, tile.factor)
+            store(tile, task.classes, prob, where)
         if out.size > 0:
-            divided(scale, total, factor)
-            if ignore != NO_LABEL:
-                clear(tile, classes, marks[:count], factor)
-            _tile_gradient(tile, classes, marks, factor, scale, out, base, per_class, per_position)
+            _tile_gradient(tile, task, out, where)
 
 
 @kernel(nogil=True)
-def _tile_chunks(
-    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
-) -> None:
-    width = chunking(form[0], form[1], form[2])[0]
-    room = np.empty((form[1] + 3) * width, x.dtype)
-    _tiles(
-        first,
-        last,
-        flat(sums),
-        flat(x),
-        flat(labels),
-        flat(out),
-        flat(prob),
-        form,
-        ignore,
-        scale,
-        room,
-        np.empty(width),
-    )
+def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
+    _tiles(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task, scratch(task, x))
 
 
 @helper()
@@ -174,37 +114,32 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale
 
 
 @helper()
-def _rows(
-    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
-) -> None:
-    outer, classes, inner = form
+def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
+    """Chunks that are rows of many classes."""
     room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
     for chunk in range(first, last):
-        base, label, count = place(chunk, outer, classes, inner)[:3]
+        where = place(chunk, task)
         loss = 0.0
-        for p in range(count):
-            start, stop = base + p * classes, base + (p + 1) * classes
+        for p in range(where.size):
+            start, stop = where.base + p * task.classes, where.base + (p + 1) * task.classes
             row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
             top = largest(row)
-            kept = softmax if softmax.size > 0 else gradient if gradient.size > 0 else room
-            total = row_exponentials(row, top, kept)
-            mark(labels[label + p : label + p + 1], classes, ignore, marks)
+            total = exponentials(row, top, softmax if softmax.size > 0 else gradient if gradient.size > 0 else room)
+            mark(labels[where.label + p :], task.classes, task.ignore, marks)
             if marks[0] >= 0:
                 loss += _capped(log(total) - (np.float64(row[marks[0]]) - np.float64(top)))
             elif marks[0] == -2:
                 loss = np.nan
             if gradient.size > 0:
-                _row_gradient(row, softmax, total, top, marks[0], scale, gradient)
+                _row_gradient(row, softmax, total, top, marks[0], task.scale, gradient)
             if softmax.size > 0:
                 multiply(softmax, like(top, 1 / total))
         sums[chunk] = loss
 
 
 @kernel(nogil=True)
-def _row_chunks(
-    first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, form: Any, ignore: int, scale: float
-) -> None:
-    _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), form, ignore, scale)
+def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
+    _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task)
 
 
 @kernel(nogil=False)
@@ -213,18 +148,16 @@ def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, igno
     outer, classes = x.shape[0], x.shape[1] // inner
     if x.size == 0 or labels.size != outer * inner or not (fits(out, x) and fits(prob, x)):
         return np.nan
-    width = chunking(outer, classes, inner)[0]
-    sums, room, logs = np.empty(chunks(outer, classes, inner)), np.empty((classes + 3) * width), np.empty(width)
     z = divisor(mode, outer, labels, ignore)
-    arrays = flat(x), flat(labels), written(out, x), written(prob, x)
-    _tiles(0, sums.size, sums, *arrays, (outer, classes, inner), ignore, top_diff / z, room, logs)
+    task, sums = Task(outer, classes, inner, ignore, top_diff / z), np.empty(chunks(outer, classes, inner))
+    room = scratch(task, sums)
+    _tiles(0, sums.size, sums, flat(x), flat(labels), written(out, x), written(prob, x), task, room)
     return added(sums) / z
 
 
 @helper()
 def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
-    """Write a run times the scale, by way of `room`: `out` may be the source, which one loop over both would not
-    vectorise."""
+    """Write a run times the scale, by way of `room`: in place, one loop over both would not vectorise."""
     for start in range(0, source.size, room.size):
         part, into = source[start : start + room.size], out[start : start + room.size]
         for i in range(part.size):
@@ -234,39 +167,42 @@ def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
 
 
 @helper()
-def _from_softmax(
-    first: int, last: int, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float
-) -> None:
-    """Write the gradient, chunk by chunk, from the softmax, which may be in `out` already."""
-    outer, classes, inner = form
-    width = chunking(outer, classes, inner)[0]
-    room, chosen, marks = np.empty(BLOCK // 8), np.empty(width), np.empty(width, np.int64)
-    for chunk in range(first, last):
-        base, label, count, per_class, per_position = place(chunk, outer, classes, inner)
-        mark(labels[label : label + count], classes, ignore, marks[:count])
-        for p in range(count):
-            chosen[p] = prob[base + (marks[p] if marks[p] > 0 else 0) * per_class + p * per_position]
-        if inner == 1:
-            _scaled(prob[base : base + count * classes], scale, room, out[base : base + count * classes])
+def _from_softmax(where: Any, task: Any, prob: Any, out: Any, marks: Any, chosen: Any, room: Any) -> None:
+    """Write the gradient of a chunk from the softmax, which may be in `out` already."""
+    softmax, gradient, classes = prob[where.base :], out[where.base :], task.classes
+    for p in range(where.size):
+        chosen[p] = softmax[max(0, marks[p]) * where.per_class + p * where.per_position]
+    if where.per_class == 1:
+        _scaled(softmax[: where.size * classes], task.scale, room, gradient[: where.size * classes])
+    else:
+        for c in range(classes):
+            start, stop = c * where.per_class, c * where.per_class + where.size
+            _scaled(softmax[start:stop], task.scale, room, gradient[start:stop])
+    for p in range(where.size):
+        if marks[p] >= 0:
+            gradient[marks[p] * where.per_class + p * where.per_position] = (chosen[p] - 1) * task.scale
         else:
             for c in range(classes):
-                start = base + c * per_class
-                _scaled(prob[start : start + count], scale, room, out[start : start + count])
-        for p in range(count):
-            if marks[p] >= 0:
-                out[base + marks[p] * per_class + p * per_position] = (chosen[p] - 1) * scale
-            else:
-                for c in range(classes):
-                    out[base + c * per_class + p * per_position] = 0
+                gradient[c * where.per_class + p * where.per_position] = 0
 
 
 @kernel(nogil=True)
-def _softmax_chunks(
-    first: int, last: int, sums: Any, labels: Any, prob: Any, out: Any, form: Any, ignore: int, scale: float
-) -> None:
+def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, out: Any, task: Any) -> None:
+    """NaN for a chunk with a label that is no class."""
+    softmax, gradient, flat_labels = flat(prob), flat(out), flat(labels)
+    size = place(0, task).size
+    room, chosen, marks = np.empty(BLOCK // 8), np.empty(size), np.empty(size, np.int64)
     for chunk in range(first, last):
+        where = place(chunk, task)
+        mark(flat_labels[where.label :], task.classes, task.ignore, marks[: where.size])
+        _from_softmax(where, task, softmax, gradient, marks, chosen, room)
         sums[chunk] = 0
-    _from_softmax(first, last, flat(labels), flat(prob), flat(out), form, ignore, scale)
+        for p in range(where.size):
+            if marks[p] == -2:
+                sums[chunk] = np.nan
+
+
+KERNELS = Kernels(_quick, _tile_chunks, _row_chunks, _softmax_chunks)
 
 
 def softmax_with_loss(
@@ -308,41 +244,8 @@ def softmax_with_loss(
                 return loss
     except (AttributeError, KeyError, TypeError):
         pass
-    return _careful(x, labels, axis, ignored(ignore_label), mode_of(normalization), float(top_diff), out, prob, threads)
-
-
-def _careful(
-    x: Any, labels: Any, axis: int, ignore: int, mode: int, top_diff: float, out: Any, prob: Any, threads: int | None
-) -> float:
-    x = floats(x, "x")
-    labels = integers(labels, "labels", x)
-    positions = Positions(x.shape, axis)
-    positions.check_labels(labels)
-    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x)
-    outer, classes, inner = positions.form
-    if x.size <= WIDE:
-        rows = outer, classes * inner
-        loss = call(
-            _quick,
-            x.reshape(rows),
-            labels,
-            gradient.shaped(*rows),
-            softmax.shaped(*rows),
-            inner,
-            mode,
-            ignore,
-            top_diff,
-        )
-    else:
-        z = divisor_of(mode, outer, labels, ignore, threads)
-        kernel = _row_chunks if by_rows(classes, inner) else _tile_chunks
-        work = x.reshape(-1), labels, gradient.flat, softmax.flat, positions.form, ignore, top_diff / z
-        loss = spread(kernel, chunks(*positions.form), x.size, threads, *work) / z
-    if math.isnan(loss):
-        refuse_labels(labels, classes, positions.shape, ignore)
-    gradient.finish()
-    softmax.finish()
-    return float(loss)
+    options = axis, ignore_label, normalization, top_diff
+    return loss_of_logits(KERNELS, x, labels, None, options, out, prob, threads)
 
 
 def backward(
@@ -356,16 +259,6 @@ def backward(
     out: NDArray[Any],
     threads: int | None = None,
 ) -> None:
-    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob` itself. Otherwise as
-    there."""
-    ignore, mode = ignored(ignore_label), mode_of(normalization)
-    prob = floats(prob, "prob")
-    labels = integers(labels, "labels", prob)
-    positions = Positions(prob.shape, axis)
-    positions.check_labels(labels)
-    refuse_labels(labels, positions.classes, positions.shape, ignore)
-    gradient = Output(out, "out", prob)
-    scale = float(top_diff) / divisor_of(mode, positions.outer, labels, ignore, threads)
-    work = labels, prob.reshape(-1), gradient.flat, positions.form, ignore, scale
-    spread(_softmax_chunks, chunks(*positions.form), prob.size, threads, *work)
-    gradient.finish()
+    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob`. Otherwise as there."""
+    options = axis, ignore_label, normalization, top_diff
+    gradient_of_softmax(KERNELS, prob, labels, None, options, out, threads)

@@ -1,0 +1,87 @@
+"""What SoftmaxWithLoss and InfogainLoss share on the Python side: checks, shapes, and the choice of a kernel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from refimpl.fast.cpu.arguments import Output, Positions, floats, ignored, integers, mode_of, refuse_labels, square
+from refimpl.fast.cpu.kernel import WIDE, call
+from refimpl.fast.cpu.normaliser import divisor_of
+from refimpl.fast.cpu.softmax import Task, by_rows, chunks
+from refimpl.fast.cpu.threads import spread
+
+__all__ = ["Kernels", "gradient_of_softmax", "loss_of_logits"]
+
+Options = tuple[int, int | None, str, float]
+"""axis, ignore_label, normalization, top_diff."""
+
+
+class Kernels(NamedTuple):
+    """A layer's kernels: for small problems, for chunks that are tiles or rows, and for a gradient from the softmax.
+
+    All take an infogain matrix after the labels, if their layer has one.
+    """
+
+    quick: Any
+    tiles: Any
+    rows: Any
+    softmax: Any
+
+
+def loss_of_logits(
+    kernels: Kernels, x: Any, labels: Any, matrix: Any, options: Options, out: Any, prob: Any, threads: int | None
+) -> float:
+    """What the layers' functions document, for any arguments."""
+    axis, ignore_label, normalization, top_diff = options
+    ignore, mode = ignored(ignore_label), mode_of(normalization)
+    x = floats(x, "x")
+    labels, positions, extra = _checked(x, labels, axis, matrix)
+    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x)
+    outer, classes, inner = positions.form
+    if x.size <= WIDE:
+        rows = outer, classes * inner
+        outputs = gradient.shaped(*rows), softmax.shaped(*rows)
+        loss = call(kernels.quick, x.reshape(rows), labels, *extra, *outputs, inner, mode, ignore, float(top_diff))
+    else:
+        z = divisor_of(mode, outer, labels, ignore, threads)
+        kernel = kernels.rows if by_rows(classes, inner) else kernels.tiles
+        task = Task(outer, classes, inner, ignore, float(top_diff) / z)
+        arrays = x.reshape(-1), labels, *extra, gradient.flat, softmax.flat
+        loss = spread(kernel, chunks(outer, classes, inner), x.size, threads, *arrays, task) / z
+    if math.isnan(loss):
+        refuse_labels(labels, classes, positions.shape, ignore)
+    gradient.finish()
+    softmax.finish()
+    return float(loss)
+
+
+def gradient_of_softmax(
+    kernels: Kernels, prob: Any, labels: Any, matrix: Any, options: Options, out: Any, threads: int | None
+) -> None:
+    """What the layers' ``backward`` documents."""
+    axis, ignore_label, normalization, top_diff = options
+    ignore, mode = ignored(ignore_label), mode_of(normalization)
+    prob = floats(prob, "prob")
+    labels, positions, extra = _checked(prob, labels, axis, matrix)
+    gradient = Output(out, "out", prob)
+    outer, classes, inner = positions.form
+    scale = float(top_diff) / divisor_of(mode, outer, labels, ignore, threads)
+    task = Task(outer, classes, inner, ignore, scale)
+    arrays = prob.reshape(-1), labels, *extra, gradient.flat
+    alarm = spread(kernels.softmax, chunks(outer, classes, inner), prob.size, threads, *arrays, task)
+    if math.isnan(alarm):
+        refuse_labels(labels, classes, positions.shape, ignore)
+    gradient.finish()
+
+
+def _checked(
+    x: NDArray[Any], labels: Any, axis: int, matrix: Any
+) -> tuple[NDArray[Any], Positions, tuple[NDArray[Any], ...]]:
+    """Flat labels, the division of x into positions, and the flat infogain matrix, if there is one."""
+    labels = integers(labels, "labels", x)
+    positions = Positions(x.shape, axis)
+    positions.check_labels(labels)
+    return labels, positions, () if matrix is None else (square(matrix, positions.classes, x),)
