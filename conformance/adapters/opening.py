@@ -63,6 +63,12 @@ def _numba_cpu(argument: str, dialect: str | None, timeout: float) -> Implementa
     return NumbaCpuImplementation(timeout)
 
 
+def _files(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.files import open_files
+
+    return open_files(argument)
+
+
 def _torch(argument: str, dialect: str | None, timeout: float) -> Implementation:
     try:
         from conformance.adapters.torch import open_torch
@@ -85,6 +91,7 @@ SPELLINGS: dict[str, Spelling] = {
         ),
         Spelling("process", "process:COMMAND", "anything that speaks JSON lines on stdin and stdout", _process),
         Spelling("pycaffe", "pycaffe[:PYTHON]", "any Caffe with pycaffe, in its own Python", _pycaffe),
+        Spelling("files", "files:FOLDER [ANSWERS]", "answers to what lossconf export wrote", _files),
     )
 }
 

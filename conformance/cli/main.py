@@ -31,6 +31,8 @@ COMMANDS = {
     "baseline": "write what is known to fail and what has to run",
     "diff": "say what changed between two reports",
     "merge": "join the reports of shards, or set those of devices side by side",
+    "export": "write cases as files, for a machine without lossconf",
+    "judge": "judge the answers to exported cases",
     "completion": "print the completion script of a shell",
 }
 """Every command and what it does; each is ``command`` in the module of its name."""

@@ -9,22 +9,17 @@ import click
 from rich.console import Console
 
 from conformance.cli.check_command import told
-from conformance.cli.exit_codes import ExitCode
 from conformance.cli.layer_options import python_layer_options, read_snippets
-from conformance.earlier import Earlier, earlier_run
-from conformance.errors import Stopped, UsageError
+from conformance.cli.running import MOST_WORKERS, run
+from conformance.earlier import earlier_run
 from conformance.order import Order
-from conformance.recorder import Recorder
-from conformance.report.jsonl import ReportWriter, read_report
-from conformance.report.progress import ProgressBar
+from conformance.report.jsonl import read_report
 from conformance.report.terminal import output, render
 from conformance.selection import Selection
 
 __all__ = ["command"]
 
 DEFAULT = "numba-cpu"
-MOST_WORKERS = 4
-"""Processes by default: an implementation may need much memory, and has a process in each."""
 
 
 class _Share(click.ParamType[tuple[int, int]]):
@@ -125,26 +120,6 @@ def command(
     selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
     order = Order(implementation, dialect, timeout, selection, keyword, shares, snippets=snippets)
-    code = _run(order, workers, path, Console(stderr=True), earlier_run(path) if resume else None)
+    code = run(order, workers, path, Console(stderr=True), earlier_run(path) if resume else None)
     render(read_report(path), output(), str(path))
     return told(path, baseline, lock) if baseline or lock else code
-
-
-def _run(order: Order, workers: int, path: Path, console: Console, earlier: Earlier | None) -> ExitCode:
-    if earlier is not None:
-        order = order.without(earlier.done)
-    with ReportWriter(path) as writer, ProgressBar(console) as display:
-        recorder = Recorder(order, max(workers, 1), writer, display, earlier)
-        if workers:
-            from conformance.supervisor import supervise
-
-            supervise(order, workers, recorder)
-        else:
-            from conformance.shard import run_order
-
-            run_order(order, recorder)
-        if recorder.stop is None and recorder.items:
-            return recorder.finish()
-    if recorder.stop is None:
-        raise UsageError("no check matches: nothing was run")
-    raise Stopped(recorder.stop["exit"], recorder.stop["message"], recorder.stop["detail"])

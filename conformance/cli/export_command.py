@@ -1,0 +1,53 @@
+"""``lossconf export``: the suite's cases as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("export")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="float32 or float64; repeatable. Default: both."
+)
+@click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
+@click.option(
+    "--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable."
+)
+@click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
+@click.option("--large", is_flag=True, help="With the cases whose files exceed a megabyte.")
+def command(
+    folder: Path,
+    dtypes: tuple[str, ...],
+    families: tuple[str, ...],
+    layers: tuple[str, ...],
+    checks: tuple[str, ...],
+    large: bool,
+) -> int:
+    """Write the suite's cases to FOLDER, for a machine that lossconf cannot reach.
+
+    \b
+    FOLDER gets one JSON file per case, the same cases as requests of the protocol, an index and instructions. Put the
+    answers beside them and `lossconf judge FOLDER` judges them. Checks that need a running implementation are left
+    out: those that run a case again, search, or difference a loss.
+
+    \b
+    Examples:
+      lossconf export cases --layer softmax_with_loss --dtype float32
+      ./my-losses --serve < cases/requests.jsonl > cases/answers.jsonl
+      lossconf judge cases/answers.jsonl
+    """
+    from conformance.exchange import export
+    from conformance.selection import DTYPES, Selection
+    from conformance.suite import all_checks
+
+    selection = Selection(families, layers, checks, dtypes)
+    index = export(folder, selection, selection.plan(all_checks(), DTYPES), large)
+    click.echo(
+        f"{len(index.items)} cases ({', '.join(index.dtypes)}) in {folder}; {folder / 'README.md'} says what to do"
+    )
+    return 0

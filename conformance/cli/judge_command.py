@@ -1,0 +1,76 @@
+"""``lossconf judge``: answers that were handed in as files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from conformance.cli.running import MOST_WORKERS, run
+
+__all__ = ["command"]
+
+
+@click.command("judge", epilog="Ends with the exit codes that `lossconf --help` lists.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--export",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder that was exported. Default: PATH, or the folder that PATH lies in.",
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(["documented", "bvlc"]),
+    help="Ask for one dialect; without it, either side of a quirk will do.",
+)
+@click.option(
+    "-j",
+    "workers",
+    type=click.IntRange(0, 64),
+    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
+    show_default=f"one per core, at most {MOST_WORKERS}",
+    help="Processes to run in; 0: this one, for a debugger.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="report.jsonl",
+    show_default=True,
+    help="Where the report goes.",
+)
+def command(path: Path, folder: Path | None, dialect: str | None, workers: int, report: Path) -> int:
+    """Judge the answers in PATH to the cases of an export, as a run would.
+
+    \b
+    PATH is the exported folder with a file per answer in it, or a file with the lines that a program wrote on the
+    folder's requests.jsonl. A case without an answer counts as a protocol error, never as passed; say "unsupported"
+    of what is not claimed.
+
+    \b
+    Examples:
+      lossconf judge cases
+      lossconf judge cases/answers.jsonl --report mycaffe.jsonl
+      lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
+    """
+    from conformance.adapters.files import spelled
+    from conformance.exchange import Answers
+    from conformance.order import Order
+    from conformance.report.jsonl import read_report
+    from conformance.report.terminal import output, render
+
+    lines = path if path.is_file() else None
+    exported = folder or (path.parent if lines else path)
+    answers = Answers(exported, lines)
+    missing, index = answers.missing(), answers.index
+    order = Order(spelled(exported, lines), dialect, selection=replace(index.selection, dtypes=index.dtypes))
+    console = Console(stderr=True)
+    code = run(order, workers, report, console)
+    render(read_report(report), output(), str(report))
+    if missing:
+        told = f"{len(missing)} of {len(index.items)} answers are missing, {missing[0]} is the first"
+        console.print(told, style="bold", highlight=False)
+    return code

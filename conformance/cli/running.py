@@ -1,0 +1,44 @@
+"""Running: an order carried out with a report and a progress bar, for the commands that do so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from conformance.cli.exit_codes import ExitCode
+from conformance.earlier import Earlier
+from conformance.errors import Stopped, UsageError
+from conformance.order import Order
+from conformance.recorder import Recorder
+from conformance.report.jsonl import ReportWriter
+from conformance.report.progress import ProgressBar
+
+__all__ = ["MOST_WORKERS", "run"]
+
+MOST_WORKERS = 4
+"""Processes by default: an implementation may need much memory, and has a process in each."""
+
+
+def run(order: Order, workers: int, path: Path, console: Console, earlier: Earlier | None = None) -> ExitCode:
+    """Carry out the order in so many processes, 0 meaning this one, and write the report to ``path``.
+
+    Raises `UsageError` where no check matches, `Stopped` where the run could not go on.
+    """
+    if earlier is not None:
+        order = order.without(earlier.done)
+    with ReportWriter(path) as writer, ProgressBar(console) as display:
+        recorder = Recorder(order, max(workers, 1), writer, display, earlier)
+        if workers:
+            from conformance.supervisor import supervise
+
+            supervise(order, workers, recorder)
+        else:
+            from conformance.shard import run_order
+
+            run_order(order, recorder)
+        if recorder.stop is None and recorder.items:
+            return recorder.finish()
+    if recorder.stop is None:
+        raise UsageError("no check matches: nothing was run")
+    raise Stopped(recorder.stop["exit"], recorder.stop["message"], recorder.stop["detail"])
