@@ -34,6 +34,8 @@ CLEAR = 2.0
 
 DOUBT = 0.05
 
+DISTURBED = "disturbed: threads waited for cores that other processes had"
+
 STEPS = ("1024x1024", "elementwise", "16384x1024", "huge")
 """2^20 to 2^26 entries."""
 
@@ -79,8 +81,11 @@ class Reached:
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
 
-def plans(threads: int, rounds: int, caffe: str | None) -> list[Plan]:
-    """What has to be timed: the table beside its peers, then the kernels alone as problems grow."""
+def plans(threads: int, rounds: int, caffe: str | None, patience: float = 0.0) -> list[Plan]:
+    """What has to be timed: the table beside its peers, then the kernels alone as problems grow.
+
+    ``patience`` is that of each plan, in seconds.
+    """
     beside_caffe = {(row.size, row.dtype) for row in ROWS if row.peer == CAFFE}
     small: list[Problem] = []
     others: list[Problem] = []
@@ -91,9 +96,9 @@ def plans(threads: int, rounds: int, caffe: str | None) -> list[Plan]:
     steps = [Problem(layer, size_named(step), "float32") for layer in LAYERS for step in STEPS]
     peers = (OURS, TORCH, caffe) if caffe else (OURS, TORCH)
     return [
-        Plan(peers, tuple(small), (MODE,), threads, rounds),
-        Plan((OURS, TORCH), tuple(others), (MODE,), threads, rounds),
-        Plan((OURS,), tuple(steps), (MODE,), threads, rounds, judged=False),
+        Plan(peers, tuple(small), (MODE,), threads, rounds, patience=patience),
+        Plan((OURS, TORCH), tuple(others), (MODE,), threads, rounds, patience=patience),
+        Plan((OURS,), tuple(steps), (MODE,), threads, rounds, patience=patience, judged=False),
     ]
 
 
@@ -128,7 +133,7 @@ def _ratio(what: str, wanted: float, measured: Measured, base: str, other: str, 
         if not measured.of(spec, MODE):
             return Reached(what, wanted, None, at_most, measured.not_timed.get(spec, f"{spec} was not timed"))
     if measured.disturbed(MODE, base, other):
-        return Reached(what, wanted, None, at_most, "disturbed: threads waited for cores that other processes had")
+        return Reached(what, wanted, None, at_most, DISTURBED)
     found = measured.ratios(base, other, MODE)
     low, high = median_interval(found, DOUBT)
     if not high <= CLEAR * low:
@@ -151,13 +156,12 @@ def growths(result: Result) -> Iterator[Reached]:
     """By layer: how far the time per entry is from its middle at most, from the smallest of `STEPS` to the largest."""
     for layer in LAYERS:
         steps = [result.find(Problem(layer, size_named(step), "float32")) for step in STEPS]
-        each = [
-            summary(step.of(OURS, MODE)).median / step.problem.size.elements if step and step.of(OURS, MODE) else None
-            for step in steps
-        ]
-        known = [seconds for seconds in each if seconds is not None]
+        timed = [step for step in steps if step and step.of(OURS, MODE)]
+        known = [summary(step.of(OURS, MODE)).median / step.problem.size.elements for step in timed]
         if len(known) < len(STEPS):
             yield Reached(layer, GROWTH, None, True, "a size is missing")
+        elif any(step.disturbed(MODE, OURS) for step in timed):
+            yield Reached(layer, GROWTH, None, True, DISTURBED)
         else:
             middle = (min(known) + max(known)) / 2
             yield Reached(layer, GROWTH, max(known) / middle - 1, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import subprocess
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from bench.hygiene import environment_advice, load_average, run_advice
 from bench.machine import describe_machine
 from bench.memory import available_memory
 from bench.problem import Problem
+from bench.quiet import wait_until_quiet
 from bench.result import Measured, Result
 from bench.rounds import interleave
 from bench.statistics import summary
@@ -24,7 +27,7 @@ from bench.subjects import About, NotTimed
 from bench.traffic import traffic_of
 from conformance.version import VERSION
 
-__all__ = ["COPY", "Plan", "measure", "revision"]
+__all__ = ["COPY", "Plan", "all_measured", "measure", "revision"]
 
 COPY = "copy"
 
@@ -39,7 +42,11 @@ ROOM = 0.8
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be timed; ``limit`` is in seconds for the rounds of one problem."""
+    """What is to be timed.
+
+    ``limit`` is in seconds for the rounds of one problem; ``patience`` are seconds for waiting until the machine is
+    quiet, and for measuring again what was disturbed; without, everything is measured once, as it comes.
+    """
 
     specs: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -47,6 +54,7 @@ class Plan:
     threads: int
     rounds: int
     limit: float = 60.0
+    patience: float = 0.0
     judged: bool = True
 
 
@@ -62,10 +70,7 @@ def measure(plan: Plan, told: Callable[[str], None] = lambda line: None) -> Resu
         entered, abouts, absent = _entered(plan, stack)
         for spec, about in absent.items():
             warnings.append(f"{spec} is not timed: {about}")
-        measured = []
-        for number, problem in enumerate(plan.problems, 1):
-            told(f"{number}/{len(plan.problems)} {problem}")
-            measured.append(_measured(problem, plan, entered))
+        measured = all_measured(plan, entered, told)
     warnings += run_advice(abouts, _spread_of_copies(measured), _disturbed(measured))
     return Result(
         created=created,
@@ -98,6 +103,23 @@ def _entered(plan: Plan, stack: ExitStack) -> tuple[dict[str, Contestant], dict[
                 raise
             absent[spec] = str(reason)
     return entered, abouts, absent
+
+
+def all_measured(plan: Plan, entered: Mapping[str, Contestant], told: Callable[[str], None]) -> list[Measured]:
+    """Every problem, again while there is patience and it was disturbed."""
+    found: dict[Problem, Measured] = {}
+    todo = deque(plan.problems)
+    deadline = time.monotonic() + plan.patience
+    while todo:
+        problem = todo.popleft()
+        if plan.patience and not wait_until_quiet(deadline) and problem in found:
+            break
+        again = "again: " if problem in found else ""
+        told(f"{again}{problem} ({len(todo)} more)")
+        found[problem] = _measured(problem, plan, entered)
+        if time.monotonic() < deadline and _is_disturbed(found[problem]):
+            todo.append(problem)
+    return [found[problem] for problem in plan.problems]
 
 
 def _measured(problem: Problem, plan: Plan, entered: Mapping[str, Contestant]) -> Measured:
@@ -179,11 +201,11 @@ def _spread_of_copies(measured: Iterable[Measured]) -> float | None:
 
 def _disturbed(measured: Iterable[Measured]) -> list[str]:
     """The problems of which hardly a round went undisturbed."""
-    return [
-        str(one.problem)
-        for one in measured
-        if any(one.disturbed(mode, spec) for spec in one.seconds for mode in one.modes())
-    ]
+    return [str(one.problem) for one in measured if _is_disturbed(one)]
+
+
+def _is_disturbed(one: Measured) -> bool:
+    return any(one.disturbed(mode, spec) for spec in one.seconds for mode in one.modes())
 
 
 def revision(root: Path) -> str | None:

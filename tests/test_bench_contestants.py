@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 
 from bench.contestants import Contestant, Hosted, Remote, Sample, contestant
 from bench.expectation import expect
-from bench.measure import Plan, measure
+from bench.measure import Plan, all_measured, measure
 from bench.problem import Problem
+from bench.quiet import idle_share, wait_until_quiet
 from bench.rounds import calm_rounds, interleave
 from bench.runtimes import openmp_runtimes, spins
 from bench.sizes import Size
@@ -197,6 +199,47 @@ def test_all_rounds_count_where_too_few_are_calm() -> None:
     assert calm_rounds([[0.0, 1.0, 1.0, 1.0, 1.0, 1.0]]) == [0, 1, 2, 3, 4, 5]
     assert calm_rounds([[0.0] * 9, [0.0] * 3]) == [0, 1, 2]
     assert calm_rounds([]) == []
+
+
+def test_a_quiet_machine_is_waited_for_but_not_for_ever() -> None:
+    seen = iter([0.2, 0.5, 0.97])
+    assert wait_until_quiet(math.inf, lambda: next(seen), pause=0.0)
+    assert not wait_until_quiet(time.monotonic() - 1, lambda: 0.2)
+    assert wait_until_quiet(time.monotonic() - 1, lambda: None)
+
+
+def test_idle_time_is_read_from_the_kernels_counters() -> None:
+    before, after = "cpu  10 0 10 100 0 0 0 0 0 0\ncpu0 1", "cpu  20 0 20 170 10 0 0 0 0 0\ncpu0 1"
+    assert idle_share(before, after) == pytest.approx(0.8)
+    assert idle_share("", "") is None
+    assert idle_share(before, before) is None
+
+
+def test_what_was_disturbed_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine is quiet from the second time on."""
+    shares = iter([1.0] * 5 + [0.0] * 100)
+
+    class Counted:
+        spec, spins = "counted", False
+
+        def prepare(self, problem: Problem, modes: Sequence[str]) -> tuple[str, ...]:
+            return tuple(modes)
+
+        def sample(self, modes: Sequence[str], best_of: int = 1) -> dict[str, Sample]:
+            return {mode: Sample(1.0, next(shares)) for mode in modes}
+
+        def memory(self) -> int | None:
+            return None
+
+        def release(self) -> None:
+            """Nothing is held."""
+
+    monkeypatch.setattr("bench.measure.wait_until_quiet", lambda deadline: True)
+    told: list[str] = []
+    plan = Plan(("counted",), (SMALL,), ("both",), 1, 5, patience=60.0, judged=False)
+    (measured,) = all_measured(plan, {"counted": Counted()}, told.append)  # type: ignore[dict-item]
+    assert [line.startswith("again") for line in told] == [False, True]
+    assert not measured.disturbed("both", "counted")
 
 
 def test_waiting_is_counted_where_linux_counts_it() -> None:

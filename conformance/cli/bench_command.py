@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from conformance.cli.bench_gate import gate
-from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
+from conformance.cli.bench_options import chosen_threads, note, patience_option, problems_of, started, timing_options
 
 __all__ = ["command"]
 
@@ -50,6 +50,7 @@ def command() -> None:
 @click.argument("implementations", nargs=-1, metavar="[IMPLEMENTATION]...")
 @timing_options
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="How often each has its turn.")
+@patience_option
 @click.option(
     "--result",
     "path",
@@ -66,6 +67,7 @@ def run(
     modes: tuple[str, ...],
     threads: int | None,
     rounds: int,
+    patience: float,
     path: Path,
 ) -> int:
     """Time implementations in interleaved rounds. Ends with 1 where the first computes something wrong.
@@ -82,7 +84,8 @@ def run(
     from conformance.report.terminal import output
 
     problems = problems_of(layers, sizes or EVERYDAY, dtypes)
-    plan = Plan(implementations or PEERS, problems, modes or MODES, chosen_threads(threads), rounds)
+    specs, count = implementations or PEERS, chosen_threads(threads)
+    plan = Plan(specs, problems, modes or MODES, count, rounds, patience=60 * patience)
     result = started(lambda: measure(plan, note))
     write_result(result, path)
     render(result, output())
@@ -120,10 +123,11 @@ def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
 @click.option("--caffe", metavar="PYTHON", help="An interpreter with pycaffe, timed in its own process.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@patience_option
 @click.option(
     "--result", "path", type=click.Path(dir_okay=False, path_type=Path), help="Keep everything that was measured here."
 )
-def goals(caffe: str | None, threads: int, rounds: int, path: Path | None) -> int:
+def goals(caffe: str | None, threads: int, rounds: int, patience: float, path: Path | None) -> int:
     """Time the kernels against everything they are to reach, and say what they miss.
 
     Ends with 1 where something is missed, 4 where something could not be measured. Takes some minutes and some GB.
@@ -140,7 +144,8 @@ def goals(caffe: str | None, threads: int, rounds: int, path: Path | None) -> in
     from conformance.report.terminal import output
 
     spec = None if caffe is None else f"pycaffe:{caffe}"
-    result = merged([started(partial(measure, plan, note)) for plan in plans(threads, rounds, spec)])
+    todo = plans(threads, rounds, spec, 60 * patience)
+    result = merged([started(partial(measure, plan, note)) for plan in todo])
     if path is not None:
         write_result(result, path)
     tally = render_goals(result, spec, output())

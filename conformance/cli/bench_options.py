@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from bench.problem import Problem
 
-__all__ = ["chosen_threads", "note", "problems_of", "started", "timing_options"]
+__all__ = ["chosen_threads", "note", "patience_option", "problems_of", "started", "timing_options"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,17 @@ def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--patience``."""
+    return click.option(
+        "--patience",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="MINUTES",
+        help="Wait for a quiet machine, and measure again what was disturbed, for so long.",
+    )(function)
 
 
 def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
