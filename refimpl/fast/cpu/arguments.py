@@ -146,13 +146,13 @@ class Output:
 
 
 def square(matrix: Any, classes: int, like: NDArray[Any]) -> NDArray[Any]:
-    """An infogain matrix as a flat array. Raises as `floats`, and ValueError for another number of entries."""
+    """An infogain matrix as (classes, classes). Raises as `floats`, and ValueError for another number of entries."""
     made = floats(matrix, "matrix", like)
     if made.size != classes**2:
         raise ValueError(
             f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}"
         )
-    return made.reshape(-1)
+    return made.reshape(classes, classes)
 
 
 class Positions:

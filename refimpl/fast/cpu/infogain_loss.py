@@ -42,26 +42,32 @@ LOG_FLOOR = math.log(float(np.float32(1e-20)))
 
 
 @helper()
-def _weight(matrix: Any, mark: int, classes: int, c: int) -> float:
-    """H[label, c]; that of the first row for a position without a label."""
-    row = mark if mark > 0 else 0
-    return np.float64(matrix[np.uint64(row) * np.uint64(classes) + np.uint64(c)])
+def _weigh(marks: Any, classes: int, matrix: Any, weights: Any, sums: Any) -> None:
+    """Gather H[label, c] for every class and position of a tile (of the first row, where there is no label), and add up
+    every position."""
+    count = marks.size
+    for p in range(count):
+        row = marks[p] if marks[p] > 0 else 0
+        of_label = matrix[row * classes : (row + 1) * classes]
+        total = 0.0
+        for c in range(classes):
+            weight = np.float64(of_label[c])
+            weights[c * count + p] = weight
+            total += weight
+        sums[p] = total
 
 
 @helper()
-def _tile_losses(logits: Any, tile: Any, classes: int, matrix: Any, losses: Any, weights: Any) -> float:
-    """The sum of the losses of a tile; `weights` gets the sum of the row of the matrix of every position."""
+def _tile_losses(tile: Any, logits: Any, classes: int, weights: Any, losses: Any) -> float:
+    """The sum of the losses of a tile."""
     count, marks, top, logs = tile.marks.size, tile.marks, tile.top, tile.logs
     for p in range(count):
         losses[p] = 0
-        weights[p] = 0
     for c in range(classes):
-        run = logits[c * count : (c + 1) * count]
+        run, of_class = logits[c * count : (c + 1) * count], weights[c * count : (c + 1) * count]
         for p in range(count):
-            weight = _weight(matrix, marks[p], classes, c)
             logarithm = np.float64(run[p]) - np.float64(top[p]) - logs[p]
-            losses[p] -= weight * (LOG_FLOOR if logarithm < LOG_FLOOR else logarithm)
-            weights[p] += weight
+            losses[p] -= of_class[p] * (LOG_FLOOR if logarithm < LOG_FLOOR else logarithm)
     loss = 0.0
     for p in range(count):
         if marks[p] >= 0:
@@ -72,13 +78,13 @@ def _tile_losses(logits: Any, tile: Any, classes: int, matrix: Any, losses: Any,
 
 
 @helper()
-def _tile_gradient(tile: Any, task: Any, matrix: Any, shares: Any, out: Any, where: Any) -> None:
+def _tile_gradient(tile: Any, task: Any, weights: Any, shares: Any, out: Any, where: Any) -> None:
     """Write the gradient of a tile, whose values times `shares` are its first part."""
     count, marks = where.size, tile.marks
     for c in range(task.classes):
-        run = tile.values[c * count : (c + 1) * count]
+        run, of_class = tile.values[c * count : (c + 1) * count], weights[c * count : (c + 1) * count]
         for p in range(count):
-            value = np.float64(run[p]) * shares[p] - _weight(matrix, marks[p], task.classes, c) * task.scale
+            value = np.float64(run[p]) * shares[p] - of_class[p] * task.scale
             run[p] = value if marks[p] >= 0 else 0.0
     for p in range(count):
         tile.factor[p] = 1
@@ -90,23 +96,25 @@ def _tiles(
     first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any, room: Any
 ) -> None:
     """Chunks that are tiles."""
-    copies, losses, weights = np.empty(room.values.size), np.empty(room.top.size), np.empty(room.top.size)
+    weights, logits = np.empty(room.values.size), np.empty(room.values.size)
+    losses, shares = np.empty(room.top.size), np.empty(room.top.size)
     for chunk in range(first, last):
         where = place(chunk, task)
         tile = cut(room, task.classes, where.size)
         load(x, where, task.classes, tile)
-        for i in range(tile.values.size):
-            copies[i] = tile.values[i]
-        exponentiate(tile, task.classes)
         mark(labels[where.label :], task.classes, task.ignore, tile.marks)
-        sums[chunk] = _tile_losses(copies, tile, task.classes, matrix, losses, weights)
+        _weigh(tile.marks, task.classes, matrix, weights, shares)
+        for i in range(tile.values.size):
+            logits[i] = tile.values[i]
+        exponentiate(tile, task.classes)
+        sums[chunk] = _tile_losses(tile, logits, task.classes, weights, losses)
         if prob.size > 0:
             divide(1.0, tile.total, tile.factor)
             store(tile, task.classes, prob, where)
         if out.size > 0:
             for p in range(where.size):
-                weights[p] *= task.scale / tile.total[p]
-            _tile_gradient(tile, task, matrix, weights, out, where)
+                shares[p] *= task.scale / tile.total[p]
+            _tile_gradient(tile, task, weights, shares, out, where)
 
 
 @kernel(nogil=True)
@@ -195,20 +203,19 @@ def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, ma
     """NaN for a chunk with a label that is no class. `out` may be `prob`."""
     softmax, gradient, flat_labels, rows = flat(prob), flat(out), flat(labels), flat(matrix)
     room = scratch(task, prob)
+    weights = np.empty(room.values.size)
     for chunk in range(first, last):
         where = place(chunk, task)
         tile = cut(room, task.classes, where.size)
         load(softmax, where, task.classes, tile)
         mark(flat_labels[where.label :], task.classes, task.ignore, tile.marks)
+        _weigh(tile.marks, task.classes, rows, weights, tile.logs)
         sums[chunk] = 0
         for p in range(where.size):
             if tile.marks[p] == -2:
                 sums[chunk] = np.nan
-            weight = 0.0
-            for c in range(task.classes):
-                weight += _weight(rows, tile.marks[p], task.classes, c)
-            tile.logs[p] = weight * task.scale
-        _tile_gradient(tile, task, rows, tile.logs, gradient, where)
+            tile.logs[p] *= task.scale
+        _tile_gradient(tile, task, weights, tile.logs, gradient, where)
 
 
 KERNELS = Kernels(_quick, _tile_chunks, _row_chunks, _softmax_chunks)

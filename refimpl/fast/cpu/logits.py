@@ -22,7 +22,7 @@ Options = tuple[int, int | None, str, float]
 class Kernels(NamedTuple):
     """A layer's kernels: for small problems, for chunks that are tiles or rows, and for a gradient from the softmax.
 
-    All take an infogain matrix after the labels, if their layer has one.
+    All take an infogain matrix (classes, classes) after the labels, if their layer has one.
     """
 
     quick: Any
@@ -80,7 +80,7 @@ def gradient_of_softmax(
 def _checked(
     x: NDArray[Any], labels: Any, axis: int, matrix: Any
 ) -> tuple[NDArray[Any], Positions, tuple[NDArray[Any], ...]]:
-    """Flat labels, the division of x into positions, and the flat infogain matrix, if there is one."""
+    """Flat labels, the division of x into positions, and the infogain matrix, if there is one."""
     labels = integers(labels, "labels", x)
     positions = Positions(x.shape, axis)
     positions.check_labels(labels)
