@@ -80,6 +80,10 @@ class CheckItem(pytest.Item):
         self.verdicts = execute(self.planned.check, self.run)
         self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
 
+    def forget(self) -> None:
+        """Let go of what the item ran and found, once it is told."""
+        self.verdicts, self.evidence, self.run = (), (), None
+
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
         return "".join(traceback.format_exception(excinfo.value))
 
@@ -136,6 +140,7 @@ class SuitePlugin:
         for evidence in item.evidence:
             self._emit({"item": item.name, **evidence.to_json()})
         self._emit(_end(item))
+        item.forget()
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -31,6 +31,9 @@ _PARAMETERS = {
 }
 _LABELLED = ("HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss")
 _NORMALISED = ("InfogainLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss")
+_IN_BOTH_PASSES = (Cause.NORMALISATION_MODE,)
+"""What would show in a layer's top and in its gradients alike."""
+
 _MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
 
@@ -46,11 +49,13 @@ class _Altered:
 def alteration_clues(scene: Scene) -> Iterator[Clue]:
     """The mistakes that explain every difference of the scene, or most of them."""
     culprits = {d.node.name for d in scene.differences if d.node is not None}
+    one_pass = any(scene.in_one_pass_only(d.node) for d in scene.differences)
     net = parse_net(scene.case.net)
     for altered in _altered(scene, net, culprits):
         share = _explained(scene, altered.case)
         if share:
-            yield altered.cause, altered.weight * (1.0 if share == 1 else 0.8 * share)
+            doubt = 0.6 if one_pass and altered.cause in _IN_BOTH_PASSES else 1.0
+            yield altered.cause, altered.weight * doubt * (1.0 if share == 1 else 0.8 * share)
 
 
 def _explained(scene: Scene, case: Case) -> float:

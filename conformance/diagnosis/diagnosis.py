@@ -33,7 +33,7 @@ def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:
     found: list[tuple[Cause, list[Evidence]]] = []
     while left:
         cause = _best(causes for _, causes in left)
-        fits = [causes.get(cause, 0.0) >= _ENOUGH * max(causes.values()) for _, causes in left]
+        fits = [cause in _fitting(causes) for _, causes in left]
         found.append((cause, [piece for (piece, _), fit in zip(left, fits, strict=True) if fit]))
         left = [each for each, fit in zip(left, fits, strict=True) if not fit]
     return found
@@ -53,9 +53,15 @@ def _inputs(piece: Evidence) -> str:
     return str([array.tobytes() for array in piece.case.inputs.values()]) if piece.case is not None else ""
 
 
+def _fitting(causes: Clues) -> Clues:
+    """The causes that explain a case well enough beside its best one."""
+    best = max(causes.values())
+    return {cause: weight for cause, weight in causes.items() if weight >= _ENOUGH * best}
+
+
 def _best(cases: Iterable[Clues]) -> Cause:
     total: dict[Cause, float] = {}
     for causes in cases:
-        for cause, weight in causes.items():
+        for cause, weight in _fitting(causes).items():
             total[cause] = total.get(cause, 0.0) + weight
     return max(total, key=lambda cause: total[cause])

@@ -84,7 +84,8 @@ def _counts(sizes: Sizes, scene: Scene, difference: Difference) -> Iterator[tupl
             continue
         explicit = difference.node is not None and _asks(difference.node.layer.param.loss_param)
         if not explicit or mode == sizes.default:
-            yield Cause.NORMALISATION_MODE, own / divisor, 1.0
+            one_pass = scene.in_one_pass_only(difference.node)  # a mode misread would show in both
+            yield Cause.NORMALISATION_MODE, own / divisor, 0.6 if one_pass else 1.0
         yield _between(sizes.mode, mode), own / divisor, 0.95
     everything, counted = sizes.divisors.get("FULL"), sizes.divisors.get("VALID")
     if everything and counted and everything != counted:

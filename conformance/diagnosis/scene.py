@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from conformance.case import Case
 from conformance.diagnosis.difference import Difference
 from conformance.judge import Judgement, judge_outcome
 from conformance.outcome import Outcome
 from conformance.replay import Comparison, replay
 from conformance.tolerance import rounding_of
+from refimpl.backward_plan import Node
 from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.net import Net
@@ -32,6 +35,12 @@ class Scene:
     net: Net
     differences: tuple[Difference, ...]
     right: tuple[Comparison, ...]
+
+    def in_one_pass_only(self, node: Node | None) -> bool:
+        """Whether a layer's top is right and its gradient wrong by as much as anything, or the other way round."""
+        wrong = {d.aspect for d in self.differences if d.node is node}
+        right = {c.aspect for c in self.right if c.node is node and np.any(c.want.value)}
+        return ("forward" in wrong and "backward" in right) or ("backward" in wrong and "forward" in right)
 
     @classmethod
     def of(cls, case: Case, outcome: Outcome, dtype: str, judgement: Judgement) -> Scene:

@@ -121,13 +121,13 @@
 
   const arrayPart = (array) => make("section", {},
     make("h3", {}, `${array.title} ${shapeOf(array.shape)}: ${array.wrong ? `${array.wrong} of ${array.size} wrong` : "right"}`),
-    make("p", { class: "note" }, `answered for by ${array.layer}; × is out of bounds, the darker the farther; ! is no number`),
+    make("p", { class: "note" }, `answered for by ${array.layer}; × is out of bounds, the stronger its colour the farther; ! is no number`),
     heatMap(array));
 
   const verdictTable = (row) => make("table", {},
     make("thead", {}, make("tr", {}, ...["requirement", "status", "level", "headroom", "side", "reason"].map((t) => make("th", { scope: "col" }, t)))),
     make("tbody", {}, ...row[VERDICTS].map((v) => make("tr", {},
-      make("th", { scope: "row" }, word(v[0])), make("td", {}, word(v[1]).replace("_", " ")), make("td", {}, word(v[2])),
+      make("th", { scope: "row" }, word(v[0])), make("td", { class: "word" }, word(v[1]).replace("_", " ")), make("td", { class: "word" }, word(v[2])),
       make("td", { class: "num" }, v[3] === null ? "" : String(v[3])), make("td", {}, word(v[5])), make("td", {}, word(v[4]))))));
 
   const inputText = ([name, shape, numbers]) =>
