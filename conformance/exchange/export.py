@@ -23,16 +23,20 @@ LARGE = 1 << 20
 
 def export(folder: Path, selection: Selection, planned: Iterable[Planned], large: bool = False) -> Index:
     """Write the cases of the items to ``folder``, which is made. Raises `UsageError` where it is not empty."""
-    _made(folder)
+    _refuse_taken(folder)
+    found = [(dtype, case, case_message(case, dtype)) for dtype, case in gather(planned)]
+    kept = [each for each in found if large or len(json.dumps(each[2])) <= LARGE]
+    if not kept:
+        raise UsageError("no check of the selection has cases to export")
+    _make(folder)
     items: list[Item] = []
     known: set[str] = set()
     taken: Counter[str] = Counter()
     with (folder / "requests.jsonl").open("wb") as requests:
         requests.write(request("describe", 1, protocol=VERSION))
-        for dtype, case in gather(planned):
+        for dtype, case, message in kept:
             mark = digest(case, dtype)
-            message = case_message(case, dtype)
-            if mark in known or (not large and len(json.dumps(message)) > LARGE):
+            if mark in known:
                 continue
             known.add(mark)
             item = Item(len(items) + 2, dtype, _free(f"{dtype}/{case.id}", taken), mark)
@@ -41,8 +45,6 @@ def export(folder: Path, selection: Selection, planned: Iterable[Planned], large
             content = {"number": item.number, "id": case.id, "dtype": dtype, "case": message}
             _write(folder / "cases" / item.file, json.dumps(content, indent=1))
         requests.write(request("stop", len(items) + 2))
-    if not items:
-        raise UsageError("no check of the selection has cases to export")
     for dtype in {item.dtype for item in items}:
         (folder / "answers" / dtype).mkdir(parents=True)
     index = Index(selection, tuple(dtype for dtype in DTYPES if any(i.dtype == dtype for i in items)), tuple(items))
@@ -51,14 +53,16 @@ def export(folder: Path, selection: Selection, planned: Iterable[Planned], large
     return index
 
 
-def _made(folder: Path) -> None:
+def _refuse_taken(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty: export to a folder of its own")
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        taken = any(folder.iterdir())
     except OSError as error:
         raise UsageError(f"cannot make {folder}: {error.strerror}") from None
-    if taken:
-        raise UsageError(f"{folder} is not empty: export to a folder of its own")
 
 
 def _write(path: Path, text: str) -> None:
