@@ -87,9 +87,13 @@ def test_multinomial_reads_a_line_for_each_label() -> None:
 
 
 @pytest.mark.parametrize("problem", ALL, ids=str)
-@pytest.mark.parametrize("subject", ["numba-cpu", "reference"])
+@pytest.mark.parametrize("subject", ["numba-cpu", "reference", "torch", "jax"])
 def test_the_right_answer_is_accepted(problem: Problem, subject: str) -> None:
+    if subject in ("torch", "jax"):
+        pytest.importorskip(subject)
     prepared = open_subject(subject, 1).prepare(problem)
+    for call in prepared.calls.values():
+        call()
     expectation = expect(problem)
     loss, gradients = prepared.answer()
     judged = expectation.judge(loss, [gradient.reshape(-1)[expectation.entries] for gradient in gradients])
