@@ -36,6 +36,7 @@ class Cause(str, Enum):
     OVERFLOW = "overflow"
     RANDOM = "not-deterministic"
     REFUSES = "refuses"
+    SHAPE = "shape"
     SIGN = "sign"
     SECOND_TOP = "second-top"
     SPECIAL_VALUES = "special-values"
@@ -83,6 +84,7 @@ _SENTENCES = {
     Cause.OVERFLOW: "infinite, NaN or flushed to 0 for large scores, right for small ones",
     Cause.RANDOM: "differs from run to run",
     Cause.REFUSES: "refuses, or dies on, what Caffe computes",
+    Cause.SHAPE: "the right numbers in an array of another shape",
     Cause.SIGN: "of the opposite sign",
     Cause.SECOND_TOP: "wrong where a second top has a weight or is read",
     Cause.SPECIAL_VALUES: "NaN or an infinity spreads too far, or not at all",

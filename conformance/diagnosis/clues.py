@@ -73,8 +73,8 @@ def _clues(case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgeme
     except NetError:
         return
     yield from _structure(scene)
-    if "shape" in kinds:
-        yield Cause.STALE_BUFFER, 0.3
+    if kinds == {"shape"}:
+        yield Cause.SHAPE, 1.0
     together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
     yield from together.items()
     if thorough and max(together.values(), default=0.0) < _SETTLED and scene.differences:

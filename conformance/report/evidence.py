@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from conformance.diagnosis import Cause, Evidence, diagnose
 from conformance.errors import UsageError, one_line
 from conformance.report.jsonl import Report
+from conformance.verdict import Level
 
-__all__ = ["causes_of", "evidence_of"]
+__all__ = ["Diagnosis", "causes_of", "diagnosis_of", "evidence_of"]
+
+Found = Sequence[tuple[Cause, list[Evidence]]]
+"""Causes with the cases that they explain."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What explains the failures that break conformance, and what explains those that only break recommendations."""
+
+    failures: Found
+    recommendations: Found
+
+    def by_case(self) -> dict[tuple[str, str], Cause]:
+        """The likeliest cause of every failing case, by check and dtype."""
+        both = (*self.recommendations, *self.failures)
+        return {(piece.check, piece.dtype): cause for cause, pieces in both for piece in pieces}
+
+
+def diagnosis_of(report: Report) -> Diagnosis:
+    """The causes that a report's evidence points to. Raises `UsageError` for evidence that cannot be read."""
+    verdicts = (judged.verdict for judged in report.judged)
+    hard = {(v.check, v.dtype) for v in verdicts if v.status.breaks and v.level is not Level.SHOULD}
+    pieces = evidence_of(report)
+    return Diagnosis(
+        diagnose([piece for piece in pieces if (piece.check, piece.dtype) in hard]),
+        diagnose([piece for piece in pieces if (piece.check, piece.dtype) not in hard]),
+    )
+
+
+def causes_of(report: Report) -> dict[tuple[str, str], Cause]:
+    """The likeliest cause of every failing case, by check and dtype."""
+    return diagnosis_of(report).by_case()
 
 
 def evidence_of(report: Report) -> list[Evidence]:
@@ -21,8 +55,3 @@ def _read(line: Mapping[str, object]) -> Evidence:
         return Evidence.from_json(line)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the evidence on {line.get('check')} cannot be read: {one_line(str(error), 120)}") from None
-
-
-def causes_of(report: Report) -> dict[tuple[str, str], Cause]:
-    """The likeliest cause of every failing case, by check and dtype."""
-    return {(piece.check, piece.dtype): cause for cause, pieces in diagnose(evidence_of(report)) for piece in pieces}

@@ -13,9 +13,9 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from conformance.diagnosis import Cause, Evidence, diagnose
+from conformance.diagnosis import Cause, Evidence
 from conformance.gate import Baseline, judge_report
-from conformance.report.evidence import evidence_of
+from conformance.report.evidence import diagnosis_of
 from conformance.report.html.details import MOST, details_of
 from conformance.report.html.rows import STATES, Words, rows_of, state_of
 from conformance.report.html.strips import strips_of
@@ -31,10 +31,10 @@ _SLOWEST = 12
 def html_page(report: Report, baseline: Baseline | None = None) -> str:
     """The report as HTML. Nothing of the implementation's is more than text; nothing is fetched from anywhere."""
     known = {(v.check, v.dtype, v.requirement) for v in judge_report(report, baseline, None).known}
-    diagnosis = diagnose(evidence_of(report))
-    causes = {(piece.check, piece.dtype): cause for cause, pieces in diagnosis for piece in pieces}
+    found = diagnosis_of(report)
+    diagnosis = (*found.failures, *found.recommendations)
     words, name = Words(), implementation_of(report)
-    rows = rows_of(report, words, known, causes)
+    rows = rows_of(report, words, known, found.by_case())
     details = details_of(report, diagnosis)
     data = {"words": words.to_json(), "states": STATES, "rows": rows}
     sources = {part: (files("conformance.report.html") / part).read_text("utf-8") for part in ("page.css", "page.js")}
@@ -51,7 +51,8 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         name=name,
         summary=Summary.of(report, baseline),
         grid=_Grid.of(report, known),
-        causes=_causes(diagnosis),
+        causes=_causes(found.failures),
+        recommendations=_causes(found.recommendations),
         strips=strips_of(report),
         fingerprint=_fingerprint(report),
         slowest=_slowest(report),

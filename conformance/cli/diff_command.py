@@ -1,0 +1,87 @@
+"""``lossconf diff``: what changed between two reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from conformance.report.changes import Change, Changes
+    from conformance.verdict import Verdict
+
+__all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_SHOWN = 20
+"""Changes of one kind that are printed; the rest are counted."""
+
+
+@click.command("diff")
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+def command(old: Path, new: Path) -> int:
+    """Say what changed from report OLD to report NEW: what the implementation broke or mended, what the suite did.
+
+    A change is the suite's own where the check was given another case, or where the implementation is the very same and
+    the suite is not. Ends with 1 where the implementation broke something.
+
+    \b
+    Examples:
+      lossconf diff main.jsonl report.jsonl
+    """
+    from conformance.report.changes import changes_between
+    from conformance.report.jsonl import read_report
+
+    reports = [read_report(path) for path in (old, new)]
+    changes = changes_between(*reports)
+    for path, report in zip((old, new), reports, strict=True):
+        if not report.complete:
+            click.echo(f"note: {path} is incomplete, so that what it lacks may be missing for that alone")
+    for line in _lines(changes):
+        click.echo(line)
+    return 1 if changes.regressions else 0
+
+
+def _lines(changes: Changes) -> Iterator[str]:
+    ours = [change for change in changes.changed if not change.by_suite]
+    theirs = [change for change in changes.changed if change.by_suite]
+    for title, some in (("the implementation", ours), ("the suite", theirs)):
+        for kind in ("broke", "mended", "became"):
+            yield from _section(f"{title} {kind}", [change for change in some if change.kind == kind])
+    before, after = changes.suites
+    told = f" (suite {before} to {after})" if before != after else ""
+    yield from _only(f"only in the new report{told}", changes.added)
+    yield from _only(f"only in the old report{told}", changes.removed)
+    if not changes.changed and not changes.added and not changes.removed:
+        yield "nothing changed"
+
+
+def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:
+    from conformance.errors import one_line
+
+    if not changes:
+        return
+    yield f"{title} ({len(changes)})"
+    for change in changes[:_SHOWN]:
+        new = change.new
+        reason = f": {new.reason}" if new.reason and new.status.breaks else ""
+        level = f" ({new.level.value})" if new.level.value != "must" else ""
+        told = f"{new.check}[{new.dtype}] {new.requirement}{level}: {change.old.status.value} to {new.status.value}"
+        yield f"  {one_line(told + reason)}"
+    if len(changes) > _SHOWN:
+        yield f"  and {len(changes) - _SHOWN} more"
+
+
+def _only(title: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    from conformance.errors import one_line
+
+    checks = list(dict.fromkeys(f"{v.check}[{v.dtype}]" for v in verdicts))
+    if not verdicts:
+        return
+    yield f"{title}: {len(verdicts)} verdict(s) on {len(checks)} check(s)"
+    yield from (f"  {one_line(check)}" for check in checks[:_SHOWN])
+    if len(checks) > _SHOWN:
+        yield f"  and {len(checks) - _SHOWN} more"
