@@ -22,7 +22,7 @@ from conformance.outcome import Outcome, Refusal
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
-__all__ = ["LayerImplementation", "NetImplementation", "open_direct"]
+__all__ = ["LayerImplementation", "NetImplementation", "open_direct", "wrapped"]
 
 
 def open_direct(argument: str, timeout: float | None = None) -> Implementation:
@@ -40,11 +40,18 @@ def open_direct(argument: str, timeout: float | None = None) -> Implementation:
         if not hasattr(target, part):
             raise ValueError(f"{module_name} has no {path!r}")
         target = getattr(target, part)
-    version = str(getattr(module, "__version__", ""))
+    return wrapped(target, argument, str(getattr(module, "__version__", "")), timeout)
+
+
+def wrapped(target: Any, name: str, version: str = "", timeout: float | None = None) -> Implementation:
+    """An object as an implementation of that name: a class of layers, a mapping or module of such, a net.
+
+    Raises `ValueError` for an object that is none of these, `DoesNotStart` where making it fails.
+    """
     environment = {"numpy": np.__version__}
-    base = Description(argument, version, "Python", dtypes=("float32", "float64"), environment=environment)
+    base = Description(name, version, "Python", dtypes=("float32", "float64"), environment=environment)
     if hasattr(target, "run"):
-        runner = _made(target, argument) if inspect.isclass(target) else target
+        runner = _made(target, name) if inspect.isclass(target) else target
         return NetImplementation(runner, _described(runner, base), timeout)
     return LayerImplementation(_layers_of(target), _described(target, base), timeout)
 
