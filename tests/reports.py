@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from conformance.cli.main import main
 from conformance.report.jsonl import Judged, Report
 from conformance.verdict import Level, Status, Verdict
 
-__all__ = ["HEADER", "failed", "passed", "report_of", "verdict"]
+__all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "verdict"]
 
 HEADER: dict[str, Any] = {
     "kind": "header",
@@ -64,3 +70,40 @@ def report_of(*judged: Judged, complete: bool = True, evidence: Sequence[dict[st
         tuple(evidence),
         tuple({"kind": "end", "item": name, "seconds": 0.001, "cases": {}} for name in names),
     )
+
+
+def failing_run(folder: Path) -> Path:
+    """A report of a real run that fails: EuclideanLoss without its loss_weight, in float32."""
+    path = folder / "failing.jsonl"
+    part = ("--family", "loss_weight", "--layer", "euclidean_loss", "--dtype", "float32")
+    with pytest.raises(SystemExit), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        main(["run", "-j", "0", "direct:tests.direct_miniatures:IgnoresWeight", *part, "--report", str(path)])
+    return path
+
+
+HOSTILE = (
+    "<script>alert(1)</script>]]>&\"'{{ 7 * 7 }}\x1b[2J\x07\x00\u202e\u2028\udc80 ../../etc/passwd" + "A" * 10_000_000
+)
+"""Markup, a template, terminal controls, a lone surrogate, a path, and ten megabytes."""
+
+
+def hostile_report() -> Report:
+    """A report of an implementation that puts `HOSTILE` wherever it can."""
+    implementation = {
+        **HEADER["implementation"],
+        "name": HOSTILE,
+        "version": HOSTILE,
+        "environment": {HOSTILE: HOSTILE},
+    }
+    detail = {"stderr": HOSTILE}
+    bad = failed(HOSTILE[:5000], reason=HOSTILE, layer=HOSTILE, side=HOSTILE, detail=detail, requirement=HOSTILE[:500])
+    case = {"net": HOSTILE[:5000], "inputs": {HOSTILE[:200]: {"shape": [1], "data": [1.0]}}}
+    evidence = {
+        "kind": "evidence",
+        "check": HOSTILE[:5000],
+        "dtype": "float32",
+        "causes": {"sign": 1.0, HOSTILE[:100]: 1.0},
+        "case": case,
+        "answer": {"error": HOSTILE[:5000], "stage": HOSTILE[:500]},
+    }
+    return report_of(passed("h/1"), bad, evidence=[evidence], implementation=implementation)
