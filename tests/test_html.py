@@ -23,6 +23,11 @@ CASE = "loss_weight/euclidean_loss/plain/tenth[float32]"
 LARGE = 10_000
 
 
+def passing(i: int, name: str) -> Judged:
+    verdict = Verdict(f"check/{i}", f"layer.{name}", "float32", Status.PASSED, headroom=1.5 + i)
+    return Judged(f"family-{i % 9}", f"layer-{i % 8}", verdict)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
@@ -174,8 +179,8 @@ def test_everything_that_can_be_used_has_a_name(browser: Browser, pages: Path) -
             .filter((e) => !named(e)).map((e) => e.outerHTML.slice(0, 80));
     """
     assert browser.run(nameless) == []
-    order = "return [...document.querySelectorAll('h1, h2, h3')].filter((h) => !h.closest('[hidden]')).map((h) => h.tagName)"
-    levels = browser.run(order)
+    shown = "[...document.querySelectorAll('h1, h2, h3')].filter((h) => !h.closest('[hidden]'))"
+    levels = browser.run(f"return {shown}.map((h) => h.tagName)")
     assert levels[0] == "H1"
     assert levels.count("H1") == 1
     assert browser.run("return document.documentElement.lang") == "en"

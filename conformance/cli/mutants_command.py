@@ -37,6 +37,7 @@ _FORMATS = (".json", ".md")
 @click.option("--list", "listing", is_flag=True, help="List the mutants with their causes, and run nothing.")
 @click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
 @click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
+@click.option("--diagnosis", is_flag=True, help="How often the likeliest cause is the one declared, instead.")
 @click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
 def command(
     ids: tuple[str, ...],
@@ -46,6 +47,7 @@ def command(
     listing: bool,
     requirements: bool,
     sensitivity: bool,
+    diagnosis: bool,
     checkers: bool,
 ) -> int:
     """Run the suite on wrong implementations and say which it catches.
@@ -70,6 +72,8 @@ def command(
         return ExitCode.CONFORMS
     if requirements:
         return _requirements(mutants)
+    if diagnosis:
+        return _diagnosis(mutants, jobs, paths)
     if checkers:
         return _checkers(mutants, paths)
     return _matrix(mutants, jobs, paths)
@@ -124,6 +128,20 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
         click.echo(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
     _write(paths, json.dumps([power.to_json() for power in table], indent=1) + "\n", page)
     return _code(not short)
+
+
+def _diagnosis(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
+    from conformance.mutants.diagnosed import diagnosed, to_markdown
+
+    with click.progressbar(length=len(mutants), label="mutants", file=sys.stderr) as bar:
+        found = []
+        for each in diagnosed(mutants, jobs):
+            found.append(each)
+            bar.update(1)
+    page = to_markdown(found)
+    click.echo(page, nl=False)
+    _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)
+    return ExitCode.CONFORMS
 
 
 def _checkers(mutants: list[Mutant], paths: tuple[Path, ...]) -> int:

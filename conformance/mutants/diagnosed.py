@@ -1,0 +1,112 @@
+"""Diagnosed: whether the cause that a mutant declares is the one that its failures are taken for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from conformance.check import Check
+from conformance.diagnosis import Cause, Evidence, Investigator, diagnose
+from conformance.execution import execute
+from conformance.mutants.matrix import DTYPES, concerned
+from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.session import Session
+from conformance.verdict import Level
+
+__all__ = ["Diagnosed", "diagnosed", "to_markdown"]
+
+FAILURES = 2
+"""Failing checks per family and type that a mutant is diagnosed by."""
+
+TRIED = 150
+"""Checks per family and type that are run to find them."""
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """``declared`` beforehand by the mutant, ``named`` by the diagnosis of ``cases`` failing cases; None of none."""
+
+    mutant: str
+    declared: str
+    named: str | None
+    cases: int
+
+    @property
+    def right(self) -> bool:
+        return self.declared == self.named
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "right": self.right}
+
+
+def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
+    """Every mutant that is not equivalent, in their order, each as soon as it and those before it are known."""
+    wrong = [mutant for mutant in mutants if mutant.equivalent is None]
+    if jobs == 1:
+        yield from (_diagnosed(mutant, _suite()) for mutant in wrong)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in wrong])
+
+
+def to_markdown(found: Sequence[Diagnosed]) -> str:
+    """The share that is right, cause by cause, and every mutant that was taken for something else."""
+    named = [each for each in found if each.named is not None]
+    right = sum(each.right for each in named)
+    unnameable = sum(each.declared == Cause.UNNAMEABLE.value for each in named)
+    share = f"{right / len(named):.1%}" if named else "none"
+    lines = [
+        f"The likeliest cause is the declared one for {right} of {len(named)} mutants ({share}); "
+        f"{unnameable} of them are declared unnameable, {len(found) - len(named)} failed no check here.",
+        "",
+        "| declared cause | mutants | right |",
+        "|---|---:|---:|",
+    ]
+    for cause, count in sorted(Counter(each.declared for each in named).items()):
+        lines.append(f"| {cause} | {count} | {sum(each.right for each in named if each.declared == cause)} |")
+    lines += ["", "| mutant | declared | taken for | cases |", "|---|---|---|---:|"]
+    lines += [f"| {e.mutant} | {e.declared} | {e.named} | {e.cases} |" for e in found if not e.right]
+    return "\n".join(lines) + "\n"
+
+
+def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
+    """The diagnosis of the first failing checks of every family, as a report of them would have it."""
+    implementation, investigator = MutantImplementation(mutant), Investigator()
+    pieces: dict[tuple[str, str], Evidence] = {}
+    failed, tried = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    chosen = list(concerned(mutant, checks))
+    for dtype in DTYPES:
+        for check in chosen:
+            place = (check.family, dtype)
+            if dtype not in check.dtypes or failed[place] == FAILURES or tried[place] == TRIED:
+                continue
+            tried[place] += 1
+            session = Session(implementation, implementation.describe(), dtype)
+            verdicts = [v for v in execute(check, session) if v.level is not Level.SHOULD]
+            for piece in investigator.evidence(check, session, verdicts):
+                pieces[piece.check, dtype] = piece
+            failed[place] += any(verdict.status.breaks for verdict in verdicts)
+    found = diagnose(list(pieces.values()))
+    return Diagnosed(mutant.id, mutant.cause.value, found[0][0].value if found else None, len(pieces))
+
+
+def _diagnosed_by_id(mutant: str) -> Diagnosed:
+    return _diagnosed(_by_id()[mutant], _suite())
+
+
+@cache
+def _suite() -> tuple[Check, ...]:
+    from conformance.suite import all_checks
+
+    return tuple(all_checks())
+
+
+@cache
+def _by_id() -> dict[str, Mutant]:
+    from conformance.mutants import all_mutants
+
+    return {mutant.id: mutant for mutant in all_mutants()}
