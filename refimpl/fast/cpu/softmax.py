@@ -44,8 +44,11 @@ __all__ = [
 NARROW = 64
 """Rows of at most this many classes go by tiles."""
 
-TILE = 4096
-"""Entries of a tile: its scratch array stays in the first or second level cache."""
+TILE = 8192
+"""About how many entries make a tile: its scratch array stays in the first or second level cache."""
+
+LANES = 64
+"""The positions of a tile are a multiple of this where there are as many: what an unrolled vector loop takes at once."""
 
 
 class Task(NamedTuple):
@@ -90,7 +93,7 @@ def by_rows(classes: int, inner: int) -> bool:
 def width(outer: int, classes: int, inner: int) -> int:
     """How many positions make a chunk. They are equally far apart: all rows, or the inner ones of one outer."""
     positions = outer if inner == 1 else inner
-    most = CHUNK // classes + 1 if by_rows(classes, inner) else TILE // classes + NARROW
+    most = CHUNK // classes + 1 if by_rows(classes, inner) else (TILE // classes // LANES + 1) * LANES
     return positions if positions < most else most
 
 
