@@ -29,7 +29,7 @@ from bench.waiting import TOLERATED, waited
 
 __all__ = ["Worker", "loops_for", "main", "per_call", "undisturbed"]
 
-SAMPLE = 1e-3
+SAMPLE = 3e-3
 """Seconds that a sample takes at least: calls shorter than that are timed many at once."""
 
 BEST_OF = 3
