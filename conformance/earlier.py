@@ -14,7 +14,7 @@ from conformance.verdict import Verdict
 
 __all__ = ["Earlier", "earlier_run"]
 
-_SAME = ("schema", "suite", "dialect", "seed", "dtypes", "selection", "items")
+_SAME = ("schema", "suite", "dialect", "seed", "dtypes", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
 
 _CHANGING = ("environment",)

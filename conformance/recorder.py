@@ -56,10 +56,12 @@ class Recorder:
         self.stop: Mapping[str, Any] | None = None
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """Take one event."""
+        """Take one event. Raises `UsageError` where the report to go on from is another run's."""
         kind = event["kind"]
         if kind == "ready":
             self._ready = self._ready or event
+            if self._earlier is not None:
+                self._earlier.refuse_another(self._header())
         elif kind == "collected":
             self._shares.append(event["items"])
             if len(self._shares) == self._parts:
@@ -99,7 +101,6 @@ class Recorder:
         if self._earlier is None:
             self._writer.write(header)
         else:
-            self._earlier.refuse_another(header)
             again = {"kind": "resumed", "started": header["started"], "machine": header["machine"]}
             self._writer.begin_with([*self._earlier.lines, again])
         self._display.expect(self.items - (len(self._earlier.done) if self._earlier else 0))
