@@ -48,7 +48,7 @@ TILE = 8192
 """About how many entries make a tile: its scratch array stays in the first or second level cache."""
 
 LANES = 64
-"""The positions of a tile are a multiple of this where there are as many: what an unrolled vector loop takes at once."""
+"""A tile has a multiple of this many positions, if there are as many: what an unrolled vector loop takes at once."""
 
 
 class Task(NamedTuple):
