@@ -134,7 +134,7 @@ def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
     yield from pass_clues(scene, difference)
     yield from place_clues(scene, difference)
     if difference.layer_type == "Split" and difference.aspect == "backward":
-        yield Cause.FAN_OUT, 0.97
+        yield Cause.FAN_OUT, 0.88
     if difference.aspect == "parameter" and len(scene.net.params) > 1 and _shares(scene):
         yield Cause.FAN_OUT, 0.9
     yield from _bottoms(scene, difference)

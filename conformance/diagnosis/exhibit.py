@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from conformance.outcome import Outcome
 from conformance.replay import Aspect
 from refimpl.errors import NetError
 from refimpl.layers import REGISTRY
+from refimpl.prototxt import parse_net
 
 __all__ = ["Exhibit", "Shown", "exhibit_of"]
 
@@ -28,6 +30,10 @@ _WHAT: dict[Aspect, str] = {
     "unasked": "diff that nobody asked for",
     "input": "input data",
 }
+
+
+_LARGEST_NET = 1_000_000
+"""Numbers in a net's inputs beyond which no case of a report is run."""
 
 _PLACE: dict[Aspect, str] = {"forward": "data", "input": "data", "parameter": "param_diff"}
 
@@ -110,8 +116,8 @@ def _described(layer_type: str) -> str:
 
 
 def exhibit_of(evidence: Evidence, dialect: str | None = None) -> Exhibit | None:
-    """The exhibit of a piece of evidence; None where the report did not keep its case."""
-    if evidence.case is None:
+    """The exhibit of a piece of evidence; None where the report keeps no case, or one that is too large to run."""
+    if evidence.case is None or _declared(evidence.case) > _LARGEST_NET:
         return None
     case = evidence.case.rounded(evidence.dtype)
     if not isinstance(evidence.answer, Outcome):
@@ -126,6 +132,16 @@ def exhibit_of(evidence: Evidence, dialect: str | None = None) -> Exhibit | None
     accepted = (Difference.of(comparison, evidence.dtype) for comparison in scene.right)
     arrays += [_shown(difference, False) for difference in accepted if difference is not None]
     return Exhibit(evidence, case, judgement.side.name, tuple(arrays))
+
+
+def _declared(case: Case) -> int:
+    """The numbers that the net's inputs hold, going by what it declares: a report may come from anywhere."""
+    try:
+        layers = parse_net(case.net).layer
+    except NetError:
+        return 0
+    shapes = (shape.dim for layer in layers for shape in layer.input_param.shape)
+    return sum(math.prod(abs(dim) for dim in dims) for dims in shapes)
 
 
 def _shown(difference: Difference, rejected: bool) -> Shown:
