@@ -82,7 +82,7 @@
         index.unshift(rest % array.shape[axis]);
         rest = Math.floor(rest / array.shape[axis]);
       }
-      return `[${index.join(", ")}]`;
+      return index.length ? `[${index.join(", ")}]` : "the number:";
     };
     const tell = (i) => {
       const numbers = told.get(i);
@@ -120,14 +120,14 @@
   };
 
   const arrayPart = (array) => make("section", {},
-    make("h3", {}, `${array.title} ${shapeOf(array.shape)}: ${array.wrong ? `${array.wrong} of ${array.size} wrong` : "right"}`),
+    make("h3", {}, `${array.title}, ${shapeOf(array.shape)}: ${array.wrong ? `${array.wrong} of ${array.size} wrong` : "right"}`),
     make("p", { class: "note" }, `answered for by ${array.layer}; × is out of bounds, the stronger its colour the farther; ! is no number`),
     heatMap(array));
 
   const verdictTable = (row) => make("table", {},
     make("thead", {}, make("tr", {}, ...["requirement", "status", "level", "headroom", "side", "reason"].map((t) => make("th", { scope: "col" }, t)))),
     make("tbody", {}, ...row[VERDICTS].map((v) => make("tr", {},
-      make("th", { scope: "row" }, word(v[0])), make("td", { class: "word" }, word(v[1]).replace("_", " ")), make("td", { class: "word" }, word(v[2])),
+      make("th", { scope: "row", class: "word" }, word(v[0])), make("td", { class: "word" }, word(v[1]).replace("_", " ")), make("td", { class: "word" }, word(v[2])),
       make("td", { class: "num" }, v[3] === null ? "" : String(v[3])), make("td", {}, word(v[5])), make("td", {}, word(v[4]))))));
 
   const inputText = ([name, shape, numbers]) =>
