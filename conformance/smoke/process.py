@@ -27,6 +27,7 @@ __all__ = ["main", "smoke"]
 START = "start"
 _TAIL = 4000  # bytes of a dead process's standard error that are kept
 _START = 125.0  # seconds that a start may take: as long as pycaffe's, and some
+_END = 3.0  # seconds that it has to end once it is asked to
 _GRACE = 5.0  # seconds beyond its own limit that a step has before its process is stopped
 
 
@@ -89,7 +90,11 @@ class _Process:
 
     def __exit__(self, *error: object) -> None:
         if self._popen.poll() is None:
-            self._popen.kill()
+            self._popen.terminate()  # so that it ends what it has started
+            try:
+                self._popen.wait(_END)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
         self._popen.wait()
         assert self._popen.stdout is not None
         self._popen.stdout.close()
@@ -123,6 +128,7 @@ class _Process:
 def main() -> None:
     """The order on standard input, what is found on standard output; what the implementation prints goes elsewhere."""
     order = json.loads(sys.stdin.buffer.read())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     try:
