@@ -23,9 +23,9 @@ __all__ = ["Measurement", "measure"]
 class Measurement:
     """How a reported array compares.
 
-    ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds); ``index``, ``got``, ``want``
-    and ``bound`` are the element's that has it. ``rejected`` elements are out of bounds, ``unbounded`` ones are off and
-    have no finite bound: nothing can be said of them.
+    ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds); ``index``, ``got``,
+    ``want`` and ``bound`` are the element's that has it. ``rejected`` elements are out of bounds, ``unbounded`` ones
+    are off and have no finite bound: nothing can be said of them.
     """
 
     accepted: bool
