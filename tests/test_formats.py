@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 
+from conformance.errors import UsageError
 from conformance.gate import Baseline, Known
 from conformance.report.badge import badge_json
 from conformance.report.html import html_page
@@ -106,3 +108,29 @@ def test_failures_of_a_real_run_are_grouped_by_their_cause(tmp_path: Path) -> No
     report = read_report(failing_run(tmp_path))
     for form in ("terminal", "markdown", "junit", "html"):
         assert "off by a factor of the loss" in FORMATS[form](report), form
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"check": ["h/2"]},
+        {"dtype": "float16"},
+        {"causes": {"sign": "NaN"}},
+        {"causes": {"sign": -1}},
+        {"causes": {"sign": 10**400}},
+        {"case": {"net": 7}},
+        {"case": {"net": "layer {", "inputs": {"x": {"shape": [10**9], "data": [1]}}}},
+        {"case": {"net": "", "steps": ["train"]}},
+        {"case": {"net": 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4000000000 } } }'}},
+        {"answer": {"loss": "lots"}},
+        {"answer": {"error": ["no"], "stage": {}}},
+    ],
+)
+def test_evidence_that_is_none_is_refused_in_one_line_or_shown_as_far_as_it_goes(change: dict[str, Any]) -> None:
+    evidence = {**hostile_report().evidence[0], "check": "h/2", **change}
+    report = report_of(passed("h/1"), failed("h/2"), evidence=[evidence])
+    try:
+        html_page(report)
+    except UsageError as error:
+        assert "cannot be read" in str(error)
+        assert len(str(error)) < 300

@@ -177,7 +177,7 @@ def test_a_baseline_of_any_text_is_read_back(tmp_path_factory: pytest.TempPathFa
 def test_a_file_that_is_no_baseline_is_refused_with_its_place(tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "baseline.toml"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=".") as raised:
+    with pytest.raises(UsageError) as raised:
         read_baseline(path)
     assert says in str(raised.value)
 

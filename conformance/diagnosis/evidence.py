@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from conformance.case import Array, Case, array_to_json
 from conformance.diagnosis.cause import Cause
 from conformance.outcome import Outcome, Refusal, outcome_from_json
 from conformance.report.jsonl import plain
+from conformance.tolerance import UNIT
 
 __all__ = ["LARGEST", "Evidence"]
 
@@ -70,11 +72,14 @@ class Evidence:
     def from_json(cls, line: Mapping[str, Any]) -> Evidence:
         """The evidence of a line. Raises `ValueError` or `KeyError` for what is none."""
         check, dtype = line["check"], line["dtype"]
+        net = line.get("case", {"net": ""})["net"]
+        if not isinstance(check, str) or not isinstance(net, str) or dtype not in UNIT:
+            raise ValueError("check and net are texts, dtype is float32 or float64")
         known = {cause.value for cause in Cause}
         return cls(
             check,
             dtype,
-            {Cause(name): float(weight) for name, weight in line["causes"].items() if name in known},
+            {Cause(name): float(w) for name, w in line["causes"].items() if name in known and 0 < float(w) < math.inf},
             Case.from_json(check, line["case"]) if "case" in line else None,
             outcome_from_json(line["answer"], dtype) if "answer" in line else None,
             line.get("left_out", ""),

@@ -53,5 +53,5 @@ def evidence_of(report: Report) -> list[Evidence]:
 def _read(line: Mapping[str, object]) -> Evidence:
     try:
         return Evidence.from_json(line)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UsageError(f"the evidence on {line.get('check')} cannot be read: {one_line(str(error), 120)}") from None
