@@ -38,7 +38,7 @@ BEST_OF = 3
 TRIES = 10
 """Samples of which the least disturbed is kept, where none is undisturbed."""
 
-TRYING = 0.3
+TRYING = 0.1
 """Seconds after which a sample is not tried again."""
 
 Json = dict[str, Any]
