@@ -75,8 +75,9 @@ def test_an_implementation_that_is_wrong_ends_with_1_and_its_cause(lossconf: Los
     ended = lossconf("run", MINIATURE + "IgnoresWeight", "--layer", "euclidean_loss", "--family", "golden")
     assert ended.code == 1
     assert "does not conform" in ended.out
-    assert "euclidean_loss.loss-weight  failed" in ended.out
-    assert "euclidean_loss.forward  failed" not in ended.out
+    assert "off by a factor of the loss_weight" in ended.out
+    assert "euclidean_loss.loss-weight" in ended.out
+    assert "euclidean_loss.forward" not in ended.out
 
 
 def test_processes_and_shards_together_judge_what_one_process_judges(

@@ -88,7 +88,10 @@ FITS = _fits()
 
 
 def _polynomial(coefficients: Sequence[Real], x: Real) -> Real:
-    return mp.polyval(list(coefficients)[::-1], x)
+    value = mp.mpf(0)
+    for coefficient in reversed(coefficients):
+        value = value * x + coefficient
+    return value
 
 
 def _error(fit: Fit, coefficients: Sequence[Real]) -> Function:
