@@ -51,7 +51,7 @@ def with_gradient(case: Case, change: Callable[[Array], Array]) -> Outcome:
 
 
 def causes(case: Case, answer: Outcome | Refusal) -> list[Cause]:
-    return list(clues_of(case, answer, "float64", judge_outcome(case, answer, "float64")))
+    return list(clues_of(case, answer, "float64", judge_outcome(case, answer, "float64")).causes)
 
 
 def last_lost(x: Array) -> Array:

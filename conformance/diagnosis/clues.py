@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from refimpl.errors import NetError
 from refimpl.layer import LossLayer
 from refimpl.prototxt import parse_net
 
-__all__ = ["SAME_FACTOR", "clues_of", "common_factor"]
+__all__ = ["SAME_FACTOR", "Clues", "clues_of"]
 
 Clue = tuple[Cause, float]
 
@@ -33,12 +33,16 @@ _SETTLED = 0.95
 """A cause that explains everything this well needs no other to be looked for."""
 
 
-def common_factor(case: Case, outcome: Outcome, dtype: str, judgement: Judgement) -> float | None:
+@dataclass(frozen=True)
+class Clues:
+    """What would explain a rejected answer, the likeliest first, and the one factor by which it is off, if it is."""
+
+    causes: Mapping[Cause, float]
+    factor: float | None = None
+
+
+def _common_factor(scene: Scene) -> float | None:
     """The factor by which all that is wrong is off; None where there is none, or several."""
-    try:
-        scene = Scene.of(case, outcome, dtype, judgement)
-    except NetError:
-        return None
     factors = [difference.ratio() for difference in scene.differences]
     first = factors[0] if factors else None
     if first is None or any(factor is None or abs(factor / first - 1) > SAME_FACTOR for factor in factors):
@@ -48,30 +52,31 @@ def common_factor(case: Case, outcome: Outcome, dtype: str, judgement: Judgement
 
 def clues_of(
     case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: bool = True
-) -> Mapping[Cause, float]:
-    """The causes that would explain a rejected answer, the likeliest first.
+) -> Clues:
+    """What a rejected answer points to.
 
     Unless ``thorough``, the case is not run again as others would have read it.
     """
-    found: dict[Cause, float] = defaultdict(float)
-    for cause, weight in _clues(case, answer, dtype, judgement, thorough):
-        found[cause] = max(found[cause], weight)
-    found.setdefault(Cause.UNNAMEABLE, 0.3)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _clues(case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: bool) -> Iterator[Clue]:
     kinds = {finding.kind for finding in judgement.failures}
-    if isinstance(answer, Refusal):
-        yield (Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (Cause.REFUSES, 1.0)
-        return
-    if "refusal" in kinds:
-        yield (Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (Cause.ACCEPTS, 1.0)
-        return
+    if isinstance(answer, Refusal) or "refusal" in kinds:
+        other = Cause.REFUSES if isinstance(answer, Refusal) else Cause.ACCEPTS
+        return Clues(_ranked([(Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (other, 1.0)]))
     try:
         scene = Scene.of(case, answer, dtype, judgement)
     except NetError:
-        return
+        return Clues(_ranked([]))
+    return Clues(_ranked(_clues(scene, kinds, thorough)), _common_factor(scene))
+
+
+def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
+    """The best weight of every cause, the best cause first; there is always another formula."""
+    found: dict[Cause, float] = {Cause.UNNAMEABLE: 0.3}
+    for cause, weight in clues:
+        found[cause] = max(found.get(cause, 0.0), weight)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _clues(scene: Scene, kinds: set[str], thorough: bool) -> Iterator[Clue]:
     yield from _structure(scene)
     if kinds == {"shape"}:
         yield Cause.SHAPE, 1.0

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from conformance.diagnosis.cause import Cause
-from conformance.diagnosis.clues import clues_of, common_factor
+from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.evidence import Evidence
 from conformance.judge import Judgement, judge_outcome
-from conformance.outcome import Outcome
 from conformance.session import Run, Session
 from conformance.verdict import Status, Verdict
 
@@ -48,9 +47,8 @@ class Investigator:
             return Evidence(name, session.dtype, causes)
         if run.answer is not None and judgement is not None and not causes:
             thorough = self._seen[key] <= _THOROUGH
-            causes = dict(clues_of(run.case, run.answer, session.dtype, judgement, thorough))
-            if isinstance(run.answer, Outcome) and Cause.COMMON_FACTOR in causes:
-                factor = common_factor(run.case, run.answer, session.dtype, judgement)
+            clues = clues_of(run.case, run.answer, session.dtype, judgement, thorough)
+            causes, factor = dict(clues.causes), clues.factor
         return Evidence(name, session.dtype, causes, run.case, run.answer, factor=factor).bounded()
 
 
