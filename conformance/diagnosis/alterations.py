@@ -93,6 +93,8 @@ def _altered(scene: Scene, net: NetParameter, culprits: set[str]) -> Iterator[_A
             yield from _inputs(layer, node, scene)
     if scene.case.top_diff:
         yield _Altered(Cause.STALE_BUFFER, 1.0, replace(scene.case, top_diff={}))
+        ones = dict.fromkeys(scene.case.top_diff, 1.0)
+        yield _Altered(Cause.WEIGHT_MISSING, 0.95, replace(scene.case, top_diff=ones))
 
 
 Make = Callable[..., _Altered]

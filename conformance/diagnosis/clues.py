@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from refimpl.prototxt import parse_net
 __all__ = ["SAME_FACTOR", "Clues", "clues_of"]
 
 Clue = tuple[Cause, float]
+Thorough = Callable[[], bool]
 
 SAME_FACTOR = 1e-4
 """How far, relatively, two estimates of one factor may be apart."""
@@ -51,11 +52,11 @@ def _common_factor(scene: Scene) -> float | None:
 
 
 def clues_of(
-    case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: bool = True
+    case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: Thorough = lambda: True
 ) -> Clues:
     """What a rejected answer points to.
 
-    Unless ``thorough``, the case is not run again as others would have read it.
+    Where its numbers alone do not tell, ``thorough`` is asked whether to run the case as others would have read it.
     """
     kinds = {finding.kind for finding in judgement.failures}
     if isinstance(answer, Refusal) or "refusal" in kinds:
@@ -76,13 +77,13 @@ def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _clues(scene: Scene, kinds: set[str], thorough: bool) -> Iterator[Clue]:
+def _clues(scene: Scene, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
     yield from _structure(scene)
     if kinds == {"shape"}:
         yield Cause.SHAPE, 1.0
     together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
     yield from together.items()
-    if thorough and max(together.values(), default=0.0) < _SETTLED and scene.differences:
+    if scene.differences and max(together.values(), default=0.0) < _SETTLED and thorough():
         yield from alteration_clues(scene)
 
 

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Investigator"]
 
-_THOROUGH = 12
-"""Failing cases per family, layer and type that are run again as others would have read them."""
+_THOROUGH = 16
+"""Cases per family, layer and type whose numbers alone do not tell, and that are run as others would have read them."""
 
 
 class Investigator:
     """Gathers the evidence for failing verdicts; of many alike, only the first are looked at closely."""
 
     def __init__(self) -> None:
-        self._seen: Counter[tuple[str, str, str]] = Counter()
+        self._runs_again: Counter[tuple[str, str, str]] = Counter()
 
     def evidence(self, check: Check, session: Session, verdicts: Sequence[Verdict]) -> list[Evidence]:
         """One piece for every case among ``verdicts`` that broke."""
@@ -37,17 +37,19 @@ class Investigator:
                 broken.setdefault(verdict.check, []).append(verdict)
         return [self._piece(check, session, name, members) for name, members in broken.items()]
 
+    def _may_be_thorough(self, key: tuple[str, str, str]) -> bool:
+        self._runs_again[key] += 1
+        return self._runs_again[key] <= _THOROUGH
+
     def _piece(self, check: Check, session: Session, name: str, verdicts: Sequence[Verdict]) -> Evidence:
-        key = (check.family, check.layer, session.dtype)
-        self._seen[key] += 1
         causes = dict(_by_requirement(verdicts))
         factor: float | None = None
         run, judgement = _telling(session, name, verdicts)
         if run is None:
             return Evidence(name, session.dtype, causes)
         if run.answer is not None and judgement is not None and not causes:
-            thorough = self._seen[key] <= _THOROUGH
-            clues = clues_of(run.case, run.answer, session.dtype, judgement, thorough)
+            key = (check.family, check.layer, session.dtype)
+            clues = clues_of(run.case, run.answer, session.dtype, judgement, lambda: self._may_be_thorough(key))
             causes, factor = dict(clues.causes), clues.factor
         return Evidence(name, session.dtype, causes, run.case, run.answer, factor=factor).bounded()
 
