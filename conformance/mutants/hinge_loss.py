@@ -254,6 +254,7 @@ MUTANTS = mutants_of(
             "labels in a shape that Caffe does not look at",
             Cause.TRANSPOSED,
             instead(_LabelRead),
+            equivalent="Caffe documents one label for each sample: what a blob with more of them means is its accident",
         ),
         Slip(
             "channels-are-classes",

@@ -15,6 +15,7 @@ FAMILIES = (
     "loss_weight",
     "multi_top",
     "contract",
+    "labels",
     "options",
     "determinism",
     "extremes",

@@ -31,7 +31,11 @@ def checks() -> Iterator[Check]:
     for stem in ("contrastive_loss", "euclidean_loss", "hinge_loss", "multinomial_logistic_loss"):
         yield _check(stem, _unread_loss_param(recipes_of(stem)[0]))
     for stem in ("infogain_loss", "softmax_with_loss"):
-        yield _check(stem, [_axis_of_another_layer(recipes_of(stem)[0]), *_matrices(recipes_of(stem)[0])])
+        plain = recipes_of(stem)[0]
+        yield _check(
+            stem, [_axis_of_another_layer(plain), *_axes(plain), *_both_normalisations(plain), *_matrices(plain)]
+        )
+    yield _check("sigmoid_cross_entropy_loss", _both_normalisations(recipes_of("sigmoid_cross_entropy_loss")[0]))
     yield bundle(f"{FAMILY}/net/rules", "net", list(_rules()), needs_net=True)
     yield bundle(f"{FAMILY}/net/phase", "net", list(_test_phase()), needs_net=True)
 
@@ -68,6 +72,40 @@ def _axis_of_another_layer(recipe: Recipe) -> Served:
     values["y"] %= 3
     case = varied.case(f"{FAMILY}/{recipe.stem}/axis-of-{other}", weights=(WEIGHT,), values=values)
     return case, [f"{recipe.stem}.axis"]
+
+
+def _axes(recipe: Recipe) -> Iterator[Served]:
+    """Every axis of scores that have several outer and several inner positions, with every normalization."""
+    block = "infogain_loss_param" if recipe.stem == "infogain_loss" else "softmax_param"
+    for axis in (1, 2, 3, -1, -2):
+        shape = (2, 3, 2, 4)
+        classes = shape[axis]
+        positions = tuple(size for i, size in enumerate(shape) if i != axis % 4)
+        shapes = {"x": shape, "y": positions, "H": (1, 1, classes, classes)}
+        bottoms = tuple((name, shapes[name], maker) for name, _, maker in recipe.bottoms)
+        for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
+            options = f"{block} {{ axis: {axis} }} loss_param {{ normalization: {mode} ignore_label: 255 }}"
+            varied = replace(recipe, bottoms=bottoms, options=options)
+            values = varied.values(seed=9)
+            values["y"] %= classes
+            values["y"].ravel()[[0, 7]] = 255.0
+            case = varied.case(f"{FAMILY}/{recipe.stem}/axis-{axis}-{mode.lower()}", weights=(WEIGHT,), values=values)
+            yield case, [f"{recipe.stem}.axis", f"{recipe.stem}.normalization"]
+
+
+def _both_normalisations(recipe: Recipe) -> Iterator[Served]:
+    """normalization beside the deprecated normalize, which InfogainLoss refuses: the former decides."""
+    if recipe.stem == "infogain_loss":
+        return
+    for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
+        for flag in ("true", "false"):
+            inside = f"normalization: {mode} normalize: {flag} ignore_label: 255"
+            varied = replace(recipe, options=f"{recipe.options} loss_param {{ {inside} }}")
+            values = varied.values(seed=9)
+            values[recipe.bottoms[1][0]].ravel()[1] = 255.0
+            case_id = f"{FAMILY}/{recipe.stem}/normalize-{flag}-beside-{mode.lower()}"
+            served = [f"{recipe.stem}.normalization", f"{recipe.stem}.deprecated-normalize"]
+            yield varied.case(case_id, weights=(WEIGHT,), values=values), served
 
 
 def _matrices(recipe: Recipe) -> Iterator[Served]:
