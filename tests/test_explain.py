@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,15 @@ def test_an_exhibit_shows_what_is_wrong_and_what_is_right(report: Path) -> None:
     assert exhibit.wrong[0].first == (0, 0)
     assert exhibit.wrong[0].in_bounds().min() > 1
     assert "loss" in {shown.key for shown in exhibit.arrays if not shown.wrong}
+
+
+@pytest.mark.caffe
+def test_the_script_runs_its_net_in_a_real_caffe(lossconf: Lossconf, report: Path, tmp_path: Path) -> None:
+    python = os.environ.get("LOSSCONF_CAFFE_PYTHON")
+    if not python:
+        pytest.skip("LOSSCONF_CAFFE_PYTHON names no Python with a Caffe (tox -e caffe)")
+    script = tmp_path / "repro.py"
+    lossconf("repro", str(report), CASE, "-o", str(script))
+    told = subprocess.run([python, str(script), "--caffe"], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr[-500:]
+    assert "diff/x                   right" in told.stdout
