@@ -82,7 +82,6 @@ class Probe:
             flat[entry] = held + sign * step
             losses.append(self.loss())
         flat[entry] = held
-        self.loss()
         return (losses[0] - losses[1]) / (2 * step)
 
     @property
