@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from bench.cases import case_of, gradients_in
 from bench.problem import Array, Problem
 from bench.subjects import About, NotTimed
-from conformance.adapters import open_implementation
+from conformance.adapters import SPELLINGS, open_implementation
 from conformance.adapters.child import Child, Ended, Late, Overlong
 from conformance.adapters.process import ProcessImplementation
+from conformance.errors import unknown
 from conformance.implementation import ImplementationError
 from conformance.outcome import Refusal
 
@@ -29,6 +30,9 @@ __all__ = ["IN_PROCESS", "Contestant", "Hosted", "Remote", "Sample", "contestant
 
 IN_PROCESS = ("copy", "numba-cpu", "torch", "jax")
 """Subjects of this package's own; every other name is spelled as for ``lossconf run``."""
+
+ELSEWHERE = ("process", "pycaffe")
+"""Implementations that bring a process of their own."""
 
 PATIENCE = 300.0
 """Seconds that an answer may take: the first use of a kernel compiles it."""
@@ -88,15 +92,17 @@ class Contestant(Protocol):
 def contestant(spec: str, threads: int) -> Contestant:
     """The contestant spelled ``spec``. Raises `UsageError` for a spelling that makes no sense, `NotTimed` as
     `Contestant`."""
-    if spec.partition(":")[0] in (*IN_PROCESS, "reference", "direct", "python-layer"):
+    name = spec.partition(":")[0]
+    if name not in {*IN_PROCESS, *SPELLINGS}:
+        raise unknown("implementation", name, [*IN_PROCESS, *SPELLINGS])
+    if name not in ELSEWHERE:
         return Hosted(spec, threads)
     try:
         with _told(OMP_NUM_THREADS=str(threads)):
             implementation = open_implementation(spec, timeout=PATIENCE)
     except ImplementationError as error:
         raise NotTimed(error.reason) from None
-    if not isinstance(implementation, ProcessImplementation):
-        raise NotTimed("it cannot be timed")
+    assert isinstance(implementation, ProcessImplementation)
     implementation.limit = ANSWER
     return Remote(spec, implementation)
 

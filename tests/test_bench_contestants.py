@@ -22,7 +22,7 @@ from bench.runtimes import openmp_runtimes, spins
 from bench.sizes import Size
 from bench.subjects import NotTimed
 from bench.waiting import TOLERATED, waited
-from bench.worker import loops_for, per_call, undisturbed
+from bench.worker import SAMPLE, loops_for, per_call, undisturbed
 from conformance.errors import UsageError
 from tests.miniatures import command, well_behaved
 
@@ -184,8 +184,8 @@ def test_short_calls_are_timed_many_at_once() -> None:
     calls: list[int] = []
     assert per_call(lambda: calls.append(1), 10) > 0
     assert len(calls) == 10
-    assert loops_for(lambda: None) > 100
-    assert loops_for(lambda: math.fsum(range(200_000))) == 1
+    assert loops_for(lambda: None) > 1
+    assert loops_for(lambda: time.sleep(2 * SAMPLE)) == 1
 
 
 def test_a_round_is_calm_where_nobody_waited_for_a_core() -> None:

@@ -16,6 +16,7 @@ from conformance.adapters import open_implementation
 from conformance.adapters.around import NetAround
 from conformance.adapters.reference import ReferenceImplementation, outcome_of
 from conformance.drive import build
+from conformance.errors import UsageError
 from conformance.implementation import ImplementationError
 from refimpl.errors import NetError
 
@@ -31,8 +32,8 @@ class SuiteLayers:
     def __init__(self, spec: str) -> None:
         try:
             implementation = open_implementation(spec)
-        except ImplementationError as error:
-            raise NotTimed(error.reason) from None
+        except (ImplementationError, UsageError) as error:
+            raise NotTimed(str(error)) from None
         if not isinstance(implementation, (NetAround, ReferenceImplementation)):
             raise NotTimed("it takes whole nets and has no time verb: see docs/protocol.md")
         self._description = implementation.describe()
