@@ -13,7 +13,7 @@ from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from refimpl.backward_plan import Node
 
-__all__ = ["total_clues", "weight_clues"]
+__all__ = ["told_weight_clues", "total_clues", "weight_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -79,34 +79,46 @@ def _terms(scene: Scene) -> Iterator[_Term]:
 def weight_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     """What a top's diff holds where it should hold its loss_weight."""
     node, values = difference.node, np.unique(difference.got)
-    if node is None:
+    if node is None or difference.blob not in node.tops:
         return
     if values.size != 1:
         yield Cause.STALE_BUFFER, 0.8
         return
-    held, declared = float(values[0]), _declared(node, difference.blob)
-    want = float(np.unique(difference.want)[0])
-    others = {w for w in node.loss_weights if w != want}
-    explicit = bool(node.layer.param.loss_weight)
+    held, index = float(values[0]), node.tops.index(difference.blob)
+    declared = node.loss_weights[index]
     if scene.case.top_diff.get(difference.blob) is not None and held == declared:
         yield Cause.STALE_BUFFER, 1.0
-    if not explicit or (held == want + 1) or (want == 0 and held == 1):
+    if held == 0 and all(other.aspect != "total" for other in scene.differences):
+        yield Cause.STALE_BUFFER, 0.95  # the loss had its weight: it was lost later
+    yield from _other_weight(node, index, held, float(np.unique(difference.want)[0]))
+
+
+def told_weight_clues(scene: Scene) -> Iterator[Clue]:
+    """Weights that the answer itself says were others."""
+    nodes = {node.name: node for node in scene.net.layers}
+    for layer in scene.outcome.layers or ():
+        node = nodes.get(layer.name)
+        if node is None or layer.loss_weights is None or len(layer.loss_weights) != len(node.loss_weights):
+            continue
+        for i, (held, want) in enumerate(zip(layer.loss_weights, node.loss_weights, strict=True)):
+            if held != want:
+                yield from _other_weight(node, i, held, want)
+
+
+def _other_weight(node: Node, index: int, held: float, want: float) -> Iterator[Clue]:
+    """What may make a top's weight ``held`` where it is ``want``."""
+    explicit = bool(node.layer.param.loss_weight)
+    if not explicit or held == want + 1 or (want == 0 and held == 1):
         yield Cause.IMPLICIT_WEIGHT, 1.0
-    if explicit and len(node.loss_weights) > 1 and held in others:
+    if explicit and held in {w for w in node.loss_weights if w != want}:
         yield Cause.WEIGHTS_ORDER, 1.0
-    if len(node.tops) > 1 and node.tops.index(difference.blob) > 0 and held == 0:
+    if index > 0 and held == 0:
         yield Cause.SECOND_TOP, 1.1
     if want < 0 and held in (0.0, -want):
         yield Cause.SIGN, 0.9
-    if held == 0 and len(scene.case.steps) > 2:
-        yield Cause.STALE_BUFFER, 0.95
     if held in (0.0, 1.0):
         yield Cause.WEIGHT_MISSING, 0.8 if held == 1.0 else 0.6
     if held == want * want:
         yield Cause.WEIGHT_SQUARED, 0.9
-    if held != 0 and abs(held / want - 1 if want else 1) < 0.5:
+    if held != 0 and want != 0 and abs(held / want - 1) < 0.5:
         yield Cause.COMMON_FACTOR, 0.9
-
-
-def _declared(node: Node, blob: str) -> float:
-    return node.loss_weights[node.tops.index(blob)] if blob in node.tops else 0.0

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from conformance.case import Case
 from conformance.diagnosis.alterations import alteration_clues
-from conformance.diagnosis.bookkeeping import total_clues, weight_clues
+from conformance.diagnosis.bookkeeping import told_weight_clues, total_clues, weight_clues
 from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.passes import pass_clues
 from conformance.diagnosis.places import place_clues
 from conformance.diagnosis.ratios import ratio_clues
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.scene import Scene, compared
 from conformance.judge import Judgement
 from conformance.outcome import Outcome, Refusal
 from refimpl.errors import NetError
 from refimpl.layer import LossLayer
-from refimpl.prototxt import parse_net
+from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["SAME_FACTOR", "Clues", "clues_of"]
 
@@ -79,6 +79,8 @@ def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
 
 def _clues(scene: Scene, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
     yield from _structure(scene)
+    yield from told_weight_clues(scene)
+    yield from _mixed_up(scene)
     if kinds == {"shape"}:
         yield Cause.SHAPE, 1.0
     together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
@@ -111,9 +113,24 @@ def _structure(scene: Scene) -> Iterator[Clue]:
 
 
 def _to_explain(scene: Scene) -> list[Difference]:
-    """The differences to be explained: where weights are wrong, the net's loss is bound to be."""
-    kinds = {difference.aspect for difference in scene.differences}
-    return [d for d in scene.differences if not (d.aspect == "total" and "weight" in kinds)]
+    """The differences to be explained: where weights are wrong, losses and gradients are bound to be."""
+    weights = [d for d in scene.differences if d.aspect == "weight" or _is_weight_unasked(d)]
+    return weights or list(scene.differences)
+
+
+def _is_weight_unasked(difference: Difference) -> bool:
+    """Whether a top that has no weight holds one."""
+    node = difference.node
+    own = difference.aspect == "unasked" and node is not None and difference.blob in node.tops
+    return own and node is not None and node.type not in ("Input", "Split") and bool((difference.got == 1).all())
+
+
+def _mixed_up(scene: Scene) -> Iterator[Clue]:
+    """Whether one bottom of a layer has the gradient that another one is owed."""
+    gone = [d for d in scene.differences if d.aspect == "backward" and not np.any(d.got) and d.node is not None]
+    unasked = {d.blob for d in scene.differences if d.aspect == "unasked"}
+    if any(unasked & set(d.node.bottoms) for d in gone if d.node is not None):
+        yield Cause.ONE_BOTTOM, 1.05
 
 
 def _of_difference(scene: Scene, difference: Difference) -> dict[Cause, float]:
@@ -149,13 +166,32 @@ def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
 
 
 def _unasked(scene: Scene, difference: Difference) -> Iterator[Clue]:
+    if _is_weight_unasked(difference):
+        yield Cause.IMPLICIT_WEIGHT, 1.0
+        return
     held = scene.case.prefill_diff.get(difference.blob, 0.0)
     if held and bool((difference.got[difference.rejected] == held).all()):
         yield Cause.STALE_BUFFER, 0.6
         return
-    yield Cause.GRADIENT_UNASKED, 0.9
-    if len(scene.case.steps) > 2 or "backward" not in scene.case.steps:
-        yield Cause.STALE_BUFFER, 0.95
+    if _is_gradient(scene, difference):
+        yield Cause.GRADIENT_UNASKED, 1.0
+        return
+    yield Cause.GRADIENT_UNASKED, 0.7
+    yield Cause.STALE_BUFFER, 0.9
+
+
+def _is_gradient(scene: Scene, difference: Difference) -> bool:
+    """Whether what nobody asked for is the gradient, as it would be if somebody did."""
+    net = parse_net(scene.case.net)
+    layers = tuple(replace(layer, propagate_down=()) for layer in net.layer)
+    asked = dump_net(replace(net, layer=layers, force_backward=True))
+    case = replace(scene.case, net=asked, steps=("forward", "backward"))
+    try:
+        _, comparisons = compared(case, scene.outcome, scene.dtype, scene.dialect)
+    except NetError:
+        return False
+    same = [c for c in comparisons if c.blob == difference.blob and c.aspect == "backward"]
+    return bool(same) and difference.is_explained_by(np.asarray(same[0].want.value).reshape(difference.got.shape))
 
 
 def _shares(scene: Scene) -> bool:

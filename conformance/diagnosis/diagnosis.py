@@ -14,7 +14,7 @@ _ENOUGH = 0.6
 """A case counts as explained by a cause that explains it this well beside its own best one."""
 
 _SHARED = 3
-"""Cases that have to be off by the same factor for it to be no coincidence."""
+"""Cases of different inputs, and half of those off by any factor, that have to share it for it to be no coincidence."""
 
 _COMPARED = 200
 """Cases whose factors are compared with each other."""
@@ -42,10 +42,11 @@ def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:
 def _with_shared_factor(piece: Evidence, factors: Sequence[tuple[float, str]]) -> Clues:
     """The causes of a case; a factor that no count explains tells more where cases of other numbers have it, too."""
     factor = piece.factor
-    if factor is None:
+    if factor is None or Cause.COMMON_FACTOR not in piece.causes:
         return piece.causes
     same = [given for other, given in factors if abs(other / factor - 1) < SAME_FACTOR]
-    return {**piece.causes, Cause.COMMON_FACTOR: 0.9} if len(set(same)) >= _SHARED else piece.causes
+    shared = len(set(same)) >= _SHARED and 2 * len(same) >= len(factors)
+    return {**piece.causes, Cause.COMMON_FACTOR: 0.9} if shared else piece.causes
 
 
 def _inputs(piece: Evidence) -> str:
