@@ -20,7 +20,7 @@ from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import dump_net, parse_net
 
-__all__ = ["alteration_clues"]
+__all__ = ["LABELLED", "alteration_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -29,7 +29,7 @@ _PARAMETERS = {
     "HingeLoss": "hinge_loss_param",
     "InfogainLoss": "infogain_loss_param",
 }
-_LABELLED = ("HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss")
+LABELLED = ("HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss")
 _NORMALISED = ("InfogainLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss")
 _IN_BOTH_PASSES = (Cause.NORMALISATION_MODE,)
 """What would show in a layer's top and in its gradients alike."""
@@ -188,7 +188,7 @@ def _inputs(layer: LayerParameter, node: Node, scene: Scene) -> Iterator[_Altere
     if len(layer.bottom) <= which or layer.bottom[which] not in given:
         return
     y = given[layer.bottom[which]]
-    if layer.type in _LABELLED:
+    if layer.type in LABELLED:
         yield from _labels(layer, node, scene, y, lambda c, w, a: as_(c, w, 1, a))
     elif layer.type == "ContrastiveLoss":
         yield from as_(Cause.TRUNCATION, 1.0, 2, (y != 0).astype(np.float64))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,14 +13,15 @@ from conformance.diagnosis.bookkeeping import told_weight_clues, total_clues, we
 from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.passes import pass_clues
-from conformance.diagnosis.places import place_clues
+from conformance.diagnosis.places import is_rearranged, place_clues
 from conformance.diagnosis.ratios import ratio_clues
-from conformance.diagnosis.scene import Scene, compared
+from conformance.diagnosis.reach import bottom_clues, is_weight_unasked, mixed_up_clues, unasked_clues
+from conformance.diagnosis.refusals import refusal_clues
+from conformance.diagnosis.scene import Scene
 from conformance.judge import Judgement
 from conformance.outcome import Outcome, Refusal
 from refimpl.errors import NetError
 from refimpl.layer import LossLayer
-from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["SAME_FACTOR", "Clues", "clues_of"]
 
@@ -60,8 +61,7 @@ def clues_of(
     """
     kinds = {finding.kind for finding in judgement.failures}
     if isinstance(answer, Refusal) or "refusal" in kinds:
-        other = Cause.REFUSES if isinstance(answer, Refusal) else Cause.ACCEPTS
-        return Clues(_ranked([(Cause.WRONG_LAYERS, 1.1) if _has_rules(case) else (other, 1.0)]))
+        return Clues(_ranked(refusal_clues(case, isinstance(answer, Refusal))))
     try:
         scene = Scene.of(case, answer, dtype, judgement)
     except NetError:
@@ -80,7 +80,7 @@ def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
 def _clues(scene: Scene, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
     yield from _structure(scene)
     yield from told_weight_clues(scene)
-    yield from _mixed_up(scene)
+    yield from mixed_up_clues(scene)
     if kinds == {"shape"}:
         yield Cause.SHAPE, 1.0
     together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
@@ -95,14 +95,6 @@ def _together(each: list[dict[Cause, float]]) -> dict[Cause, float]:
     return {cause: sum(clues.get(cause, 0.0) for clues in each) / len(each) for cause in causes}
 
 
-def _has_rules(case: Case) -> bool:
-    try:
-        net = parse_net(case.net)
-    except NetError:
-        return False
-    return bool(case.stages) or any(layer.include or layer.exclude for layer in net.layer)
-
-
 def _structure(scene: Scene) -> Iterator[Clue]:
     """Whether the answer is that of another net."""
     known = {node.name for node in scene.net.layers}
@@ -114,23 +106,8 @@ def _structure(scene: Scene) -> Iterator[Clue]:
 
 def _to_explain(scene: Scene) -> list[Difference]:
     """The differences to be explained: where weights are wrong, losses and gradients are bound to be."""
-    weights = [d for d in scene.differences if d.aspect == "weight" or _is_weight_unasked(d)]
+    weights = [d for d in scene.differences if d.aspect == "weight" or is_weight_unasked(d)]
     return weights or list(scene.differences)
-
-
-def _is_weight_unasked(difference: Difference) -> bool:
-    """Whether a top that has no weight holds one."""
-    node = difference.node
-    own = difference.aspect == "unasked" and node is not None and difference.blob in node.tops
-    return own and node is not None and node.type not in ("Input", "Split") and bool((difference.got == 1).all())
-
-
-def _mixed_up(scene: Scene) -> Iterator[Clue]:
-    """Whether one bottom of a layer has the gradient that another one is owed."""
-    gone = [d for d in scene.differences if d.aspect == "backward" and not np.any(d.got) and d.node is not None]
-    unasked = {d.blob for d in scene.differences if d.aspect == "unasked"}
-    if any(unasked & set(d.node.bottoms) for d in gone if d.node is not None):
-        yield Cause.ONE_BOTTOM, 1.05
 
 
 def _of_difference(scene: Scene, difference: Difference) -> dict[Cause, float]:
@@ -143,12 +120,14 @@ def _of_difference(scene: Scene, difference: Difference) -> dict[Cause, float]:
 def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
     if difference.aspect == "input":
         yield Cause.INPUT_CHANGED, 1.0
+        if is_rearranged(difference):
+            yield Cause.TRANSPOSED, 1.05
         return
     if difference.aspect == "weight":
         yield from weight_clues(scene, difference)
         return
     if difference.aspect == "unasked":
-        yield from _unasked(scene, difference)
+        yield from unasked_clues(scene, difference)
         return
     yield from ratio_clues(scene, difference)
     if difference.aspect == "total":
@@ -160,59 +139,14 @@ def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
         yield Cause.FAN_OUT, 0.88
     if difference.aspect == "parameter" and len(scene.net.params) > 1 and _shares(scene):
         yield Cause.FAN_OUT, 0.9
-    yield from _bottoms(scene, difference)
+    yield from bottom_clues(scene, difference)
     yield from _tops(scene, difference)
     yield from _options_without_use(difference)
-
-
-def _unasked(scene: Scene, difference: Difference) -> Iterator[Clue]:
-    if _is_weight_unasked(difference):
-        yield Cause.IMPLICIT_WEIGHT, 1.0
-        return
-    held = scene.case.prefill_diff.get(difference.blob, 0.0)
-    if held and bool((difference.got[difference.rejected] == held).all()):
-        yield Cause.STALE_BUFFER, 0.6
-        return
-    if _is_gradient(scene, difference):
-        yield Cause.GRADIENT_UNASKED, 1.0
-        return
-    yield Cause.GRADIENT_UNASKED, 0.7
-    yield Cause.STALE_BUFFER, 0.9
-
-
-def _is_gradient(scene: Scene, difference: Difference) -> bool:
-    """Whether what nobody asked for is the gradient, as it would be if somebody did."""
-    net = parse_net(scene.case.net)
-    layers = tuple(replace(layer, propagate_down=()) for layer in net.layer)
-    asked = dump_net(replace(net, layer=layers, force_backward=True))
-    case = replace(scene.case, net=asked, steps=("forward", "backward"))
-    try:
-        _, comparisons = compared(case, scene.outcome, scene.dtype, scene.dialect)
-    except NetError:
-        return False
-    same = [c for c in comparisons if c.blob == difference.blob and c.aspect == "backward"]
-    return bool(same) and difference.is_explained_by(np.asarray(same[0].want.value).reshape(difference.got.shape))
 
 
 def _shares(scene: Scene) -> bool:
     names = [spec.name for node in scene.net.layers for spec in node.layer.param.param if spec.name]
     return len(names) > len(set(names))
-
-
-def _bottoms(scene: Scene, difference: Difference) -> Iterator[Clue]:
-    """Whether another bottom of the same layer is right, and its gradient not by being nothing."""
-    node = difference.node
-    if node is None or difference.aspect != "backward":
-        return
-    others = [c for c in scene.right if c.aspect == "backward" and c.node is node and np.any(c.want.value)]
-    backward = [c for c in scene.differences if c.aspect == "backward" and c.node is node]
-    wrong = len(backward) == 1
-    if others and wrong:
-        yield Cause.ONE_BOTTOM, 1.05
-    gone = not np.any(difference.got)
-    needed = node.bottom_need_backward
-    if wrong and gone and sum(needed) == 1 and not needed[0]:
-        yield Cause.ONE_BOTTOM, 1.05
 
 
 def _tops(scene: Scene, difference: Difference) -> Iterator[Clue]:

@@ -14,7 +14,7 @@ from conformance.diagnosis.scene import Scene
 from conformance.diagnosis.sizes import Sizes
 from refimpl.arithmetic import value_of
 
-__all__ = ["place_clues"]
+__all__ = ["is_rearranged", "place_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -73,12 +73,17 @@ def _shape_of_the_wrong(difference: Difference) -> Iterator[Clue]:
         yield Cause.LAST_SAMPLE, (1.0 if lost else 0.8) if np.count_nonzero(want[-1]) > 1 else 0.75
     if wrong == 1 and np.count_nonzero(want) > 1:
         yield Cause.ONE_ELEMENT, 0.9
-    if wrong > 1 and any(difference.is_explained_by(other) for other in _rearranged(want)):
+    if wrong > 1 and is_rearranged(difference):
         yield Cause.TRANSPOSED, 1.0
     if not np.any(got[rejected]) and wrong > 1:
         yield Cause.GRADIENT_MISSING, 0.35
     if not np.any(want[rejected]):
         yield Cause.STALE_BUFFER, 0.4
+
+
+def is_rearranged(difference: Difference) -> bool:
+    """Whether the right numbers stand at transposed places."""
+    return any(difference.is_explained_by(other) for other in _rearranged(difference.want))
 
 
 def _rearranged(want: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
@@ -99,6 +104,22 @@ def _ignored(scene: Scene, difference: Difference) -> Iterator[Clue]:
         held = scene.case.prefill_diff.get(difference.blob)
         left = held is not None and held != 0 and bool((difference.got[difference.rejected] == held).all())
         yield (Cause.STALE_BUFFER, 1.0) if left else (Cause.IGNORED_LABEL, 0.9)
+        if _fractional(scene, difference)[difference.rejected].all():
+            yield Cause.TRUNCATION, 0.95
+
+
+def _fractional(scene: Scene, difference: Difference) -> NDArray[np.bool_]:
+    """Where the label or target of an element of the first bottom is no whole number."""
+    node = difference.node
+    bottoms = scene.net.bottoms_of(node) if node is not None else []
+    if node is None or len(bottoms) < 2:
+        return np.zeros(difference.got.shape, bool)
+    labels = np.asarray(value_of(bottoms[1].data), dtype=np.float64)
+    fractional: NDArray[np.bool_] = np.nan_to_num(labels) % 1 != 0
+    if hasattr(node.layer, "along_classes"):
+        fractional = node.layer.along_classes(fractional.reshape(node.layer.positions))  # type: ignore[attr-defined]
+        return np.array(np.broadcast_to(fractional, difference.got.shape))
+    return fractional.reshape(difference.got.shape)
 
 
 def _mostly_rounding(difference: Difference) -> bool:
