@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant, MutantImplementation
 
 __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.slips import Alter, At, Blobs, gradient, loss
 from refimpl.layer import Layer

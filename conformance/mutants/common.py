@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, weight
 from refimpl.layer import Layer
 

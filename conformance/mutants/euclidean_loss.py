@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.slips import Blobs, Slip, control, gradient, instead, loss, mutants_of
 from refimpl.layers.euclidean_loss import EuclideanLoss

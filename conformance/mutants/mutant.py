@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from conformance.adapters.reference import outcome_of
 from conformance.case import Case
+from conformance.diagnosis.cause import Cause
 from conformance.drive import build, run_steps
 from conformance.implementation import Crash, Description
-from conformance.mutants.cause import Cause
 from conformance.outcome import Outcome, Refusal
 from refimpl.errors import NetError
 from refimpl.layer import Layer

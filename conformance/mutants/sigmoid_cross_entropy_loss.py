@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.normalising import CONTROL, IGNORING, NORMALIZE, normalising, with_default
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading

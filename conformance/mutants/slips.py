@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from refimpl.blob import Blob
 from refimpl.layer import Layer, refuse_labels_outside

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import random_last_bit
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, planned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from
 from conformance.mutants.slips import loss

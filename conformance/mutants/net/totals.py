@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import Term, is_loss, totalling
 from refimpl.net import AUTOMATIC_TOP, Net

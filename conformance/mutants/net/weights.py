@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.cause import Cause
+from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, weighted
 from refimpl.backward_plan import Node
