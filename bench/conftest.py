@@ -9,8 +9,3 @@ from refimpl.fast.cpu.threads import available_threads
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel-threads", type=int, default=available_threads(), help="Threads that a subject may use.")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Torch's own warnings are no business of a benchmark."""
-    config.addinivalue_line("filterwarnings", "ignore::UserWarning:torch")
