@@ -58,9 +58,11 @@ class Probe:
         return float(self._tops[0].data)
 
     def gradients(self, top_diff: float) -> list[Values]:
-        """The learned bottoms' gradients for a diff of the first top, into diffs of 0."""
+        """The learned bottoms' gradients for a diff of the first top alone, into diffs of 0."""
         for i in self.learned:
             self._bottoms[i].diff[...] = 0
+        for top in self._tops:
+            top.diff[...] = 0
         self._tops[0].diff[...] = top_diff
         with np.errstate(all="ignore"):
             self.node.layer.backward(self._tops, [i in self.learned for i in range(len(self._bottoms))], self._bottoms)
