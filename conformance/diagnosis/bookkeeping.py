@@ -88,8 +88,8 @@ def weight_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     declared = node.loss_weights[index]
     if scene.case.top_diff.get(difference.blob) is not None and held == declared:
         yield Cause.STALE_BUFFER, 1.0
-    if held == 0 and all(other.aspect != "total" for other in scene.differences):
-        yield Cause.STALE_BUFFER, 0.95  # the loss had its weight: it was lost later
+    if held == 0 and (len(scene.case.steps) > 2 or all(other.aspect != "total" for other in scene.differences)):
+        yield Cause.STALE_BUFFER, 0.95  # a loss had its weight: it was lost later
     yield from _other_weight(node, index, held, float(np.unique(difference.want)[0]))
 
 
@@ -117,7 +117,7 @@ def _other_weight(node: Node, index: int, held: float, want: float) -> Iterator[
     if want < 0 and held in (0.0, -want):
         yield Cause.SIGN, 0.9
     if held in (0.0, 1.0):
-        yield Cause.WEIGHT_MISSING, 0.8 if held == 1.0 else 0.6
+        yield Cause.WEIGHT_MISSING, 0.8 if held == 1.0 else 0.55
     if held == want * want:
         yield Cause.WEIGHT_SQUARED, 0.9
     if held != 0 and want != 0 and abs(held / want - 1) < 0.5:

@@ -36,11 +36,11 @@ def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
         return
     if got.size > 1:
         yield from _shape_of_the_wrong(difference)
-        yield from _ignored(scene, difference)
         if (got * want < 0)[difference.rejected].all() and difference.is_explained_by(np.abs(want) * np.sign(got)):
             yield Cause.SIGN, 0.9
         if _mostly_rounding(difference):
             yield Cause.FLOAT32, 1.0
+    yield from _ignored(scene, difference)
     if not np.any(got) and difference.aspect in ("backward", "parameter"):
         yield Cause.GRADIENT_MISSING, 1.0
     yield from _floors(scene, difference)
@@ -98,7 +98,11 @@ def _rearranged(want: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
 
 def _ignored(scene: Scene, difference: Difference) -> Iterator[Clue]:
     sizes = Sizes.of(scene.net, difference.node)
-    if sizes is None or sizes.counted.all() or sizes.counted.shape != difference.got.shape:
+    if sizes is None or sizes.counted.all():
+        return
+    if difference.aspect == "forward":
+        yield Cause.IGNORED_LABEL, 0.35
+    if sizes.counted.shape != difference.got.shape:
         return
     if not difference.rejected[sizes.counted].any():
         held = scene.case.prefill_diff.get(difference.blob)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from conformance.case import Case
 from conformance.diagnosis.alterations import LABELLED
 from conformance.diagnosis.cause import Cause
+from conformance.drive import build, run_steps
 from refimpl.errors import NetError
-from refimpl.messages import LayerParameter
-from refimpl.prototxt import parse_net
+from refimpl.messages import LayerParameter, NetParameter
+from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["refusal_clues"]
 
@@ -22,14 +24,32 @@ def refusal_clues(case: Case, refused: bool) -> Iterator[Clue]:
     """``refused`` where the answer is the refusal, else the reference's is."""
     yield (Cause.REFUSES if refused else Cause.ACCEPTS), 1.0
     try:
-        layers = parse_net(case.net).layer
+        net = parse_net(case.net)
     except NetError:
         return
+    layers = net.layer
     if case.stages or any(layer.include or layer.exclude for layer in layers):
         yield Cause.WRONG_LAYERS, 1.1 if refused else 0.95
+    if refused and any(_refused_on_axis_1(case, net, i) for i in range(len(net.layer))):
+        yield Cause.AXIS, 1.05
     labels = [case.inputs[layer.bottom[1]] for layer in layers if _is_labelled(layer, case)]
     if refused and any(np.any(np.nan_to_num(array) % 1) for array in labels):
         yield Cause.TRUNCATION, 1.05
+
+
+def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:
+    """Whether a layer names an axis, and Caffe itself would refuse the net if that were axis 1."""
+    layer = net.layer[index]
+    name = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(layer.type)
+    if name is None or not getattr(layer, name).has("axis"):
+        return False
+    on_axis_1 = replace(layer, **{name: replace(getattr(layer, name), axis=1)})
+    altered = replace(net, layer=(*net.layer[:index], on_axis_1, *net.layer[index + 1 :]))
+    try:
+        run_steps(build(replace(case, net=dump_net(altered))), case)
+    except NetError:
+        return True
+    return False
 
 
 def _is_labelled(layer: LayerParameter, case: Case) -> bool:
