@@ -146,7 +146,7 @@ def _loaded(layer: PythonLayer) -> type[Layer]:
     if not (inspect.isclass(found) and issubclass(found, Layer)):
         held = [n for n, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Layer)]
         what = f"{layer.name} is no caffe.Layer" if hasattr(module, layer.name) else f"there is no {layer.name}"
-        raise ValueError(f"{what} in {layer.path}; its layers: {', '.join(n for n in held if n != 'Layer') or 'none'}")
+        raise ValueError(f"{what} in {layer.path.name}; its layers: {', '.join(n for n in held if n != 'Layer') or 'none'}")
     missing = [method for method in _METHODS if not callable(getattr(found, method, None))]
     if missing:
         raise ValueError(f"{layer.name} in {layer.path} lacks {', '.join(missing)}")
