@@ -14,7 +14,7 @@ from conformance.verdict import Verdict
 
 __all__ = ["Earlier", "earlier_run"]
 
-_SAME = ("schema", "suite", "dialect", "seed", "dtypes", "selection")
+_SAME = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
 
 _CHANGING = ("environment",)
@@ -41,13 +41,13 @@ class Earlier:
 
 
 def earlier_run(path: Path) -> Earlier | None:
-    """The run that left ``path`` without a footer; None where the file does not exist.
+    """The run that left ``path`` without a footer; None where the file does not exist or holds nothing.
 
     An item counts as done where the report holds its end and no error of the suite's: the lines of others are left out.
     Raises `UsageError` where the file is no report, or one that is complete.
     """
-    if not path.exists():
-        return None
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return None  # killed before the header was written, at the latest
     report = read_report(path)
     if report.complete:
         raise UsageError(f"{path} is complete: there is nothing to resume (`lossconf report {path}` prints it)")

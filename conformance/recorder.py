@@ -17,9 +17,6 @@ from conformance.version import VERSION
 
 __all__ = ["Display", "Recorder"]
 
-SEED = 0
-"""Generated cases are the same in every run."""
-
 
 class Display(Protocol):
     """What is shown while a run goes on."""
@@ -118,7 +115,8 @@ class Recorder:
             "suite": {"name": "caffe-loss-conformance", "version": VERSION},
             "implementation": {"spec": order.spec, **self._ready["implementation"]},
             "dialect": order.dialect,
-            "seed": SEED,
+            "seed": order.seed,
+            "explore": order.explore,
             "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
             "machine": self._ready["machine"],
             "selection": {name: value for name, value in order.to_json().items() if name in selection},

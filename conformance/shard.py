@@ -62,7 +62,7 @@ def _planned(order: Order, description: Description) -> list[Planned]:
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
-    return selection.plan(all_checks(snippets), description.dtypes, description.differences)
+    return selection.plan(all_checks(snippets, order.seed, order.explore), description.dtypes, description.differences)
 
 
 def _run(order: Order, emit: Emit) -> None:

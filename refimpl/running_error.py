@@ -115,7 +115,7 @@ _ROUNDED: dict[np.ufunc, _Rule] = {
 
 
 # How often the error of rounding a result is added, where that is more than once.
-_ROUNDINGS = {np.tanh: 2.0}
+_ROUNDINGS: dict[np.ufunc, float] = {np.tanh: 2.0}
 
 
 def _select(rule: Callable[[Array, Array], Array]) -> _Rule:

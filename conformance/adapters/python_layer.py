@@ -144,9 +144,9 @@ def _loaded(layer: PythonLayer) -> type[Layer]:
         raise DoesNotStart(f"cannot import {layer.path}: {_told(error)}{hint}", traceback.format_exc()) from None
     found = getattr(module, layer.name, None)
     if not (inspect.isclass(found) and issubclass(found, Layer)):
-        held = [n for n, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Layer)]
+        held = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Layer) and n != "Layer"]
         what = f"{layer.name} is no caffe.Layer" if hasattr(module, layer.name) else f"there is no {layer.name}"
-        raise ValueError(f"{what} in {layer.path.name}; its layers: {', '.join(n for n in held if n != 'Layer') or 'none'}")
+        raise ValueError(f"{what} in {layer.path.name}; its layers: {', '.join(held) or 'none'}")
     missing = [method for method in _METHODS if not callable(getattr(found, method, None))]
     if missing:
         raise ValueError(f"{layer.name} in {layer.path} lacks {', '.join(missing)}")

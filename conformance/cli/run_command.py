@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from rich.console import Console
 from conformance.cli.check_command import told
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
-from conformance.earlier import earlier_run
+from conformance.earlier import Earlier, earlier_run
 from conformance.order import Order
 from conformance.report.jsonl import read_report
 from conformance.report.terminal import output, render
@@ -32,6 +33,11 @@ class _Share(click.ParamType[tuple[int, int]]):
         if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
             self.fail(f"{value!r} is no shard: use 1/8 to 8/8", param, ctx)
         return int(index), int(count)
+
+
+def _new_seed(earlier: Earlier | None) -> int:
+    """What an exploration draws from: the stopped run's seed, or one that nobody chose."""
+    return int(earlier.header["seed"]) if earlier is not None else random.SystemRandom().randrange(1, 2**31)
 
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
@@ -79,6 +85,14 @@ class _Share(click.ParamType[tuple[int, int]]):
 @click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
 @click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
+    "--explore",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    metavar="N",
+    help="Draw N times as many generated cases as in a gate, and others.",
+)
+@click.option("--seed", type=click.IntRange(1, 2**31 - 1), help="What --explore draws from; the report names it.")
+@click.option(
     "--timeout",
     type=click.FloatRange(0.1),
     default=60.0,
@@ -101,6 +115,8 @@ def command(
     baseline: Path | None,
     lock: Path | None,
     resume: bool,
+    explore: int,
+    seed: int | None,
     timeout: float,
 ) -> int:
     """Run the suite on IMPLEMENTATION (default: numba-cpu) and say whether it conforms.
@@ -119,7 +135,18 @@ def command(
     layers, snippets = read_snippets(layers)
     selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
-    order = Order(implementation, dialect, timeout, selection, keyword, shares, snippets=snippets)
-    code = run(order, workers, path, Console(stderr=True), earlier_run(path) if resume else None)
+    earlier = earlier_run(path) if resume else None
+    order = Order(
+        implementation,
+        dialect,
+        timeout,
+        selection,
+        keyword,
+        shares,
+        snippets=snippets,
+        seed=seed or (_new_seed(earlier) if explore > 1 else 0),
+        explore=explore,
+    )
+    code = run(order, workers, path, Console(stderr=True), earlier)
     render(read_report(path), output(), str(path))
     return told(path, baseline, lock) if baseline or lock else code

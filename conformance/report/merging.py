@@ -15,7 +15,7 @@ from conformance.verdict import Level, Status
 
 __all__ = ["Column", "joined", "matrix", "write_report"]
 
-_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "dtypes")
+_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "dtypes")
 
 
 def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:

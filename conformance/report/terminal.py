@@ -75,8 +75,9 @@ def _heading(report: Report) -> Text:
     name = " ".join(word for word in (implementation["name"], implementation["version"]) if word)
     language = f" ({implementation['language']})" if implementation["language"] else ""
     dialect = f"the {header['dialect']} dialect" if header["dialect"] else "either side of every quirk"
-    text = Text(one_line(name + language), style="bold")
-    return text.append(f"  {', '.join(header['dtypes'])}; {dialect}; {len(report.judged)} verdicts", style="not bold")
+    drawn = f"; {header['explore']} x the generated cases, from seed {header['seed']}" if header.get("seed") else ""
+    told = f"  {', '.join(header['dtypes'])}; {dialect}; {len(report.judged)} verdicts{drawn}"
+    return Text(one_line(name + language), style="bold").append(told, style="not bold")
 
 
 def _grid(judged: Sequence[Judged], width: int) -> RenderableType:

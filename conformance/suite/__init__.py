@@ -26,12 +26,14 @@ FAMILIES = (
 """The modules, in the order in which they run."""
 
 
-def all_checks(snippets: Sequence[str] = ()) -> Iterator[Check]:
+def all_checks(snippets: Sequence[str] = (), seed: int = 0, explore: int = 1) -> Iterator[Check]:
     """Every check of the suite, family by family, in an order that does not change.
 
-    ``snippets`` are layers of types that the suite has no formula for; they get the checks that need none.
+    ``snippets`` are layers of types that the suite has no formula for; they get the checks that need none. Generated
+    cases are the same every time with ``seed`` 0, drawn from it otherwise, and ``explore`` times as many.
     Raises `UsageError` for one that makes no sense.
     """
     for family in FAMILIES:
-        yield from import_module(f"{__name__}.{family}").checks()
+        drawn = (seed, explore) if family == "properties" else ()
+        yield from import_module(f"{__name__}.{family}").checks(*drawn)
     yield from import_module(f"{__name__}.formula_free").checks(snippets)
