@@ -5,8 +5,8 @@ error of evaluating the same formula, operation by operation, in an arithmetic w
 is the first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical
 Algorithms*, 2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
 ``factor * unit * |result|`` of its own; a sum of n terms adds ``n * unit * sum |terms|``, which holds for any order.
-A tanh adds that twice: libraries build it of an expm1 and a division, and the GNU C library and CUDA both state an error
-of up to 2 ULP for it, in float32 and in float64, where exp and log are within 1.
+A tanh adds that twice: libraries build it of an expm1 and a division, and the GNU C library and CUDA both state an
+error of up to 2 ULP for it, in float32 and in float64, where exp and log are within 1.
 
 Two operations are charged as the plain program would compute them, although their value is computed better here:
 ``log1p(x)`` as ``log(1 + x)`` and ``expm1(x)`` as ``exp(x) - 1``.
