@@ -1,0 +1,1 @@
+"""The seven loss layers on a GPU, or on the simulator of one."""
