@@ -1,12 +1,13 @@
 """Kills runs with SIGKILL at random moments and resumes them: ``python -m tests.kill_and_resume --times 50``.
 
-Whatever the moment, what is left is a report that can be read, and the resumed run's verdicts are those of a run that
-nobody disturbed.
+Whatever the moment, what is left is a report that can be read and says that it is incomplete, and the resumed run's
+verdicts are those of a run that nobody disturbed. Every other resumed run is killed as well, and resumed again.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import random
 import signal
 import subprocess
@@ -14,16 +15,48 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from conformance.report.jsonl import read_report
+from rich.console import Console
 
-__all__ = ["Outcome", "disturbed", "undisturbed", "verdicts"]
+from conformance.report.jsonl import read_report
+from conformance.report.terminal import render
+
+__all__ = ["RUNS", "SHORT", "Outcome", "Stage", "Trial", "disturbed", "undisturbed", "verdicts"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PART = ("reference", "--family", "golden", "--layer", "multinomial_logistic_loss")
+SHORT = ("reference", "--family", "golden", "--layer", "multinomial_logistic_loss")
+RUNS = (
+    ("reference", "--family", "golden"),
+    ("direct:tests.direct_miniatures:IgnoresWeight", "--layer", "euclidean_loss"),
+)
+"""What is killed in turn: a run of some 2,000 items that conforms, and one that fails and writes evidence."""
+
+_BEYOND = 1.05
+"""Moments are drawn from this times the seconds that the run takes undisturbed."""
 
 Outcome = Counter[tuple[object, ...]]
+
+
+class Stage(Enum):
+    """How far a run had come when it was killed."""
+
+    UNBORN = "before its report"
+    BEFORE = "before its first verdict"
+    MIDDLE = "in the middle"
+    ENDED = "after its end"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Where the kills of one run hit, its items that were done at each, and whether a torn line was left at any."""
+
+    stages: tuple[Stage, ...]
+    done: tuple[int, ...]
+    torn: bool
 
 
 def verdicts(path: Path) -> Outcome:
@@ -32,28 +65,54 @@ def verdicts(path: Path) -> Outcome:
     return Counter((v.check, v.dtype, v.requirement, v.status, v.side, v.headroom, v.reason) for v in found)
 
 
-def undisturbed(path: Path, *options: str) -> float:
-    """Run the suite's part to its end; the seconds it took."""
+def undisturbed(path: Path, run: Sequence[str] = SHORT, *options: str) -> float:
+    """Run a part of the suite to its end; the seconds it took."""
     started = time.monotonic()
-    subprocess.run(_command(path, *options), cwd=ROOT, check=True, capture_output=True)
+    _to_its_end([*_command(path, run), *options])
     return time.monotonic() - started
 
 
-def disturbed(path: Path, moment: float, *options: str) -> int:
-    """Kill a run after ``moment`` seconds, and resume it to its end; how many items it had done by then."""
-    with subprocess.Popen(
-        _command(path, *options), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as run:
-        time.sleep(moment)
-        run.send_signal(signal.SIGKILL)
-    done = len(read_report(path).ended) if path.exists() else 0
-    if not path.exists() or not read_report(path).complete:
-        subprocess.run([*_command(path, *options), "--resume"], cwd=ROOT, check=True, capture_output=True)
-    return done
+def disturbed(path: Path, moments: Sequence[float], run: Sequence[str] = SHORT, *options: str) -> Trial:
+    """Kill a run, and each run that goes on from it, after so many seconds; then resume it to its end.
+
+    Raises `AssertionError` where what a killed run leaves is no report, or does not say that it is incomplete.
+    """
+    command = [*_command(path, run), *options]
+    stages, done, torn = [], [], False
+    for moment in moments:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+            time.sleep(moment)
+            running.send_signal(signal.SIGKILL)
+        stage, items = _left(path)
+        stages.append(stage)
+        done.append(items)
+        torn = torn or (path.exists() and not path.read_bytes().endswith(b"\n"))
+        if stage is Stage.ENDED:
+            return Trial(tuple(stages), tuple(done), torn)
+        command = [*_command(path, run), *options, "--resume"]
+    _to_its_end(command)
+    return Trial(tuple(stages), tuple(done), torn)
 
 
-def _command(path: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "conformance", "run", *PART, "--report", str(path), *options]
+def _left(path: Path) -> tuple[Stage, int]:
+    """What a killed run left: how far it was, and how many of its items had ended."""
+    if not path.exists() or not path.stat().st_size:
+        return Stage.UNBORN, 0
+    report, out = read_report(path), io.StringIO()
+    render(report, Console(file=out, width=120), str(path))
+    assert ("incomplete" in out.getvalue()) is not report.complete
+    if report.complete:
+        return Stage.ENDED, len(report.ended)
+    return (Stage.MIDDLE if report.judged else Stage.BEFORE), len(report.ended)
+
+
+def _command(path: Path, run: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "conformance", "run", *run, "--report", str(path)]
+
+
+def _to_its_end(command: Sequence[str]) -> None:
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode in (0, 1), ended.stderr[-2000:]
 
 
 def main() -> int:
@@ -63,19 +122,27 @@ def main() -> int:
     parser.add_argument("-j", default="2")
     asked = parser.parse_args()
     draw = random.Random(asked.seed)
+    stages, wrong, kills, torn = Counter[Stage](), 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
-        whole = Path(name) / "whole.jsonl"
-        seconds = undisturbed(whole, "-j", asked.j)
-        wanted, wrong = verdicts(whole), 0
+        wholes = [Path(name) / f"whole-{i}.jsonl" for i in range(len(RUNS))]
+        seconds = [undisturbed(path, run, "-j", asked.j) for path, run in zip(wholes, RUNS, strict=True)]
+        wanted = [verdicts(path) for path in wholes]
         for i in range(asked.times):
-            path, moment = Path(name) / f"{i}.jsonl", draw.uniform(0, seconds)
-            done = disturbed(path, moment, "-j", asked.j)
-            same = verdicts(path) == wanted and read_report(path).complete
+            which, path = i % len(RUNS), Path(name) / f"{i}.jsonl"
+            moments = [draw.uniform(0, _BEYOND * seconds[which]) for _ in range(1 + i // len(RUNS) % 2)]
+            trial = disturbed(path, moments, RUNS[which], "-j", asked.j)
+            same = verdicts(path) == wanted[which] and read_report(path).complete
+            stages[trial.stages[0]] += 1
             wrong += not same
-            print(
-                f"{i + 1}: killed after {moment:.2f} s with {done} items done; {'same' if same else 'DIFFERENT'}",
-                flush=True,
+            kills += len(trial.stages)
+            torn += trial.torn
+            told = "; ".join(
+                f"killed after {moment:.2f} s {stage.value}, {done} items done"
+                for moment, stage, done in zip(moments, trial.stages, trial.done, strict=False)
             )
+            print(f"{i + 1}: {told}; {'same' if same else 'DIFFERENT'}", flush=True)
+    print(f"first kills: {', '.join(f'{stages[stage]} {stage.value}' for stage in Stage)}; {kills} kills in all, "
+          f"{torn} left a torn line")  # fmt: skip
     print(f"{asked.times - wrong} of {asked.times} resumed runs gave the verdicts of an undisturbed one")
     return 1 if wrong else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 
 from conformance.cli.main import main
-from conformance.report.jsonl import Judged, Report
+from conformance.report.jsonl import Judged, Report, verdict_to_json
 from conformance.verdict import Level, Status, Verdict
 
-__all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "verdict"]
+__all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "saved", "verdict"]
 
 HEADER: dict[str, Any] = {
     "kind": "header",
@@ -70,6 +71,12 @@ def report_of(*judged: Judged, complete: bool = True, evidence: Sequence[dict[st
         tuple(evidence),
         tuple({"kind": "end", "item": name, "seconds": 0.001, "cases": {}} for name in names),
     )
+
+
+def saved(path: Path, report: Report) -> None:
+    """Write a report to a file."""
+    whole = [report.header, *map(verdict_to_json, report.judged), *report.evidence, *report.ended, report.footer]
+    path.write_text("".join(json.dumps(line) + "\n" for line in whole if line))
 
 
 def failing_run(folder: Path) -> Path:

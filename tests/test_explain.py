@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +13,16 @@ import numpy as np
 import pytest
 
 from conformance.adapters.reference import ReferenceImplementation
+from conformance.case import Case
 from conformance.diagnosis import Cause, Evidence
 from conformance.diagnosis.exhibit import exhibit_of
+from conformance.fixtures import load
 from conformance.outcome import Outcome
 from conformance.report.evidence import evidence_of
 from conformance.report.jsonl import read_report
+from conformance.verdict import Status
 from tests.command_line import Lossconf, lossconf_in
-from tests.reports import failing_run
+from tests.reports import failed, failing_run, passed, report_of, saved, verdict
 
 CASE = "loss_weight/euclidean_loss/plain/tenth"
 
@@ -65,6 +69,70 @@ def test_what_cannot_be_explained_is_said_in_one_line(lossconf: Lossconf, report
         assert ended.code == 2
         assert says in ended.err
         assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        f"{CASE} (float32)",
+        f"{CASE} (float32), layer loss",
+        f"{CASE}[float32] euclidean_loss.loss-weight",
+        f"{CASE} in float32",
+    ],
+)
+def test_a_case_is_found_by_whatever_we_print_of_it(lossconf: Lossconf, report: Path, printed: str) -> None:
+    assert lossconf("explain", str(report), printed).out == lossconf("explain", str(report), CASE).out
+    assert lossconf("repro", str(report), printed).code == 0
+
+
+def test_the_end_of_a_failing_run_says_how_to_look_closer(lossconf: Lossconf, report: Path) -> None:
+    hint = lossconf("report", str(report)).out.splitlines()[-1]
+    assert hint.startswith("why: lossconf explain ")
+    assert lossconf(*shlex.split(hint)[2:]).code == 0
+
+
+def test_a_generated_case_is_explained_from_its_verdict_alone(lossconf: Lossconf, report: Path, tmp_path: Path) -> None:
+    case = evidence(report).case
+    assert case is not None
+    bad = failed("properties/net/differential", detail={"case": json.dumps(case.to_json())})
+    path = tmp_path / "generated.jsonl"
+    saved(path, report_of(passed("h/1"), bad))
+    told = lossconf("explain", str(path), "properties/net/differential (float32)")
+    assert 'type: "EuclideanLoss"' in told.out
+    assert lossconf("repro", str(path), "properties/net/differential", "-o", "repro.py").code == 0
+    shown = run(tmp_path / "repro.py")
+    assert (shown.returncode, "no answer was recorded" in shown.stdout) == (1, True)
+    torn = failed("h/2", detail={"case": "{"})
+    saved(path, report_of(passed("h/1"), torn))
+    assert "cannot be read" in lossconf("explain", str(path), "h/2").err
+
+
+def test_a_case_that_its_process_died_of_is_the_suites(lossconf: Lossconf, tmp_path: Path) -> None:
+    path, check = tmp_path / "died.jsonl", "euclidean_loss/grid-001"
+    saved(path, report_of(passed("h/1"), verdict(check, Status.CRASHED, reason="died by SIGABRT")))
+    told = lossconf("explain", str(path), check).out
+    assert "refuses, or dies on, what Caffe computes" in told
+    assert 'type: "EuclideanLoss"' in told
+    script = tmp_path / "repro.py"
+    assert lossconf("repro", str(path), check, "-o", str(script)).code == 0
+    reference = ReferenceImplementation().run(load(check).case, "float32")
+    assert isinstance(reference, Outcome)
+    np.savez(tmp_path / "answer.npz", loss=reference.loss)
+    assert run(script, "answer.npz").returncode == 0
+    np.savez(tmp_path / "answer.npz", loss=reference.loss + 1)
+    assert run(script, "answer.npz").returncode == 1
+
+
+def test_an_answer_to_what_caffe_refuses_is_told_apart(lossconf: Lossconf, tmp_path: Path) -> None:
+    net = 'layer { name: "a" type: "Power" bottom: "nowhere" top: "p" }'
+    piece = Evidence("h/2", "float32", {Cause.ACCEPTS: 1.0}, Case("h/2", net), Outcome("float32", 0.0))
+    path = tmp_path / "report.jsonl"
+    saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[piece.to_json()]))
+    assert "it computes what Caffe refuses" in lossconf("explain", str(path), "h/2").out
+    assert lossconf("repro", str(path), "h/2", "-o", "repro.py").code == 0
+    shown = run(tmp_path / "repro.py")
+    assert shown.returncode == 1
+    assert "the answer computes what Caffe refuses" in shown.stdout
 
 
 def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,10 @@ def test_a_run_stopped_twice_goes_on_twice(lossconf: Lossconf, report: Path) -> 
     assert verdicts(report) == whole
 
 
-def test_a_run_of_which_nothing_is_left_starts_anew(lossconf: Lossconf, report: Path) -> None:
+@pytest.mark.parametrize("left", [None, ""])
+def test_a_run_of_which_nothing_is_left_starts_anew(lossconf: Lossconf, report: Path, left: str | None) -> None:
+    if left is not None:
+        report.write_text(left)  # killed between the file's making and its first line
     assert lossconf(*RUN, "--resume").code == 0
     assert read_report(report).complete
 
@@ -125,6 +128,6 @@ def test_a_killed_run_resumes_to_the_verdicts_of_an_undisturbed_one(tmp_path: Pa
     wanted, draw = verdicts(tmp_path / "whole.jsonl"), random.Random(1)
     for i in range(3):
         path = tmp_path / f"{i}.jsonl"
-        disturbed(path, draw.uniform(0.3, 1) * seconds)
+        disturbed(path, [draw.uniform(0.3, 1) * seconds for _ in range(1 + i % 2)])
         assert verdicts(path) == wanted
         assert read_report(path).complete

@@ -63,7 +63,7 @@ def _lines(found: FailingCase, exhibit: Exhibit | None) -> Iterator[str]:
         yield from titled("case")
         yield f"  not kept: {why or 'the check runs several nets'}; `lossconf list checks` names the check to run again"
         return
-    yield from _wrong(exhibit)
+    yield from _wrong(exhibit, found.report.header["dialect"])
     if exhibit.formula:
         yield from titled("formula")
         yield from (f"  {line}" for line in exhibit.formula.splitlines())
@@ -76,16 +76,19 @@ def _lines(found: FailingCase, exhibit: Exhibit | None) -> Iterator[str]:
 
 def _cause(found: FailingCase) -> Iterator[str]:
     yield from titled("likely cause")
-    if found.evidence is None or found.cause is None:
+    if found.cause is None:
         yield "  none is named: nothing of the case is in the report"
         return
     yield f"  {found.cause.sentence} [{found.cause.value}]"
+    if found.evidence is None:
+        return
     others = [c for c in found.evidence.causes if c is not found.cause and c.value != "unnameable"][:_ALSO]
     if others:
         yield f"  it would also fit: {'; '.join(cause.sentence for cause in others)}"
 
 
-def _wrong(exhibit: Exhibit) -> Iterator[str]:
+def _wrong(exhibit: Exhibit, dialect: str | None) -> Iterator[str]:
+    from conformance.diagnosis.exhibit import expected_by
     from conformance.errors import one_line
     from conformance.outcome import Refusal
 
@@ -96,8 +99,14 @@ def _wrong(exhibit: Exhibit) -> Iterator[str]:
         return
     if answer is None:
         yield from titled("answer")
-        yield "  there was none"
+        yield "  the report has none"
         return
+    if not exhibit.arrays:
+        expected = expected_by(exhibit, dialect)
+        if isinstance(expected, Refusal):
+            yield from titled("answer")
+            yield f"  it computes what Caffe refuses: {one_line(expected.message)}"
+            return
     for shown in exhibit.wrong:
         yield from titled(f"{one_line(shown.title)}: {shown.wrong} of {shown.got.size} element(s) out of bounds")
         yield from _elements(shown)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from conformance.case import Case
     from conformance.diagnosis import Cause, Evidence
     from conformance.report.jsonl import Judged, Report
 
 __all__ = ["FailingCase", "failing_case"]
+
+_NAME = re.compile(
+    r"(?P<check>.+?)(?:\[(?P<a>float32|float64)\]| \((?P<b>float32|float64)\)| in (?P<c>float32|float64))(?:[ ,:].*)?",
+    re.DOTALL,
+)
+"""The ways in which reports, summaries and gates print a check with its type, and what may stand behind it."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +33,73 @@ class FailingCase:
 
 
 def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
-    """CHECK or CHECK[TYPE] in a report; of several types the first that failed.
+    """CHECK in a report, or CHECK[TYPE], or as summaries print it; of several types the first that failed.
 
     Raises `UsageError` where the report has no such case, or it failed nothing.
     """
+    from conformance.diagnosis import Evidence
     from conformance.errors import UsageError, unknown
     from conformance.report.evidence import causes_of, evidence_of
     from conformance.report.jsonl import read_report
 
     report = read_report(path)
-    for each in ("float32", "float64"):
-        if name.endswith(f"[{each}]"):
-            name, dtype = name[: -len(each) - 2], each
-    named = [judged for judged in report.judged if judged.verdict.check == name]
-    if not named:
-        raise unknown("case", name, {judged.verdict.check for judged in report.judged})
-    broken = [j for j in named if j.verdict.status.breaks and dtype in (None, j.verdict.dtype)]
+    checks = {judged.verdict.check for judged in report.judged}
+    name, dtype = _split(name.strip(), dtype, checks)
+    if name not in checks:
+        raise unknown("case", name, checks)
+    failed = [j for j in report.judged if j.verdict.check == name and j.verdict.status.breaks]
+    broken = [j for j in failed if dtype in (None, j.verdict.dtype)]
     if not broken:
         raise UsageError(
             f"{name}{f' in {dtype}' if dtype else ''} failed nothing in {path}: there is nothing to explain"
         )
     key = (name, broken[0].verdict.dtype)
-    piece = next((piece for piece in evidence_of(report) if (piece.check, piece.dtype) == key), None)
     same = tuple(judged for judged in broken if judged.verdict.dtype == key[1])
+    piece = next((piece for piece in evidence_of(report) if (piece.check, piece.dtype) == key), None)
+    if piece is None or (piece.case is None and not piece.left_out):
+        case = _told(key, same) or _given(key, report)
+        piece = replace(piece or Evidence(*key, {}), case=case).bounded() if case else piece
     return FailingCase(report, same, piece, causes_of(report).get(key))
+
+
+def _split(name: str, dtype: str | None, checks: set[str]) -> tuple[str, str | None]:
+    """A check's id and the type, from whatever of ours a person has copied."""
+    found = None if name in checks else _NAME.fullmatch(name)
+    return (found["check"], found["a"] or found["b"] or found["c"]) if found else (name, dtype)
+
+
+def _told(key: tuple[str, str], broken: Sequence[Judged]) -> Case | None:
+    """The case that a verdict carries: the smallest one that a search has found.
+
+    Raises `UsageError` where a verdict carries what is no case.
+    """
+    import json
+
+    from conformance.case import Case
+    from conformance.errors import UsageError, one_line
+
+    text = next((str(j.verdict.detail["case"]) for j in broken if "case" in j.verdict.detail), None)
+    if text is None:
+        return None
+    try:
+        return Case.from_json(key[0], json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"the case that {key[0]} carries cannot be read: {one_line(str(error), 120)}") from None
+
+
+def _given(key: tuple[str, str], report: Report) -> Case | None:
+    """The case of a check that took its process with it, as the suite gives it; None where it gives several."""
+    from conformance.adapters.reference import ReferenceImplementation
+    from conformance.execution import execute
+    from conformance.session import Session
+    from conformance.suite import all_checks
+    from conformance.version import VERSION
+
+    check = next((check for check in all_checks() if check.id == key[0]), None)
+    if check is None or report.header["suite"]["version"] != VERSION:
+        return None
+    reference = ReferenceImplementation()
+    session = Session(reference, reference.describe(), key[1])
+    execute(check, session)
+    cases = {run.case.digest(): run.case for run in session.runs}
+    return next(iter(cases.values())) if len(cases) == 1 else None

@@ -38,7 +38,7 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
         raise UsageError(f"the report did not keep the case ({why}): nothing to write a script from")
     told = found.report.header["implementation"]
     cause = found.cause.sentence if found.cause else "not known"
-    script = repro_script(exhibit, f"{told['name']} {told['version']}", cause)
+    script = repro_script(exhibit, f"{told['name']} {told['version']}", cause, found.report.header["dialect"])
     if output is None:
         click.echo(script, nl=False)
         return 0

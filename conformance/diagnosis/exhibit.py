@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.adapters.reference import ReferenceImplementation
 from conformance.case import Case
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.scene import Scene
 from conformance.judge import judge_outcome
-from conformance.outcome import Outcome
+from conformance.outcome import Outcome, Refusal
 from conformance.replay import Aspect
 from refimpl.errors import NetError
 from refimpl.layers import REGISTRY
 from refimpl.prototxt import parse_net
 
-__all__ = ["Exhibit", "Shown", "exhibit_of"]
+__all__ = ["Exhibit", "Shown", "exhibit_of", "expected_by"]
 
 _WHAT: dict[Aspect, str] = {
     "forward": "top data",
@@ -31,6 +32,8 @@ _WHAT: dict[Aspect, str] = {
     "input": "input data",
 }
 
+
+_TOTAL = "loss = sum over layers and their tops of loss_weight * sum(top)"
 
 _LARGEST_NET = 1_000_000
 """Numbers in a net's inputs beyond which no case of a report is run."""
@@ -105,8 +108,11 @@ class Exhibit:
 
     @property
     def formula(self) -> str:
-        """What the reference says of the layer that answers for the first wrong array."""
-        kinds = [shown.layer_type for shown in (*self.wrong, *self.arrays) if shown.layer_type in REGISTRY]
+        """What the reference says of the layer, or the net, that answers for the first wrong array."""
+        if self.wrong and self.wrong[0].aspect == "total":
+            return _TOTAL
+        kinds = [shown.layer_type for shown in self.wrong if shown.layer_type in REGISTRY]
+        kinds += [shown.layer_type for shown in self.arrays if shown.layer_type.endswith("Loss")]
         return _described(kinds[0]) if kinds else ""
 
 
@@ -132,6 +138,14 @@ def exhibit_of(evidence: Evidence, dialect: str | None = None) -> Exhibit | None
     accepted = (Difference.of(comparison, evidence.dtype) for comparison in scene.right)
     arrays += [_shown(difference, False) for difference in accepted if difference is not None]
     return Exhibit(evidence, case, judgement.side.name, tuple(arrays))
+
+
+def expected_by(exhibit: Exhibit, dialect: str | None = None) -> Exhibit | Refusal:
+    """The exhibit of the reference's own answer, for a case that was not answered in numbers; or its refusal."""
+    answer = ReferenceImplementation(dialect or "documented").run(exhibit.case, exhibit.evidence.dtype)
+    if isinstance(answer, Refusal):
+        return answer
+    return exhibit_of(replace(exhibit.evidence, answer=answer), dialect) or exhibit
 
 
 def _declared(case: Case) -> int:

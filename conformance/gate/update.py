@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from conformance.gate.baseline import Baseline, Known
-from conformance.gate.gate import broken
+from conformance.gate.gate import broken, is_partial
 from conformance.report.evidence import causes_of
 from conformance.report.jsonl import Report
 from conformance.verdict import Verdict
@@ -20,8 +20,8 @@ UNEXPLAINED = "not looked at yet"
 def updated(baseline: Baseline, report: Report) -> Baseline:
     """The baseline with the report's new failures, without those that the report shows to be gone.
 
-    What the report is silent on (another device, another part of the suite) stays as it is. Reasons, issues and days
-    of expiry are kept.
+    What the report is silent on (another device, another part of the suite) stays as it is; a check that a whole run
+    does not have is gone. Reasons, issues and days of expiry are kept.
     """
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
     ran = {(judged.verdict.check, judged.verdict.requirement) for judged in report.judged}
@@ -32,7 +32,8 @@ def updated(baseline: Baseline, report: Report) -> Baseline:
             kept.append(known)
             continue
         failing = {v.check for v in failures if known.covers(v)}
-        checks = tuple(c for c in known.checks if c in failing or (c, known.requirement) not in ran)
+        unseen = {c for c in known.checks if (c, known.requirement) not in ran} if is_partial(report) else set()
+        checks = tuple(c for c in known.checks if c in failing or c in unseen)
         if checks:
             kept.append(replace(known, checks=checks))
     new = [v for v in failures if not any(known.covers(v) for known in kept if known.applies(dtypes, devices))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from conformance.diagnosis import Cause, Evidence, diagnose
 from conformance.errors import UsageError, one_line
 from conformance.report.jsonl import Report
-from conformance.verdict import Level
+from conformance.verdict import Level, Status
 
 __all__ = ["Diagnosis", "causes_of", "diagnosis_of", "evidence_of"]
 
@@ -30,10 +30,16 @@ class Diagnosis:
 
 
 def diagnosis_of(report: Report) -> Diagnosis:
-    """The causes that a report's evidence points to. Raises `UsageError` for evidence that cannot be read."""
-    verdicts = (judged.verdict for judged in report.judged)
+    """The causes that a report's evidence points to; what a process took with it as it died has none, and needs none.
+
+    Raises `UsageError` for evidence that cannot be read.
+    """
+    verdicts = [judged.verdict for judged in report.judged]
     hard = {(v.check, v.dtype) for v in verdicts if v.status.breaks and v.level is not Level.SHOULD}
     pieces = evidence_of(report)
+    told = {(piece.check, piece.dtype) for piece in pieces}
+    died = {(v.check, v.dtype): None for v in verdicts if v.status.breaks and v.status is not Status.FAILED}
+    pieces += [Evidence(check, dtype, {Cause.REFUSES: 1.0}) for check, dtype in died if (check, dtype) not in told]
     return Diagnosis(
         diagnose([piece for piece in pieces if (piece.check, piece.dtype) in hard]),
         diagnose([piece for piece in pieces if (piece.check, piece.dtype) not in hard]),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from conformance.case import Array
-from conformance.diagnosis.exhibit import Exhibit
+from conformance.diagnosis.exhibit import Exhibit, expected_by
 from conformance.errors import one_line
-from conformance.outcome import Outcome
+from conformance.outcome import Outcome, Refusal
 from conformance.version import VERSION
 
 __all__ = ["repro_script"]
@@ -19,15 +19,19 @@ __all__ = ["repro_script"]
 _PER_LINE = 6
 
 
-def repro_script(exhibit: Exhibit, implementation: str, cause: str) -> str:
-    """A Python script that runs by itself; it exits 1 where the recorded answer, or one given to it, is wrong."""
+def repro_script(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None = None) -> str:
+    """A Python script that runs by itself; it exits 1 where the recorded answer, or one given to it, is wrong.
+
+    Without an answer in numbers it holds what Caffe computes, or Caffe's refusal.
+    """
     template = (files("conformance.report") / "repro_script.txt").read_text("utf-8")
     head, _, body = template.partition("# <data>\n")
-    return head + "".join(f"{line}\n" for line in _data(exhibit, implementation, cause)) + body
+    return head + "".join(f"{line}\n" for line in _data(exhibit, implementation, cause, dialect)) + body
 
 
-def _data(exhibit: Exhibit, implementation: str, cause: str) -> Iterator[str]:
+def _data(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None) -> Iterator[str]:
     case, evidence = exhibit.case, exhibit.evidence
+    expected = exhibit if exhibit.arrays else expected_by(exhibit, dialect)
     told: Mapping[str, Any] = {
         "CHECK": one_line(evidence.check),
         "IMPLEMENTATION": one_line(implementation),
@@ -51,13 +55,21 @@ def _data(exhibit: Exhibit, implementation: str, cause: str) -> Iterator[str]:
     yield from _arrays(
         "PARAMS", {f"{layer}[{i}]": a for layer, some in case.params.items() for i, a in enumerate(some)}
     )
-    judged = [shown for shown in exhibit.arrays if "step" not in shown.blob or shown.aspect != "total"]
-    yield from _arrays("EXPECTED", {shown.key: shown.want for shown in judged})
+    shown = () if isinstance(expected, Refusal) else expected.arrays
+    judged = [each for each in shown if "step" not in each.blob or each.aspect != "total"]
+    yield from _arrays("EXPECTED", {each.key: each.want for each in judged})
     yield "# How far off a plain evaluation in DTYPE may be."
-    yield from _arrays("BOUND", {shown.key: shown.bound for shown in judged})
-    yield from _arrays("ANSWER", {shown.key: shown.got for shown in judged})
-    refused = "" if isinstance(evidence.answer, Outcome) or evidence.answer is None else evidence.answer.message
-    yield f"REFUSED = {one_line(refused)!r}"
+    yield from _arrays("BOUND", {each.key: each.bound for each in judged})
+    yield "# What Caffe says where it refuses the net."
+    yield f"REFUSED_BY_CAFFE = {_said(expected) if isinstance(expected, Refusal) else ''!r}"
+    answered = {each.key: each.got for each in judged} if isinstance(evidence.answer, Outcome) else {}
+    yield from _arrays("ANSWER", answered)
+    yield f"ANSWERED = {isinstance(evidence.answer, Outcome)}"
+    yield f"REFUSED = {_said(evidence.answer) if isinstance(evidence.answer, Refusal) else ''!r}"
+
+
+def _said(refusal: Refusal) -> str:
+    return one_line(f"{refusal.stage}: {refusal.message}")
 
 
 def _arrays(name: str, arrays: Mapping[str, Array]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,10 @@ def render(report: Report, console: Console, path: str) -> None:
     for error in report.harness_errors[:_SHOWN]:
         console.print(Text(f"suite error in {error['item']}: {error['message']}", style="bold red"))
     console.print(_conclusion(report, len(musts), path))
+    if musts or shoulds:
+        first = (musts or shoulds)[0].verdict
+        told = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(f'{first.check}[{first.dtype}]')}"
+        console.print(Text(one_line(told), style="dim"), soft_wrap=True)
 
 
 def _heading(report: Report) -> Text:
