@@ -207,9 +207,20 @@ def sigmoid(x: Any) -> Any:
     return (one if x >= like(x, 0) else z) / (one + z)
 
 
-@njit(**FLAGS)
 def truncated(label: Any) -> int:
     """A label as Caffe reads it, ``static_cast<int>``: toward zero, `INT_MIN` for NaN and what int cannot hold."""
-    if label > -2147483649.0 and label < 2147483648.0:
-        return int(label)
-    return INT_MIN
+    return int(label) if INT_MIN - 1 < label < -INT_MIN else INT_MIN
+
+
+def _truncated_integer(label: Any) -> int:
+    return label if label >= INT_MIN and label < -INT_MIN else INT_MIN
+
+
+def _truncated_float(label: Any) -> int:
+    """In the type of the label: what float32 makes of the lower limit is `INT_MIN` either way."""
+    return int(label) if label > like(label, INT_MIN - 1) and label < like(label, -INT_MIN) else INT_MIN
+
+
+@overload(truncated, jit_options=FLAGS)
+def _truncated(label: Any) -> Callable[..., int]:
+    return _truncated_integer if isinstance(label, types.Integer) else _truncated_float

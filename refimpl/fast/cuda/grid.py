@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-__all__ = ["BLOCK", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "rounds", "stride", "team_width"]
+__all__ = ["BLOCK", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "rounds", "stride"]
 
 WARP = 32
 """Threads that run in step, and can exchange registers."""
@@ -56,17 +56,3 @@ def rounds(items: int, per_block: int) -> int:
 def blocks(items: int, per_block: int = BLOCK) -> int:
     """The blocks to launch for so many items. Blocks that are to take more than one go stride over the items."""
     return min(rounds(items, per_block), MOST_BLOCKS)
-
-
-def team_width(classes: int, inner: int) -> int:
-    """How many threads share a position of `classes` entries that lie `inner` apart.
-
-    Threads beside each other must read entries beside each other. Where classes are adjacent a team lies along them: a
-    part of a warp for a few, a warp, the whole block for many. Where they are not, each thread takes a position of its
-    own, and its neighbours the positions beside it: no transposition.
-    """
-    if inner > 1:
-        return 1
-    if classes > 4 * WARP:
-        return BLOCK
-    return min(WARP, 1 << (classes - 1).bit_length())

@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 
 from refimpl.fast.cuda.grid import WARP, WARPS
 
-__all__ = ["block_max", "block_sum", "warp_max", "warp_sum"]
+__all__ = ["block_max", "block_sum", "team_max", "team_sum", "warp_max", "warp_sum"]
 
 ALL = 0xFFFFFFFF
 """Every lane takes part: no kernel lets a thread of a warp leave before the others."""
@@ -68,3 +68,15 @@ def block_max(value: Any, scratch: Any) -> Any:
         most = scratch[warp] if scratch[warp] > most else most
     cuda.syncthreads()
     return most
+
+
+@register_jitable
+def team_sum(value: Any, width: int, scratch: Any) -> Any:
+    """The sum over the team (see `refimpl.fast.cuda.team`), in each member: part of a warp, or the whole block."""
+    return warp_sum(value, width) if width <= WARP else block_sum(value, scratch)
+
+
+@register_jitable
+def team_max(value: Any, width: int, scratch: Any) -> Any:
+    """The largest over the team, in each member; a NaN may be passed over."""
+    return warp_max(value, width) if width <= WARP else block_max(value, scratch)

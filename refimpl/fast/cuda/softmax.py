@@ -1,0 +1,77 @@
+# mypy: disable-error-code="no-any-return, untyped-decorator"
+"""The softmax of a position, ``p_c = exp(x_c - max x) / sum exp(x_k - max x)``, by the threads of its team.
+
+(``src/caffe/layers/softmax_layer.cpp``.) A NaN is passed over by the maximum, but not by the sum of exponentials; so it
+spoils its position, and no other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import cuda
+from numba.extending import register_jitable
+
+from refimpl.fast.cuda.grid import WARPS
+from refimpl.fast.cuda.kernel import kernel
+from refimpl.fast.cuda.reduction import team_max, team_sum
+from refimpl.fast.cuda.team import first_position, position_stride, team_at
+from refimpl.fast.scalar import exp
+
+__all__ = ["add_gradient", "class_of", "exponentials", "largest", "store"]
+
+IGNORED, WRONG = -1, -2
+
+
+@register_jitable
+def largest(x: Any, team: Any, inner: int, width: int, scratch: Any) -> Any:
+    """The largest entry of a position."""
+    most = x.dtype.type(-np.inf)
+    for c in range(team.lane, team.count, width):
+        value = x[team.base + c * inner]
+        most = value if value > most else most
+    return team_max(most, width, scratch)
+
+
+@register_jitable
+def exponentials(x: Any, most: Any, team: Any, inner: int, width: int, scratch: Any) -> Any:
+    """The sum of exp(x - most) over a position."""
+    total = x.dtype.type(0)
+    for c in range(team.lane, team.count, width):
+        total += exp(x[team.base + c * inner] - most)
+    return team_sum(total, width, scratch)
+
+
+@register_jitable
+def store(x: Any, most: Any, total: Any, team: Any, inner: int, width: int, prob: Any) -> None:
+    """Write the softmax. To compute an exponential again takes less time than to fetch it from memory."""
+    factor = x.dtype.type(1) / total
+    for c in range(team.lane, team.count, width):
+        i = team.base + c * inner
+        prob[i] = exp(x[i] - most) * factor
+
+
+@register_jitable
+def class_of(label: int, classes: int, ignore: int) -> int:
+    """A truncated label as a class, or `IGNORED`, or `WRONG`."""
+    if label == ignore:
+        return IGNORED
+    return label if label >= 0 and label < classes else WRONG
+
+
+@kernel("real[]", "real[]", "int64", "int64", "int64", "real[]", shared=("real",) * WARPS)
+def add_gradient(prob: Any, diff: Any, classes: int, inner: int, width: int, out: Any) -> None:
+    """Add to `out` what a second top's diff sends through the softmax: ``p_c (d_c - sum_k p_k d_k)``."""
+    scratch = cuda.shared.array(WARPS, prob.dtype)
+    positions = prob.size // classes
+    for start in range(first_position(width), positions, position_stride(width)):
+        team = team_at(start, positions, classes, inner, width)
+        dot = prob.dtype.type(0)
+        for c in range(team.lane, team.count, width):
+            i = team.base + c * inner
+            dot += prob[i] * diff[i]
+        dot = team_sum(dot, width, scratch)
+        for c in range(team.lane, team.count, width):
+            i = team.base + c * inner
+            out[i] += prob[i] * (diff[i] - dot)
