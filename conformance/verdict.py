@@ -28,6 +28,11 @@ class Status(str, enum.Enum):
         """Whether the implementation is at fault."""
         return self in (Status.FAILED, Status.CRASHED, Status.TIMED_OUT, Status.PROTOCOL_ERROR)
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says something of the implementation: passed or broken."""
+        return self is Status.PASSED or self.breaks
+
 
 class Level(str, enum.Enum):
     """``must`` makes a run non-conforming; ``should`` is reported and never does; a ``quirk`` fails only where

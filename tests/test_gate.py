@@ -209,7 +209,7 @@ def test_a_history_is_gated_step_by_step(lossconf: Lossconf, tmp_path: Path) -> 
 
     a, b, c = passed("h/a"), passed("h/b"), passed("h/c")
     saved(report, report_of(a, b, failed("h/c")))
-    assert "1 known, 1 new" in lossconf("baseline", "update", "--from", "report.jsonl").out
+    assert "1 failure(s) known in 1 entries; 1 new" in lossconf("baseline", "update", "--from", "report.jsonl").out
     assert "3 checks" in lossconf("baseline", "lock", "--from", "report.jsonl").out
     assert gate(a, b, failed("h/c")) == 0  # as it was
     assert gate(a, b, c) == 3  # fixed, and the baseline not told

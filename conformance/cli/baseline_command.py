@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from conformance.gate import Baseline
 
 __all__ = ["command"]
 
@@ -31,16 +35,23 @@ def update(report: Path, baseline: Path) -> int:
     Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
     cause; write what you know in its place.
     """
-    from conformance.gate import Baseline, read_baseline, write_baseline
+    from conformance.gate import Baseline, judge_report, read_baseline, write_baseline
     from conformance.gate.update import updated
     from conformance.report.jsonl import read_report
 
-    before = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline)
-    after = updated(before, read_report(report))
+    before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
+    after = updated(before, found)
     write_baseline(after)
-    was, now = ({(k.requirement, k.dtype, c) for k in b.known for c in k.checks} for b in (before, after))
-    click.echo(f"{baseline}: {len(now)} known, {len(now - was)} new, {len(was - now)} gone")
+    was, now = (len(judge_report(found, each, None).known) for each in (before, after))
+    gone = len(_ids(before) - _ids(after))
+    click.echo(
+        f"{baseline}: {now} failure(s) known in {len(after.known)} entries; {now - was} new, {gone} check(s) gone"
+    )
     return 0
+
+
+def _ids(baseline: Baseline) -> set[tuple[str, str]]:
+    return {(known.requirement, check) for known in baseline.known for check in known.checks}
 
 
 @command.command("lock")

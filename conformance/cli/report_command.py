@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,4 +96,4 @@ def _write(place: Path, text: str) -> None:
         place.write_text(text, "utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         raise UsageError(f"cannot write {place}: {error.strerror}") from None
-    click.echo(f"wrote {place} ({len(text) / 1e6:.2f} MB)", err=True)
+    click.echo(f"wrote {place} ({math.ceil(len(text) / 1000)} kB)", err=True)

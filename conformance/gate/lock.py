@@ -13,7 +13,6 @@ from pathlib import Path
 
 from conformance.errors import UsageError, one_line
 from conformance.report.jsonl import Report
-from conformance.verdict import Status
 
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 
@@ -39,7 +38,7 @@ class Lock:
 def decided(report: Report) -> Counter[str]:
     """The verdicts of each check that say something of the implementation: passed or broken."""
     verdicts = (judged.verdict for judged in report.judged)
-    return Counter(f"{v.check}[{v.dtype}]" for v in verdicts if v.status is Status.PASSED or v.status.breaks)
+    return Counter(f"{v.check}[{v.dtype}]" for v in verdicts if v.status.decides)
 
 
 def read_lock(path: Path) -> Lock:

@@ -11,7 +11,7 @@ from conformance.gate.gate import broken
 from conformance.report.evidence import causes_of
 from conformance.report.jsonl import Judged, Report
 from conformance.report.printable import markdown
-from conformance.report.summary import Summary, implementation_of
+from conformance.report.summary import Summary, decided_stems, implementation_of
 from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["markdown_page"]
@@ -54,9 +54,13 @@ def _grid(report: Report) -> Iterator[str]:
         cells[judged.stem, judged.family].append(judged)
     yield f"| passed | {' | '.join(markdown(family) for family in families)} |"
     yield f"|---|{'---:|' * len(families)}"
-    for stem in sorted({judged.stem for judged in report.judged}, key=lambda stem: (stem == "net", stem)):
+    stems, silent = decided_stems(report.judged)
+    for stem in stems:
         yield f"| {markdown(stem)} | {' | '.join(_cell(cells[stem, family]) for family in families)} |"
     yield ""
+    if silent:
+        yield f"Nothing decided: {', '.join(map(markdown, silent))}."
+        yield ""
 
 
 def _cell(judged: list[Judged]) -> str:

@@ -118,7 +118,9 @@ def matrix(runs: Sequence[tuple[Sequence[Path], Report]]) -> list[Column]:
 def _label(report: Report) -> str:
     told, machine = report.header["implementation"], report.header["machine"]
     words = [told["name"], told["version"], "+".join(told.get("devices", [])), machine.get("machine", "")]
-    return one_line(" ".join(str(word) for word in words if word), 60)
+    shares = report.header["selection"].get("shares")
+    part = f", shard {' and '.join(f'{i}/{n}' for i, n in shares)}" if shares else ""
+    return one_line(" ".join(str(word) for word in words if word) + part, 60)
 
 
 def _cells(report: Report) -> Iterator[tuple[str, tuple[int, int]]]:

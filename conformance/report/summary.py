@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.gate import Baseline, judge_report
-from conformance.report.jsonl import Report
+from conformance.report.jsonl import Judged, Report
 from conformance.verdict import Level, Status
 
-__all__ = ["Summary", "implementation_of"]
+__all__ = ["Summary", "decided_stems", "implementation_of"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,13 @@ def _conclusion(report: Report, passed: int, failed: int, known: int) -> tuple[s
     if not passed:
         return "nothing was judged: this shows nothing", False
     return ("does not conform, in ways that are known" if known else "conforms"), not known
+
+
+def decided_stems(judged: Sequence[Judged]) -> tuple[list[str], list[str]]:
+    """The layers of which anything was decided, the net last, and the others; all of them where nothing was at all."""
+    stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
+    told = {each.stem for each in judged if each.verdict.status.decides} or set(stems)
+    return [stem for stem in stems if stem in told], [stem for stem in stems if stem not in told]
 
 
 def implementation_of(report: Report) -> str:

@@ -17,6 +17,7 @@ from conformance.diagnosis import Cause
 from conformance.errors import one_line
 from conformance.report.evidence import causes_of
 from conformance.report.jsonl import Judged, Report
+from conformance.report.summary import decided_stems
 from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["output", "render"]
@@ -88,7 +89,7 @@ def _heading(report: Report) -> Text:
 def _grid(judged: Sequence[Judged], width: int) -> RenderableType:
     """Layers by families; several tables one under the other where the families do not fit side by side."""
     families = list(dict.fromkeys(each.family for each in judged))
-    stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
+    stems, silent = decided_stems(judged)
     members: dict[tuple[str, str], list[Judged]] = defaultdict(list)
     for each in judged:
         members[each.stem, each.family].append(each)
@@ -105,6 +106,8 @@ def _grid(judged: Sequence[Judged], width: int) -> RenderableType:
         for stem in stems:
             table.add_row(stem, *(cells[stem, family] for family in row))
         parts.append(table)
+    if silent:
+        parts.append(Text(f"nothing decided: {', '.join(silent)}", style="dim"))
     if any(_undecided(each) for each in judged):
         parts.append(Text("+N: not decided (inconclusive, not applicable, unsupported)", style="dim"))
     return Group(*parts)
@@ -134,7 +137,7 @@ def _cell(judged: Sequence[Judged]) -> Text:
 
 
 def _undecided(judged: Judged) -> bool:
-    return judged.verdict.status is not Status.PASSED and not judged.verdict.status.breaks
+    return not judged.verdict.status.decides
 
 
 @dataclass(frozen=True)
