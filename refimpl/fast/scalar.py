@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-__all__ = ["FLAGS", "INT_MIN", "exp", "like", "log", "log1p", "sigmoid", "truncated"]
+__all__ = ["FLAGS", "INT_MIN", "exp", "like", "log", "log1p", "sigmoid", "sqrt", "truncated"]
 
 FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
 
@@ -55,6 +55,11 @@ def log1p(z: Any) -> Any:
 def log(x: Any) -> Any:
     """The natural logarithm of a normal x > 0."""
     return np.log(x)
+
+
+def sqrt(x: Any) -> Any:
+    """The square root, correctly rounded."""
+    return np.sqrt(x)
 
 
 def _like32(x: Any, constant: float) -> Any:
@@ -182,6 +187,15 @@ def _libdevice_log1p(z: Any) -> Any:
 
 def _libdevice_log(x: Any) -> Any:
     return math.log(x)
+
+
+def _hardware_sqrt(x: Any) -> Any:
+    return math.sqrt(x)
+
+
+@overload(sqrt, jit_options=FLAGS)
+def _sqrt(x: Any) -> Callable[..., Any]:
+    return _hardware_sqrt
 
 
 @overload(exp, target="cuda")

@@ -58,7 +58,7 @@ def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[A
     return made if _plain(made) else made.astype(dtype, order="C")
 
 
-def same_samples(a: NDArray[Any], b: NDArray[Any]) -> int:
+def same_samples(a: Any, b: Any) -> int:
     """N, the first dimension of both. Raises ValueError unless that and the number of entries agree."""
     if a.ndim == 0 or b.ndim == 0 or a.shape[0] != b.shape[0] or a.size != b.size:
         raise ValueError(
@@ -67,7 +67,7 @@ def same_samples(a: NDArray[Any], b: NDArray[Any]) -> int:
     return int(a.shape[0])
 
 
-def labels_of_samples(x: NDArray[Any], labels: NDArray[Any], *, exactly: bool = False) -> int:
+def labels_of_samples(x: Any, labels: Any, *, exactly: bool = False) -> int:
     """N, the first dimension of `x`. Raises ValueError unless there are (at least) as many labels."""
     if x.ndim == 0 or labels.size < x.shape[0] or (exactly and labels.size != x.shape[0]):
         raise ValueError(
@@ -174,7 +174,7 @@ class Positions:
     def classes(self) -> int:
         return self.form[1]
 
-    def check_labels(self, labels: NDArray[Any]) -> None:
+    def check_labels(self, labels: Any) -> None:
         """Raise ValueError unless there is one label per position."""
         if labels.size != math.prod(self.shape):
             raise ValueError(

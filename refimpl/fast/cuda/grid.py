@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-__all__ = ["BLOCK", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "rounds", "stride"]
+__all__ = ["BLOCK", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "stride"]
 
 WARP = 32
 """Threads that run in step, and can exchange registers."""
@@ -48,11 +48,6 @@ def stride() -> Any:
     return flat_index(cuda.gridDim.x, cuda.blockDim.x, 0)
 
 
-def rounds(items: int, per_block: int) -> int:
-    """How many blocks so many items need, when a block takes `per_block` of them; the last may be ragged."""
-    return -(-items // per_block)
-
-
 def blocks(items: int, per_block: int = BLOCK) -> int:
-    """The blocks to launch for so many items. Blocks that are to take more than one go stride over the items."""
-    return min(rounds(items, per_block), MOST_BLOCKS)
+    """The blocks to launch for so many items, of which a block takes `per_block` at a time; the last may be ragged."""
+    return min(-(-items // per_block), MOST_BLOCKS)

@@ -8,18 +8,21 @@ is never less than 1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cuda.grid import BLOCK, WARPS, first, stride
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL
+from refimpl.fast.cuda.arguments import Input, Loss
+from refimpl.fast.cuda.device import Device
+from refimpl.fast.cuda.grid import BLOCK, WARPS, blocks, first, stride
 from refimpl.fast.cuda.kernel import kernel
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.scalar import truncated
 
-__all__ = ["add_counts", "add_losses", "count_valid", "divisor"]
+__all__ = ["Divisor", "add_counts", "add_losses", "add_up", "count_valid", "divisor", "divisor_of"]
 
 
 @register_jitable
@@ -64,3 +67,27 @@ def add_losses(sums: Any, count: Any, known: int, loss: Any) -> None:
     total = block_sum(total, scratch)
     if cuda.threadIdx.x == 0:
         loss[0] = loss.dtype.type(total) / loss.dtype.type(divisor(count, known))
+
+
+class Divisor(NamedTuple):
+    """What kernels divide by: the counted number on the device, or where `count` is empty the known one."""
+
+    count: Any
+    known: int
+
+
+def divisor_of(device: Device, mode: int, batch: int, labels: Input, ignore: int) -> Divisor:
+    """VALID: the labels that are not ignored; FULL: all of them; BATCH_SIZE: `batch`; NONE: 1."""
+    if mode == MODES["VALID"] and ignore != NO_LABEL:
+        counts, count = device.empty(blocks(labels.size), np.int64), device.empty(1, np.int64)
+        device.launch(count_valid, blocks(labels.size), labels.array, ignore, counts)
+        device.launch(add_counts, 1, counts, count)
+        return Divisor(count, 1)
+    known = {MODES["BATCH_SIZE"]: batch, MODES["NONE"]: 1}.get(mode, labels.size)
+    return Divisor(device.empty(0, np.int64), known)
+
+
+def add_up(device: Device, sums: Any, divisor: Divisor | int, loss: Loss) -> None:
+    """Make the loss of partial sums."""
+    count, known = divisor if isinstance(divisor, Divisor) else (device.empty(0, np.int64), divisor)
+    device.launch(add_losses, 1, sums, count, known, loss.array)

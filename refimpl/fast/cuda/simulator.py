@@ -76,7 +76,7 @@ class Simulator:
         dtype, size = np.dtype(interface["typestr"]), int(np.prod(interface["shape"], dtype=np.int64))
         for owner in list(self._memories):
             offset = interface["data"][0] - owner.cells.__array_interface__["data"][0]
-            if 0 <= offset and offset + size * dtype.itemsize <= owner.cells.nbytes:
+            if offset >= 0 and offset + size * dtype.itemsize <= owner.cells.nbytes:
                 owner.give_away()
                 cells = owner.cells.view(np.uint8)[offset : offset + size * dtype.itemsize].view(dtype)
                 return self._known(Memory(cells))
@@ -86,7 +86,8 @@ class Simulator:
         missing = array.never_written()
         if missing is not None:
             raise SimulationError(f"{array.name} is read by the host, but nothing was written to its entry {missing}")
-        return array.cells.copy()
+        copy: NDArray[Any] = array.cells.copy()
+        return copy
 
     def launch(self, kernel: Kernel, blocks: int, *arguments: Any) -> None:
         names = kernel.function.__code__.co_varnames
@@ -125,7 +126,8 @@ def _bound(function: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> A
             function.__code__, names, function.__name__, function.__defaults__, function.__closure__
         )
         made.__kwdefaults__ = function.__kwdefaults__
-        names.update({name: _seen(value, fake, done) for name, value in function.__globals__.items()})
+        names.update(function.__globals__)
+        names.update({name: _seen(names[name], fake, done) for name in function.__code__.co_names if name in names})
     return done[function]
 
 
@@ -203,10 +205,10 @@ class _Block:
 
     def _release(self, live: list[_Thread]) -> bool:
         """Let those go on whose wait is over; whether there are any."""
-        first = live[0].wait
-        whole = len(live) == len(self.threads) and first is not None and first.mask == 0
-        if whole and all(thread.wait.meeting == first.meeting for thread in live):
-            answer = _BLOCK_WIDE[first.kind]([thread.wait.value for thread in live])
+        waits = [thread.wait for thread in live if thread.wait is not None]
+        first = waits[0]
+        if len(waits) == len(self.threads) and all(wait.meeting == first.meeting and not wait.mask for wait in waits):
+            answer = _BLOCK_WIDE[first.kind]([wait.value for wait in waits])
             for thread in live:
                 stamp = thread.stamp
                 thread.stamp = Stamp(stamp.block, stamp.thread, stamp.barriers + 1, 0)
@@ -222,7 +224,7 @@ class _Block:
     def allocate(self, site: tuple[Any, int], size: int, dtype: Any) -> Memory:
         """Static shared memory: one allocation for each place in the program."""
         if site not in self.shared:
-            kind = np.dtype(str(dtype))
+            kind = np.dtype(getattr(dtype, "name", dtype))  # a NumPy type or a Numba one
             self.shared[site] = Memory.fresh(size, kind, f"shared memory {len(self.shared)}")
             self.shared[site].begin(self.clock, self.shared[site].name)
             total = sum(memory.cells.nbytes for memory in self.shared.values())
@@ -240,9 +242,9 @@ def _release_warp(lanes: dict[int, _Thread]) -> bool:
             continue
         named = {lane for lane in range(WARP) if wait.mask >> lane & 1}
         met = {lane: lanes[lane] for lane in named if lane in lanes}
-        if len(met) < len(named) or any(o.wait is None or o.wait.meeting != wait.meeting for o in met.values()):
+        waits = {lane: other.wait for lane, other in met.items() if other.wait is not None}
+        if len(waits) < len(named) or any(other.meeting != wait.meeting for other in waits.values()):
             continue
-        waits = {lane: other.wait for lane, other in met.items()}
         for lane, other in met.items():
             other.answer = _WARP_WIDE[wait.kind](waits, lane)
         for other in met.values():

@@ -28,7 +28,7 @@ IGNORED, WRONG = -1, -2
 def largest(x: Any, team: Any, inner: int, width: int, scratch: Any) -> Any:
     """The largest entry of a position."""
     most = x.dtype.type(-np.inf)
-    for c in range(team.lane, team.count, width):
+    for c in range(team.lane, team.size, width):
         value = x[team.base + c * inner]
         most = value if value > most else most
     return team_max(most, width, scratch)
@@ -38,7 +38,7 @@ def largest(x: Any, team: Any, inner: int, width: int, scratch: Any) -> Any:
 def exponentials(x: Any, most: Any, team: Any, inner: int, width: int, scratch: Any) -> Any:
     """The sum of exp(x - most) over a position."""
     total = x.dtype.type(0)
-    for c in range(team.lane, team.count, width):
+    for c in range(team.lane, team.size, width):
         total += exp(x[team.base + c * inner] - most)
     return team_sum(total, width, scratch)
 
@@ -47,7 +47,7 @@ def exponentials(x: Any, most: Any, team: Any, inner: int, width: int, scratch: 
 def store(x: Any, most: Any, total: Any, team: Any, inner: int, width: int, prob: Any) -> None:
     """Write the softmax. To compute an exponential again takes less time than to fetch it from memory."""
     factor = x.dtype.type(1) / total
-    for c in range(team.lane, team.count, width):
+    for c in range(team.lane, team.size, width):
         i = team.base + c * inner
         prob[i] = exp(x[i] - most) * factor
 
@@ -68,10 +68,10 @@ def add_gradient(prob: Any, diff: Any, classes: int, inner: int, width: int, out
     for start in range(first_position(width), positions, position_stride(width)):
         team = team_at(start, positions, classes, inner, width)
         dot = prob.dtype.type(0)
-        for c in range(team.lane, team.count, width):
+        for c in range(team.lane, team.size, width):
             i = team.base + c * inner
             dot += prob[i] * diff[i]
         dot = team_sum(dot, width, scratch)
-        for c in range(team.lane, team.count, width):
+        for c in range(team.lane, team.size, width):
             i = team.base + c * inner
             out[i] += prob[i] * (diff[i] - dot)

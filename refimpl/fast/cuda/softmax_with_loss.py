@@ -16,6 +16,7 @@ from numba.extending import register_jitable
 
 from refimpl.fast.cuda.grid import WARPS
 from refimpl.fast.cuda.kernel import kernel
+from refimpl.fast.cuda.logits import gradient_of_softmax, loss_of_logits
 from refimpl.fast.cuda.normaliser import divisor
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.cuda.softmax import IGNORED, class_of, exponentials, largest, store
@@ -41,9 +42,7 @@ def _loss(x: Any, base: int, inner: int, label: int, most: Any, total: Any) -> A
     *("real[]", "real[]", "int64", "int64", "int64", "int64", "real[]", "float64[]"),
     shared=("real",) * WARPS + ("float64",) * WARPS,
 )
-def sum_losses(
-    x: Any, labels: Any, classes: int, inner: int, width: int, ignore: int, prob: Any, sums: Any
-) -> None:
+def sum_losses(x: Any, labels: Any, classes: int, inner: int, width: int, ignore: int, prob: Any, sums: Any) -> None:
     """The losses of each block's positions, added up, NaN for a label that is no class; and the softmax, if wanted."""
     scratch, scratch_loss = cuda.shared.array(WARPS, x.dtype), cuda.shared.array(WARPS, np.float64)
     loss = np.float64(0)
@@ -51,7 +50,7 @@ def sum_losses(
         team = team_at(start, labels.size, classes, inner, width)
         most = largest(x, team, inner, width, scratch)
         total = exponentials(x, most, team, inner, width, scratch)
-        if team.lane == 0 and team.count > 0:
+        if team.lane == 0 and team.size > 0:
             label = class_of(truncated(labels[team.position]), classes, ignore)
             loss += np.float64(_loss(x, team.base, inner, label, most, total))
         if prob.size > 0:
@@ -79,8 +78,54 @@ def differentiate(
     scale = top_diff[0] / prob.dtype.type(divisor(count, known))
     for start in range(first_position(width), labels.size, position_stride(width)):
         team = team_at(start, labels.size, classes, inner, width)
-        label = class_of(truncated(labels[team.position]), classes, ignore) if team.count > 0 else IGNORED
+        label = class_of(truncated(labels[team.position]), classes, ignore) if team.size > 0 else IGNORED
         otherwise = prob.dtype.type(0) if label == IGNORED else prob.dtype.type(np.nan)
-        for c in range(team.lane, team.count, width):
+        for c in range(team.lane, team.size, width):
             i = team.base + c * inner
             out[i] = (prob[i] - one if c == label else prob[i]) * scale if label >= 0 else otherwise
+
+
+def softmax_with_loss(
+    x: Any,
+    labels: Any,
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: str = "VALID",
+    top_diff: Any = 1.0,
+    out: Any = None,
+    prob: Any = None,
+    loss: Any = None,
+) -> float | None:
+    """The loss, and the gradient and the softmax, if there are arrays to write them to.
+
+    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
+    (as many as x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's
+    diff, that is the weight: a number or an array of one), `prob` the softmax; both have the shape and dtype of `x`.
+    `loss`: an array of one entry that receives the loss, which is then not returned. All arrays are NumPy's or a
+    device's (`refimpl.fast.cuda.arguments`).
+
+    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
+    `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined; with a `loss`
+    on the device nothing is raised, and it is NaN); NoDevice.
+    """
+    kernels = sum_losses, differentiate
+    options = axis, ignore_label, normalization
+    return loss_of_logits(kernels, x, labels, None, options, top_diff, out, prob, loss)
+
+
+def backward(
+    prob: Any,
+    labels: Any,
+    *,
+    axis: int = 1,
+    ignore_label: int | None = None,
+    normalization: str = "VALID",
+    top_diff: Any,
+    out: Any,
+) -> None:
+    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob`. Otherwise as there.
+
+    On the device a label that is neither a class nor ignored makes its position's gradient NaN.
+    """
+    gradient_of_softmax(differentiate, prob, labels, None, (axis, ignore_label, normalization), top_diff, out)

@@ -1,18 +1,18 @@
 # mypy: disable-error-code="no-any-return, untyped-decorator"
 """Team: the threads that work on one position, that is on one vector of classes (or of a sample's entries).
 
-Threads beside each other must read entries beside each other. Where the entries of a position are adjacent its team lies
-along them: part of a warp for a few, so that a block takes several positions; a warp; the whole block for many. Where
-they are not, because `inner` positions lie between them, each thread is a team of its own and takes the position beside
-its neighbour's: nothing is transposed.
+Threads beside each other must read entries beside each other. Where the entries of a position are adjacent its team
+lies along them: part of a warp for a few, so that a block takes several positions; a warp; the whole block for many.
+Where they are not, because `inner` positions lie between them, each thread is a team of its own and takes the
+position beside its neighbour's: nothing is transposed.
 
     for start in range(first_position(width), positions, position_stride(width)):
         team = team_at(start, positions, classes, inner, width)
-        for c in range(team.lane, team.count, width):
+        for c in range(team.lane, team.size, width):
             ... x[team.base + c * inner] ...
 
 All threads of a block go through that loop equally often, so it may contain barriers: a team without a position (the
-last block is ragged) has a count of 0.
+last block is ragged) has a size of 0.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cuda.grid import BLOCK, WARP, flat_index
+from refimpl.fast.cuda.grid import BLOCK, WARP, blocks, flat_index
 
-__all__ = ["Team", "first_position", "position_stride", "team_at", "team_width"]
+__all__ = ["Team", "first_position", "position_stride", "team_at", "team_blocks", "team_width"]
 
 
 class Team(NamedTuple):
@@ -34,7 +34,7 @@ class Team(NamedTuple):
     position: int
     lane: int
     base: int
-    count: int
+    size: int
 
 
 def team_width(classes: int, inner: int) -> int:
@@ -44,6 +44,11 @@ def team_width(classes: int, inner: int) -> int:
     if classes > 4 * WARP:
         return BLOCK
     return min(WARP, 1 << (classes - 1).bit_length())
+
+
+def team_blocks(positions: int, width: int) -> int:
+    """The blocks to launch for so many positions."""
+    return blocks(positions, BLOCK // width)
 
 
 @register_jitable
