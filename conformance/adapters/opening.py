@@ -63,6 +63,12 @@ def _numba_cpu(argument: str, dialect: str | None, timeout: float) -> Implementa
     return NumbaCpuImplementation(timeout)
 
 
+def _numba_cuda(argument: str, dialect: str | None, timeout: float) -> Implementation:
+    from conformance.adapters.numba_cuda import open_numba_cuda
+
+    return open_numba_cuda(argument, timeout)
+
+
 def _files(argument: str, dialect: str | None, timeout: float) -> Implementation:
     from conformance.adapters.files import open_files
 
@@ -85,6 +91,12 @@ SPELLINGS: dict[str, Spelling] = {
             "direct", "direct:PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", _direct
         ),
         Spelling("numba-cpu", "numba-cpu", "the built-in fast layers on this machine's CPU", _numba_cpu),
+        Spelling(
+            "numba-cuda",
+            "numba-cuda [--simulate[=ORDER]]",
+            "the built-in fast layers on a GPU, or simulated (extras)",
+            _numba_cuda,
+        ),
         Spelling("torch", "torch", "PyTorch's own losses and autograd (an extra)", _torch),
         Spelling(
             "python-layer", "python-layer:FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe", _python_layer
@@ -103,7 +115,10 @@ def open_implementation(spec: str, dialect: str | None = None, timeout: float = 
     may take.
     Raises `UsageError` for a spelling that makes no sense, `DoesNotStart` for an implementation that cannot be loaded.
     """
-    name, _, argument = spec.partition(":")
+    head, colon, argument = spec.partition(":")
+    name, dashes, options = head.partition(" --")
+    if dashes:
+        argument = f"--{options}{colon}{argument}"
     if name not in SPELLINGS:
         raise unknown("implementation", name, SPELLINGS)
     spelling = SPELLINGS[name]

@@ -12,6 +12,7 @@ from rich.console import Console
 from conformance.cli.check_command import told
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
+from conformance.cli.simulate_option import simulate_option
 from conformance.earlier import Earlier, earlier_run
 from conformance.order import Order
 from conformance.report.jsonl import read_report
@@ -101,6 +102,7 @@ def _new_seed(earlier: Earlier | None) -> int:
     help="Seconds that one case may take.",
 )
 @python_layer_options
+@simulate_option
 def command(
     implementation: str,
     dialect: str | None,
@@ -129,6 +131,7 @@ def command(
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
       lossconf run python-layer:mylayers.py:MyLoss --as EuclideanLoss
+      lossconf run numba-cuda --simulate
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """

@@ -6,6 +6,7 @@ import click
 
 from conformance.cli.exit_codes import ExitCode
 from conformance.cli.layer_options import python_layer_options
+from conformance.cli.simulate_option import simulate_option
 
 __all__ = ["command"]
 
@@ -24,6 +25,7 @@ _DETAIL = 6
     help="Seconds that one case may take.",
 )
 @python_layer_options
+@simulate_option
 def command(implementation: str, timeout: float) -> int:
     """Start IMPLEMENTATION and give it one case of each kind: is it plugged in rightly?
 

@@ -125,11 +125,17 @@ class Output:
     """An array that a kernel writes, or its absence: then `array` is empty.
 
     Raises TypeError for what is no array, ValueError for one of another dtype or shape than `like` has, a read-only
-    one, and a device array that is not C-contiguous.
+    one, and a device array that is not C-contiguous. With `keep` the kernel finds what the caller had in it.
     """
 
     def __init__(
-        self, device: Device, given: Any, name: str, like: Input, shape: tuple[int, ...] | None = None
+        self,
+        device: Device,
+        given: Any,
+        name: str,
+        like: Input,
+        shape: tuple[int, ...] | None = None,
+        keep: bool = False,
     ) -> None:
         self._device, self._given = device, given
         shape = like.shape if shape is None else shape
@@ -146,7 +152,7 @@ class Output:
         if read_only:
             raise ValueError(f"{name} is read-only: give an array that can be written")
         if interface is None:
-            self.array = device.empty(given.size, like.dtype)
+            self.array = device.copy(given) if keep else device.empty(given.size, like.dtype)
         else:
             self.array = _adopted(device, given, name).array
 
@@ -167,7 +173,8 @@ class Loss:
     """Where the loss goes: to an array of one entry that the caller gave, otherwise to the host as a number."""
 
     def __init__(self, device: Device, given: Any, like: Input) -> None:
-        self._device, self._output = device, Output(device, given, "loss", like, np.shape(given))
+        shape = (_on_device(given) or {"shape": np.shape(given)})["shape"]
+        self._device, self._output = device, Output(device, given, "loss", like, tuple(shape))
         self.array = self._output.array if self._output.wanted else device.empty(1, like.dtype)
         if self.array.size != 1:
             raise ValueError(f"loss has {self.array.size} entries: give an array of one")

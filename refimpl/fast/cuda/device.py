@@ -82,9 +82,9 @@ def gpu() -> Gpu:
 
 
 def _reason() -> str:
-    """Why Numba cannot use CUDA, in one line."""
-    error = cuda.cuda_error()
-    return " ".join(str(error).split()) if error is not None else "no CUDA driver or no device"
+    """Why Numba cannot use CUDA, in a sentence."""
+    lines = str(cuda.cuda_error() or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no device answers"
 
 
 _chosen: ContextVar[Device | None] = ContextVar("device", default=None)

@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Clock", "Memory", "SimulationError", "Stamp"]
+__all__ = ["Clock", "Memory", "SimulationError", "Stamp", "TooLarge"]
 
 
 class SimulationError(RuntimeError):
     """Something that a GPU would leave undefined, with the kernel, the block and the thread."""
+
+
+class TooLarge(SimulationError):
+    """A problem that would take too long to simulate."""
 
 
 class Stamp(NamedTuple):

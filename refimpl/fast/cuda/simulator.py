@@ -25,7 +25,7 @@ from numba import cuda
 from numpy.typing import NDArray
 
 from refimpl.fast.cuda.kernel import Kernel
-from refimpl.fast.cuda.memory import Clock, Memory, SimulationError, Stamp
+from refimpl.fast.cuda.memory import Clock, Memory, SimulationError, Stamp, TooLarge
 
 __all__ = ["ORDERS", "SimulationError", "Simulator", "TooLarge"]
 
@@ -36,10 +36,6 @@ MOST_THREADS = 1024
 MOST_SHARED = 48 * 1024
 MOST_ENTRIES = 1 << 17
 """Larger arrays are not simulated: at some microseconds per entry and kernel they would take minutes."""
-
-
-class TooLarge(SimulationError):
-    """A problem that would take too long."""
 
 
 class Simulator:
@@ -199,9 +195,11 @@ class _Block:
         self.fake.threadIdx.x = thread.number
         try:
             thread.wait = thread.greenlet.switch(thread.answer)
-        except Exception as error:
-            text = str(error) if isinstance(error, SimulationError) else f"{type(error).__name__}: {error}"
-            raise SimulationError(f"{self.kernel}: {thread.stamp} {text}") from error
+        except SimulationError as error:
+            raise SimulationError(f"{self.kernel}: {thread.stamp} {error}") from error
+        except (ArithmeticError, LookupError, NameError, TypeError, ValueError) as error:
+            text = f"{type(error).__name__}: {error}"
+            raise SimulationError(f"{self.kernel}: {thread.stamp} raises {text}") from error
 
     def _release(self, live: list[_Thread]) -> bool:
         """Let those go on whose wait is over; whether there are any."""

@@ -13,13 +13,16 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
+from refimpl.fast.cpu.arguments import Positions
+from refimpl.fast.cuda.arguments import Output, floats
+from refimpl.fast.cuda.device import current
 from refimpl.fast.cuda.grid import WARPS
 from refimpl.fast.cuda.kernel import kernel
 from refimpl.fast.cuda.reduction import team_max, team_sum
-from refimpl.fast.cuda.team import first_position, position_stride, team_at
+from refimpl.fast.cuda.team import first_position, position_stride, team_at, team_blocks, team_width
 from refimpl.fast.scalar import exp
 
-__all__ = ["add_gradient", "class_of", "exponentials", "largest", "store"]
+__all__ = ["add_gradient", "backward", "class_of", "exponentials", "largest", "store"]
 
 IGNORED, WRONG = -1, -2
 
@@ -75,3 +78,18 @@ def add_gradient(prob: Any, diff: Any, classes: int, inner: int, width: int, out
         for c in range(team.lane, team.size, width):
             i = team.base + c * inner
             out[i] += prob[i] * (diff[i] - dot)
+
+
+def backward(prob: Any, diff: Any, *, axis: int = 1, out: Any) -> None:
+    """Add to `out` what the diff of a softmax sends to its logits; all three have one shape and dtype.
+
+    Raises TypeError and ValueError as the losses of logits do.
+    """
+    device = current()
+    p = floats(device, prob, "prob")
+    d = floats(device, diff, "diff", p)
+    _, classes, inner = Positions(p.shape, axis).form
+    gradient, width = Output(device, out, "out", p, keep=True), team_width(classes, inner)
+    count = team_blocks(p.size // classes, width)
+    device.launch(add_gradient, count, p.array, d.array, classes, inner, width, gradient.array)
+    gradient.finish()

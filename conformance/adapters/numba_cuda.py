@@ -1,0 +1,87 @@
+"""``numba-cuda``: the built-in fast layers on a GPU, or with ``--simulate`` on a simulator, in the reference's net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda
+
+from conformance.adapters.around import NetAround
+from conformance.case import Case
+from conformance.implementation import Crash, Description, DoesNotStart, Unsupported
+from conformance.outcome import Outcome, Refusal
+from conformance.version import VERSION
+from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
+from refimpl.fast.cuda.layers import LAYERS
+from refimpl.fast.cuda.memory import SimulationError, TooLarge
+
+__all__ = ["NumbaCudaImplementation", "open_numba_cuda"]
+
+EXTRA = "pip install 'caffe-loss-conformance[{}]'"
+
+
+class NumbaCudaImplementation(NetAround):
+    """`refimpl.fast.cuda` on a device. Bitwise the same for every run, whatever the order of its threads."""
+
+    def __init__(self, device: Device, simulated: bool, timeout: float | None = None) -> None:
+        self.device = device
+        description = Description(
+            name="numba-cuda (simulated)" if simulated else "numba-cuda",
+            version=VERSION,
+            language="Python, Numba",
+            capability="net",
+            dtypes=("float32", "float64"),
+            devices=("simulated" if simulated else "cuda",),
+            dialect="documented",
+            determinism="bitwise",
+            environment={"device": device.name, **_versions(simulated)},
+        )
+        super().__init__(LAYERS, description, timeout)
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        """Raises `Unsupported` for what is too large to be simulated, `Crash` for what a GPU would leave undefined."""
+        try:
+            with using(self.device):
+                return super().run(case, dtype)
+        except TooLarge as error:
+            raise Unsupported(str(error)) from None
+        except SimulationError as error:
+            raise Crash(str(error)) from error
+
+
+def _versions(simulated: bool) -> dict[str, Any]:
+    """What computes: on the simulator Numba compiles nothing."""
+    target = {} if simulated else {"cuda target": cuda.implementation}
+    return {"numba": numba.__version__, "numpy": np.__version__, **target}
+
+
+def open_numba_cuda(argument: str, timeout: float | None = None) -> NumbaCudaImplementation:
+    """On the GPU for an empty argument; simulated for ``--simulate`` or ``--simulate=ORDER``.
+
+    ORDER is the order in which threads take turns: forward, reverse, shuffled, or a number that draws the shuffled one.
+    Raises `ValueError` for another argument, `DoesNotStart` where there is no GPU or no simulator.
+    """
+    if argument:
+        return NumbaCudaImplementation(_simulator(argument), True, timeout)
+    try:
+        return NumbaCudaImplementation(gpu(), False, timeout)
+    except NoDevice as error:
+        raise DoesNotStart(
+            f"{error}; with an NVIDIA GPU and its driver: {EXTRA.format('cuda')}; without: numba-cuda --simulate"
+        ) from None
+
+
+def _simulator(argument: str) -> Device:
+    """The simulator that ``--simulate[=ORDER]`` asks for."""
+    option, _, order = argument.partition("=")
+    if option != "--simulate":
+        raise ValueError(f"there is no {argument!r}")
+    try:
+        from refimpl.fast.cuda.simulator import Simulator
+    except ImportError as error:
+        raise DoesNotStart(f"the simulator needs greenlet ({error}): {EXTRA.format('simulate')}") from None
+    if order.isdecimal():
+        return Simulator("shuffled", int(order))
+    return Simulator(order or "forward")
