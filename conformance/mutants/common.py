@@ -58,6 +58,15 @@ def _weight_of_setup(layer: type[Layer]) -> type[Layer]:
     return declared(layer)
 
 
+def _zero_counts_as_absent(layer: type[Layer]) -> type[Layer]:
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def set_loss_weights(self, top: Blobs) -> None:
+            self.declared_weights = [weight or 1.0 for weight in self.declared_weights[:1]] + self.declared_weights[1:]
+            super().set_loss_weights(top)
+
+    return Wrong
+
+
 def _batch_of_setup(layer: type[Layer]) -> type[Layer]:
     class Wrong(layer):  # type: ignore[misc, valid-type]
         def setup(self, bottom: Blobs, top: Blobs) -> None:
@@ -142,6 +151,13 @@ COMMON = (
         "confusion about which is the truth, the field or the diff, once either is changed between the passes",
         Cause.STALE_BUFFER,
         _weight_of_setup,
+    ),
+    Slip(
+        "zero-weight-counts-as-absent",
+        "{type} takes a loss_weight of 0 for one that is not given, and weighs 1.",
+        "`weight or 1`, where a weight of 0 is to switch a loss off",
+        Cause.IMPLICIT_WEIGHT,
+        _zero_counts_as_absent,
     ),
     Slip(
         "gradient-not-normalised",
