@@ -105,6 +105,14 @@ def test_fewer_decided_verdicts_than_the_lock_asks_for() -> None:
     assert code(report_of(*both, passed("h/2"), passed("h/3")), lock=lock) == 0
 
 
+def test_a_lock_taken_of_failures_lets_them_be_mended() -> None:
+    failing = report_of(passed("h/1"), failed("h/1", requirement="hinge_loss.loss-weight"), failed("h/2"))
+    lock = Lock.of(failing, Path("x"))
+    assert lock.counts == {"h/1[float32]": 1, "h/2[float32]": 1}
+    assert code(report_of(passed("h/1"), passed("h/2")), lock=lock) == 0
+    assert code(report_of(passed("h/1"), verdict("h/2", Status.UNSUPPORTED)), lock=lock) == 4
+
+
 def test_a_regression_counts_before_anything_that_is_stale() -> None:
     lock = Lock({"h/9[float32]": 1}, "0.1.0", Path("x"))
     assert code(report_of(GOOD, BAD), known("h/7"), lock=lock) == 1

@@ -29,7 +29,8 @@ def command() -> None:
 @command.command("update")
 @click.option("--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report to fit.")
 @click.option("--baseline", type=_FILE, default="baseline.toml", show_default=True, help="The file to write.")
-def update(report: Path, baseline: Path) -> int:
+@click.option("--this-device", is_flag=True, help="New failures are known on the device of this report only.")
+def update(report: Path, baseline: Path, this_device: bool) -> int:
     """Take new failures into the baseline, and those that are gone out of it.
 
     Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
@@ -40,7 +41,7 @@ def update(report: Path, baseline: Path) -> int:
     from conformance.report.jsonl import read_report
 
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
-    after = updated(before, found)
+    after = updated(before, found, this_device)
     write_baseline(after)
     was, now = (len(judge_report(found, each, None).known) for each in (before, after))
     gone = len(_ids(before) - _ids(after))

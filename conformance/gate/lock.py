@@ -13,17 +13,18 @@ from pathlib import Path
 
 from conformance.errors import UsageError, one_line
 from conformance.report.jsonl import Report
+from conformance.verdict import Status, Verdict
 
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 
-_HEAD = "# What has to run: CHECK[TYPE] and its number of decided verdicts. Written by `lossconf baseline lock`."
+_HEAD = "# What has to run: CHECK[TYPE] and how many verdicts it has to reach. Written by `lossconf baseline lock`."
 _SUITE = re.compile(r"# suite (\S+)")
 _LINE = re.compile(r"(\S+\[(?:float32|float64)\]) (\d+)")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """``counts`` maps CHECK[TYPE] to decided verdicts; ``suite`` is the version of the suite that counted them."""
+    """``counts`` maps CHECK[TYPE] to the verdicts to reach; ``suite`` is the version of the suite that counted them."""
 
     counts: Mapping[str, int]
     suite: str
@@ -31,14 +32,23 @@ class Lock:
 
     @classmethod
     def of(cls, report: Report, path: Path) -> Lock:
-        """What a report shows to have run."""
-        return cls(decided(report), report.header["suite"]["version"], path)
+        """What a report shows to have run: the verdicts that passed, and at least one of a check that decided any.
+
+        What fails is a baseline's to watch: a failure may be told under more requirements than the pass that mends it.
+        """
+        passed = Counter(_name(j.verdict) for j in report.judged if j.verdict.status is Status.PASSED)
+        counts = {name: max(1, passed[name]) for name in decided(report)}
+        return cls(counts, report.header["suite"]["version"], path)
 
 
 def decided(report: Report) -> Counter[str]:
     """The verdicts of each check that say something of the implementation: passed or broken."""
     verdicts = (judged.verdict for judged in report.judged)
-    return Counter(f"{v.check}[{v.dtype}]" for v in verdicts if v.status.decides)
+    return Counter(_name(verdict) for verdict in verdicts if verdict.status.decides)
+
+
+def _name(verdict: Verdict) -> str:
+    return f"{verdict.check}[{verdict.dtype}]"
 
 
 def read_lock(path: Path) -> Lock:

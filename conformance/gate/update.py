@@ -17,11 +17,12 @@ UNEXPLAINED = "not looked at yet"
 """What the reason of an entry starts with until somebody writes a better one."""
 
 
-def updated(baseline: Baseline, report: Report) -> Baseline:
+def updated(baseline: Baseline, report: Report, this_device: bool = False) -> Baseline:
     """The baseline with the report's new failures, without those that the report shows to be gone.
 
     What the report is silent on (another device, another part of the suite) stays as it is; a check that a whole run
-    does not have is gone. Reasons, issues and days of expiry are kept.
+    does not have is gone. Reasons, issues and days of expiry are kept. With ``this_device`` new entries are about the
+    report's first device only.
     """
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
     ran = {(judged.verdict.check, judged.verdict.requirement) for judged in report.judged}
@@ -37,10 +38,10 @@ def updated(baseline: Baseline, report: Report) -> Baseline:
         if checks:
             kept.append(replace(known, checks=checks))
     new = [v for v in failures if not any(known.covers(v) for known in kept if known.applies(dtypes, devices))]
-    return replace(baseline, known=(*kept, *_entries(new, report)))
+    return replace(baseline, known=(*kept, *_entries(new, report, devices[0] if this_device and devices else "")))
 
 
-def _entries(failures: list[Verdict], report: Report) -> list[Known]:
+def _entries(failures: list[Verdict], report: Report, device: str) -> list[Known]:
     """Entries for new failures: one for those of the same requirement, status and cause in the same types."""
     causes = causes_of(report)
     dtypes: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
@@ -52,6 +53,6 @@ def _entries(failures: list[Verdict], report: Report) -> list[Known]:
     for (requirement, status, why, check), found in dtypes.items():
         grouped[requirement, status, why, next(iter(found)) if len(found) == 1 else ""].append(check)
     return [
-        Known(why, requirement, tuple(checks), status, dtype)
+        Known(why, requirement, tuple(checks), status, dtype, device)
         for (requirement, status, why, dtype), checks in grouped.items()
     ]
