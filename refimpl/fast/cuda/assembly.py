@@ -9,19 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from refimpl.fast.cuda.kernel import Kernel, kernels
-from refimpl.fast.cuda.listing import (
-    narrow_addresses,
-    ptx_float64,
-    reduction_only,
-    sass_float64,
-    sass_local,
-)
+from refimpl.fast.cuda.listing import narrow_addresses, ptx_float64, ptx_local, reduction_only, sass_float64, sass_local
 from refimpl.fast.cuda.occupancy import occupancy
-from refimpl.fast.cuda.toolchain import AssemblyError, Capability, Toolchain, find_toolchain
+from refimpl.fast.cuda.toolchain import Assembled, AssemblyError, Capability, Toolchain, find_toolchain
 
 __all__ = ["DTYPES", "Assembly", "assembled", "main", "shown"]
 
@@ -65,34 +59,30 @@ def assembled(kernel: Kernel, dtype: str, capability: Capability, tools: Toolcha
         ptx = tools.to_ptx(kernel.function, kernel.signature(dtype), capability)
         made = tools.assemble(ptx, capability)
     except AssemblyError as error:
-        return Assembly(row.kernel, row.dtype, row.capability, row.block, problems=(str(error),))
+        return replace(row, problems=(str(error),))
     found = ptx_float64(ptx) if made.sass is None else sass_float64(made.sass)
-    return Assembly(
-        kernel=row.kernel,
-        dtype=row.dtype,
-        capability=row.capability,
-        block=row.block,
+    return replace(
+        row,
         registers=made.registers,
         shared=made.shared,
         stack=made.stack,
         spills=made.spills,
         occupancy=occupancy(capability, kernel.block, made.registers, made.shared),
-        float64=found.total(),
-        problems=tuple(_problems(kernel, dtype, ptx, made.stack, made.spills, made.shared, made.sass)),
+        float64=sum(found.values()),
+        problems=tuple(_problems(kernel, dtype, ptx, made)),
     )
 
 
-def _problems(
-    kernel: Kernel, dtype: str, ptx: str, stack: int, spills: int, shared: int, sass: str | None
-) -> Iterator[str]:
-    if spills:
-        yield f"spills {spills} bytes"
-    if stack or ".local" in ptx or (sass is not None and sass_local(sass)):
-        yield f"uses local memory, {stack} bytes of stack"
-    if shared != kernel.shared(dtype):
-        yield f"takes {shared} bytes of shared memory and says {kernel.shared(dtype)}"
+def _problems(kernel: Kernel, dtype: str, ptx: str, made: Assembled) -> Iterator[str]:
+    if made.spills:
+        yield f"spills {made.spills} bytes"
+    if made.stack or ptx_local(ptx) or (made.sass is not None and sass_local(made.sass)):
+        yield f"uses local memory, {made.stack} bytes of stack"
+    if made.shared != kernel.shared(dtype):
+        yield f"takes {made.shared} bytes of shared memory and says {kernel.shared(dtype)}"
     if dtype == "float32":
-        stray = reduction_only(ptx_float64(ptx)) + ([] if sass is None else reduction_only(sass_float64(sass)))
+        stray = reduction_only(ptx_float64(ptx))
+        stray += [] if made.sass is None else reduction_only(sass_float64(made.sass))
         if stray:
             yield f"computes in float64: {', '.join(stray)}"
     if narrow := narrow_addresses(ptx):

@@ -12,6 +12,7 @@ __all__ = [
     "narrow_addresses",
     "ptx_float64",
     "ptx_instructions",
+    "ptx_local",
     "reduction_only",
     "sass_float64",
     "sass_local",
@@ -25,8 +26,9 @@ _REGISTER = re.compile(r"%[a-z]+\d+")
 MOVES = frozenset({"ld", "ldu", "st", "mov", "selp", "shfl", "prmt"})
 """PTX that moves a number and does nothing to it."""
 
-REDUCTION = frozenset({"add", "cvt", "DADD", "F2F"})
-"""What the reduction of a loss may do in float64 where everything else is float32: convert, and add."""
+REDUCTION = frozenset({"add", "sub", "cvt", "DADD", "F2F"})
+"""What the reduction of a loss may do in float64 where everything else is float32: convert, and add (or subtract, which
+SASS does by the same instruction)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ def ptx_float64(ptx: str) -> Counter[str]:
     return Counter(instruction.opcode for instruction in found if instruction.base not in MOVES)
 
 
+def ptx_local(ptx: str) -> int:
+    """How many instructions of PTX load from a thread's local memory or store to it."""
+    return sum(".local" in instruction.opcode for instruction in ptx_instructions(ptx))
+
+
 def sass_opcodes(sass: str) -> Counter[str]:
     """How often each opcode occurs in the listing of nvdisasm."""
     return Counter(_SASS.findall(sass))
@@ -108,9 +115,9 @@ def narrow_addresses(ptx: str) -> list[str]:
     """Opcodes through which an address in global memory depends on a number that was computed in 32 bits.
 
     Walks backwards from every address. Thread and block numbers and what is loaded may be 32 bits wide, and so may
-    what bits and quotients of those are; what a sum, a product or a shift to the left makes of them in 32 bits may have
-    overflowed, and so may a number of 64 bits have that was cut to 32. (A division of which both numbers are known
-    to fit is done in 32 bits, and so is its remainder.)
+    bits of those be; what a sum, a product or a shift to the left makes of them in 32 bits may have overflowed, and a
+    number of 64 bits that was cut to 32 may have lost some. But LLVM divides unsigned numbers in 32 bits where it
+    has found that both fit, and takes the remainder from that.
     """
     instructions = list(ptx_instructions(ptx))
     makers: dict[str, list[Instruction]] = {}
@@ -121,13 +128,17 @@ def narrow_addresses(ptx: str) -> list[str]:
     seen, narrow = set(pending), set()
     while pending:
         for maker in makers.get(pending.pop(), ()):
-            if _may_overflow(maker, makers):
+            sources = () if maker.base in ("ld", "ldu") else maker.read()
+            if _divides(maker, makers):
+                sources = tuple(source for register in sources for source in _uncut(register, makers))
+            elif _may_overflow(maker):
                 narrow.add(maker.opcode)
-            for register in () if maker.base in ("ld", "ldu") else maker.read():
-                if register not in seen:
-                    seen.add(register)
-                    pending.append(register)
+            pending += [register for register in sources if register not in seen]
+            seen.update(sources)
     return sorted(narrow)
+
+
+Makers = dict[str, list[Instruction]]
 
 
 def _addresses(instruction: Instruction) -> Iterator[str]:
@@ -138,8 +149,26 @@ def _addresses(instruction: Instruction) -> Iterator[str]:
                 yield from _REGISTER.findall(operand)
 
 
-def _may_overflow(maker: Instruction, makers: dict[str, list[Instruction]]) -> bool:
-    if maker.opcode in ("cvt.u32.u64", "cvt.s32.s64", "cvt.u32.s64", "cvt.s32.u64"):
+def _cuts(maker: Instruction) -> bool:
+    return bool(re.fullmatch(r"cvt\.[us]32\.[us]64", maker.opcode))
+
+
+def _may_overflow(maker: Instruction) -> bool:
+    narrow = maker.opcode.endswith((".s32", ".u32", ".b32")) and ".wide" not in maker.opcode
+    return _cuts(maker) or (narrow and maker.base in ("add", "sub", "mul", "mad", "shl"))
+
+
+def _divides(maker: Instruction, makers: Makers) -> bool:
+    """Whether it is an unsigned division, the product of its quotient, or the remainder: what is left of that."""
+    if maker.opcode in ("div.u32", "rem.u32"):
         return True
-    narrow = maker.opcode.split(".")[-1] in ("s32", "u32", "b32")
-    return narrow and maker.base in ("add", "sub", "mul", "mad", "shl") and "wide" not in maker.opcode
+    before = {"mul.lo.s32": "div.u32", "sub.s32": "mul.lo.s32"}.get(maker.opcode)
+    return before is not None and any(
+        one.opcode == before and _divides(one, makers) for register in maker.read() for one in makers.get(register, ())
+    )
+
+
+def _uncut(register: str, makers: Makers) -> tuple[str, ...]:
+    """The numbers of 64 bits that a register was cut from; itself where it was not."""
+    cut = [source for maker in makers.get(register, ()) if _cuts(maker) for source in maker.read()]
+    return tuple(cut) or (register,)
