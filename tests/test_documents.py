@@ -1,4 +1,4 @@
-"""README and CONTRIBUTING say what is so."""
+"""README, CONTRIBUTING and the pages in docs say what is so, and hold together as plain Markdown."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ from conformance.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    if "_build" not in path.parts
+}
+
+every_page = pytest.mark.parametrize("path", PAGES.values(), ids=list(PAGES))
+
+
+def prose(path: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -62,3 +74,16 @@ def test_every_habit_is_an_environment_of_tox() -> None:
 def test_the_changelog_knows_the_version_or_what_comes() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert f"## [{VERSION}]" in changelog or "## [Unreleased]" in changelog
+
+
+@every_page
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(path: Path) -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", prose(path), re.MULTILINE):
+        assert len({len(re.split(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+@every_page
+def test_every_link_to_a_file_leads_to_one(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", prose(path))
+    files = [target for target in targets if not target.startswith(("http:", "https:"))]
+    assert [target for target in files if not (path.parent / target).exists()] == []
