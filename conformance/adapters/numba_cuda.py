@@ -17,7 +17,10 @@ from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
 from refimpl.fast.cuda.layers import LAYERS
 from refimpl.fast.cuda.memory import SimulationError, TooLarge
 
-__all__ = ["NumbaCudaImplementation", "open_numba_cuda"]
+__all__ = ["NumbaCudaImplementation", "SimulatedImplementation", "open_numba_cuda"]
+
+ORDERS = {1: "forward", 2: "reverse"}
+"""What stands for one thread and for two; more are as many seeds of the shuffled order."""
 
 EXTRA = "pip install 'caffe-loss-conformance[{}]'"
 
@@ -51,6 +54,18 @@ class NumbaCudaImplementation(NetAround):
             raise Crash(str(error)) from error
 
 
+class SimulatedImplementation(NumbaCudaImplementation):
+    """The same on a simulator, which can be told in which order threads take turns."""
+
+    def __init__(self, device: Device, timeout: float | None = None) -> None:
+        super().__init__(device, True, timeout)
+        self._asked = device
+
+    def use_threads(self, count: int | None) -> None:
+        """A grid has the threads it needs; what may differ is their order. So every count stands for another one."""
+        self.device = self._asked if count is None else _simulator(f"--simulate={ORDERS.get(count, count)}")
+
+
 def _versions(simulated: bool) -> dict[str, Any]:
     """What computes: on the simulator Numba compiles nothing."""
     target = {} if simulated else {"cuda target": cuda.implementation}
@@ -64,7 +79,7 @@ def open_numba_cuda(argument: str, timeout: float | None = None) -> NumbaCudaImp
     Raises `ValueError` for another argument, `DoesNotStart` where there is no GPU or no simulator.
     """
     if argument:
-        return NumbaCudaImplementation(_simulator(argument), True, timeout)
+        return SimulatedImplementation(_simulator(argument), timeout)
     try:
         return NumbaCudaImplementation(gpu(), False, timeout)
     except NoDevice as error:
