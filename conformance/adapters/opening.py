@@ -64,8 +64,10 @@ def _numba_cpu(argument: str, dialect: str | None, timeout: float) -> Implementa
 
 
 def _numba_cuda(argument: str, dialect: str | None, timeout: float) -> Implementation:
-    from conformance.adapters.numba_cuda import open_numba_cuda
-
+    try:
+        from conformance.adapters.numba_cuda import open_numba_cuda
+    except ImportError as error:
+        raise DoesNotStart(f"this Numba has no CUDA ({error}): pip install 'caffe-loss-conformance[cuda]'") from None
     return open_numba_cuda(argument, timeout)
 
 
