@@ -28,7 +28,7 @@ from conformance.outcome import Refusal
 
 __all__ = ["IN_PROCESS", "Contestant", "Hosted", "Remote", "Sample", "contestant"]
 
-IN_PROCESS = ("copy", "numba-cpu", "torch", "jax")
+IN_PROCESS = ("copy", "numba-cpu", "numba-cuda", "torch", "jax")
 """Subjects of this package's own; every other name is spelled as for ``lossconf run``."""
 
 ELSEWHERE = ("process", "pycaffe")

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.contestants import Contestant, contestant
 from bench.expectation import Expectation, expect
+from bench.gpu import UNTESTED
 from bench.hygiene import environment_advice, load_average, run_advice
 from bench.machine import describe_machine
 from bench.memory import available_memory
@@ -57,6 +58,15 @@ class Plan:
     patience: float = 0.0
     judged: bool = True
 
+    @property
+    def copy(self) -> str:
+        """The plain copy that times are compared with: the GPU's own where what is named first runs there."""
+        return "copy:cuda" if self.on_gpu else COPY
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.specs[0] == "numba-cuda"
+
 
 def measure(plan: Plan, told: Callable[[str], None] = lambda line: None) -> Result:
     """Carry out a plan. ``told`` gets a line before each problem.
@@ -68,6 +78,9 @@ def measure(plan: Plan, told: Callable[[str], None] = lambda line: None) -> Resu
     warnings = list(environment_advice(machine, plan.threads, before))
     with ExitStack() as stack:
         entered, abouts, absent = _entered(plan, stack)
+        if plan.on_gpu:
+            warnings.append(UNTESTED)
+            told(UNTESTED)
         for spec, about in absent.items():
             warnings.append(f"{spec} is not timed: {about}")
         measured = all_measured(plan, entered, told)
@@ -94,7 +107,7 @@ def _entered(plan: Plan, stack: ExitStack) -> tuple[dict[str, Contestant], dict[
     absent: dict[str, str] = {}
     for spec in dict.fromkeys((*plan.specs, COPY)):
         try:
-            opened = contestant(spec, plan.threads)
+            opened = contestant(plan.copy if spec == COPY else spec, plan.threads)
             stack.callback(opened.close)
             abouts[spec] = opened.open()
             entered[spec] = opened

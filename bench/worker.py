@@ -43,6 +43,9 @@ TRYING = 0.1
 
 Json = dict[str, Any]
 
+Timer = Callable[[Callable[[], object], int], float]
+"""Seconds per call, of a call made so many times."""
+
 
 def per_call(call: Callable[[], object], loops: int) -> float:
     """Seconds per call over ``loops`` calls, with the garbage collector at rest."""
@@ -59,15 +62,15 @@ def per_call(call: Callable[[], object], loops: int) -> float:
             gc.enable()
 
 
-def loops_for(call: Callable[[], object]) -> int:
+def loops_for(call: Callable[[], object], timed: Timer = per_call) -> int:
     """How many calls make a sample of at least `SAMPLE` seconds."""
     loops = 1
-    while (seconds := min(per_call(call, loops) for _ in range(BEST_OF))) * loops < SAMPLE / 4:
+    while (seconds := min(timed(call, loops) for _ in range(BEST_OF))) * loops < SAMPLE / 4:
         loops *= 4
     return max(1, round(SAMPLE / seconds))
 
 
-def undisturbed(call: Callable[[], object], loops: int) -> tuple[float, float | None]:
+def undisturbed(call: Callable[[], object], loops: int, timed: Timer = per_call) -> tuple[float, float | None]:
     """Seconds per call, and seconds waited for a core per second: of the first sample that hardly had to wait.
 
     Where there is none, of the one that waited least.
@@ -77,7 +80,7 @@ def undisturbed(call: Callable[[], object], loops: int) -> tuple[float, float | 
     start = perf_counter()
     for _ in range(TRIES):
         before = waited()
-        seconds = per_call(call, loops)
+        seconds = timed(call, loops)
         after = waited()
         if before is None or after is None:
             return seconds, None
@@ -98,6 +101,7 @@ class Worker:
         self.problem: Problem | None = None
         self.prepared: Prepared | None = None
         self.loops: dict[str, int] = {}
+        self.timed: Timer = per_call
 
     def open(self, _: Json) -> Json:
         """Load the subject."""
@@ -115,7 +119,8 @@ class Worker:
         self.problem = Problem(request["layer"], Size(request["size"], shape, request["ignored"]), request["dtype"])
         self.prepared = self.subject.prepare(self.problem, request["modes"])
         modes = [mode for mode in request["modes"] if mode in self.prepared.calls]
-        self.loops = {mode: loops_for(self.prepared.calls[mode]) for mode in modes}
+        self.timed = self.prepared.timed or per_call
+        self.loops = {mode: loops_for(self.prepared.calls[mode], self.timed) for mode in modes}
         return {"modes": modes}
 
     def sample(self, request: Json) -> Json:
@@ -125,7 +130,7 @@ class Worker:
         for mode in request["modes"]:
             if mode in self.loops:
                 call, loops = self.prepared.calls[mode], self.loops[mode]
-                samples = [undisturbed(call, loops) for _ in range(request.get("best_of", 1))]
+                samples = [undisturbed(call, loops, self.timed) for _ in range(request.get("best_of", 1))]
                 found[mode] = min(samples, key=lambda sample: sample[0])
         return {"samples": found}
 
@@ -144,6 +149,8 @@ class Worker:
         """The most memory that a pass takes beyond its inputs and its gradients, in bytes; None where the system
         cannot say."""
         assert self.prepared is not None and self.problem is not None
+        if self.prepared.timed is not None:
+            return {"bytes": None}
         peak = peak_beyond(self.prepared.calls["both"]) if "both" in self.prepared.calls else None
         if peak is not None and self.prepared.allocates:
             peak -= len(self.problem.spec.learned) * self.problem.size.elements * self.problem.itemsize

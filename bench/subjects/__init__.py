@@ -22,12 +22,13 @@ class Prepared:
 
     ``calls`` has a function for every mode that can be timed. ``answer`` runs forward and backward once: the loss,
     and the gradient of each bottom that takes one, in the bottoms' shapes. With ``allocates``, gradients are new
-    arrays every time.
+    arrays every time. ``timed`` is how long some calls take, in seconds per call, where the host's clock does not tell.
     """
 
     calls: Mapping[str, Callable[[], object]]
     answer: Callable[[], tuple[float, tuple[Array, ...]]]
     allocates: bool = False
+    timed: Callable[[Callable[[], object], int], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,34 @@ def open_subject(spec: str, threads: int) -> Subject:
         from bench.subjects.numba_cpu import NumbaCPU
 
         return NumbaCPU(threads)
-    if spec in ("torch", "jax"):
+    if spec in ("numba-cuda", "copy:cuda"):
+        return _on_gpu(spec)
+    if spec in ("torch", "torch:cuda", "jax"):
         return _extra(spec, threads)
+    if spec.startswith("numba-cuda:"):
+        raise NotTimed("a simulation says nothing about times: give numba-cuda, on a machine with a GPU")
     from bench.subjects.layers import SuiteLayers
 
     return SuiteLayers(spec)
 
 
+def _on_gpu(spec: str) -> Subject:
+    from bench.subjects.numba_cuda import open_numba_cuda
+
+    subject = open_numba_cuda()
+    if spec == "numba-cuda":
+        return subject
+    from bench.subjects.copying_cuda import CopyingOnGpu
+
+    return CopyingOnGpu(subject.gpu)
+
+
 def _extra(spec: str, threads: int) -> Subject:
     try:
-        if spec == "torch":
+        if spec.startswith("torch"):
             from bench.subjects.torch import Torch
 
-            return Torch(threads)
+            return Torch(threads, spec.partition(":")[2] or "cpu")
         from bench.subjects.jax import Jax
 
         return Jax()

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.gpu import WARM
 from bench.problem import MODES, Array, Problem
-from bench.subjects import About, Prepared
+from bench.subjects import About, NotTimed, Prepared
 
 __all__ = ["Torch"]
 
@@ -20,16 +21,26 @@ Loss = Callable[[Problem, dict[str, Tensor]], Tensor]
 
 
 class Torch:
-    """PyTorch's CPU backend, eager. Labels are int64 before the clock starts, as PyTorch wants them."""
+    """PyTorch's CPU or CUDA backend, eager. Labels are int64 before the clock starts, as PyTorch wants them.
 
-    def __init__(self, threads: int) -> None:
+    On CUDA one set of arrays is used again and again: where it fits the device's cache, that is to torch's advantage.
+    Raises `NotTimed` for CUDA where this PyTorch has none.
+    """
+
+    def __init__(self, threads: int, device: str = "cpu") -> None:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise NotTimed("this PyTorch finds no CUDA device")
         torch.set_num_threads(threads)
+        self.device = device
 
     def about(self) -> About:
-        return About("torch", torch.__version__, {"threads": torch.get_num_threads()})
+        if self.device == "cpu":
+            return About("torch", torch.__version__, {"threads": torch.get_num_threads()})
+        environment = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+        return About("torch:cuda", torch.__version__, environment)
 
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
-        bottoms = {name: torch.from_numpy(array) for name, array in problem.arrays().items()}
+        bottoms = {name: torch.from_numpy(array).to(self.device) for name, array in problem.arrays().items()}
         if "y" in bottoms:
             bottoms["y"] = bottoms["y"].long()
         leaves = [bottoms[name].requires_grad_() for name in problem.spec.learned]
@@ -57,9 +68,24 @@ class Torch:
 
         def answer() -> tuple[float, tuple[Array, ...]]:
             value = float(both().detach())
-            return value, tuple(np.asarray(leaf.grad) for leaf in leaves)
+            gradients = (leaf.grad.cpu() for leaf in leaves if leaf.grad is not None)
+            return value, tuple(np.asarray(gradient) for gradient in gradients)
 
-        return Prepared({"forward": forward, "backward": backward, "both": both}, answer, allocates=True)
+        calls = {"forward": forward, "backward": backward, "both": both}
+        return Prepared(calls, answer, allocates=True, timed=None if self.device == "cpu" else seconds_on_device)
+
+
+def seconds_on_device(call: Callable[[], object], loops: int) -> float:
+    """As `bench.gpu.Gpu.seconds`, with torch's events."""
+    for _ in range(WARM):
+        call()
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(loops):
+        call()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3 / loops
 
 
 def _softmax(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:

@@ -15,6 +15,9 @@ __all__ = ["command"]
 PEERS = ("numba-cpu", "torch", "jax")
 """What is timed where nothing is asked for."""
 
+GPU_PEERS = ("numba-cuda", "torch:cuda")
+"""What is timed where numba-cuda alone is asked for."""
+
 EVERYDAY = ("tiny", "classifier", "large", "dense", "elementwise")
 """Sizes that are timed where none is asked for: all but the one that takes gigabytes."""
 
@@ -40,6 +43,7 @@ def command() -> None:
       lossconf bench                                        numba-cpu, and torch and jax where they are installed
       lossconf bench numba-cpu pycaffe:/opt/py39/bin/python --size tiny
       lossconf bench --layer hinge_loss --size huge --dtype float32 --mode both
+      lossconf bench numba-cuda --size large                on a GPU, beside torch on it and the GPU's own copy
       lossconf bench compare laptop.json server.json --plots plots
       lossconf bench gate --against main                    is anything slower than it was on main?
       lossconf bench goals --caffe /opt/py39/bin/python     what the kernels are to reach, and whether they do
@@ -85,6 +89,8 @@ def run(
 
     problems = problems_of(layers, sizes or EVERYDAY, dtypes)
     specs, count = implementations or PEERS, chosen_threads(threads)
+    if specs == GPU_PEERS[:1]:
+        specs = GPU_PEERS
     plan = Plan(specs, problems, modes or MODES, count, rounds, patience=60 * patience)
     result = started(lambda: measure(plan, note))
     write_result(result, path)
