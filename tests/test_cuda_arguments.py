@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,6 +119,7 @@ def no_simulation(device: Simulator) -> Any:
         (lambda d: euclidean_loss(Foreign(d.empty(0, "f4"), (0, 3)), B), ValueError, r"a is empty \(shape \(0, 3\)\)"),
         (lambda d: euclidean_loss(Foreign(d.copy(A), (2, 3), strides=(4, 8)), B), ValueError, r"strides \(4, 8\)"),
         (lambda d: euclidean_loss(Foreign(d.copy(A), (2, 3), typestr=">f4"), B), TypeError, "give native byte order"),
+        (lambda d: euclidean_loss(Foreign(d.copy(A), (2, 3), mask=d), B), ValueError, "a is a masked device array"),
         (lambda d: euclidean_loss(A, B, out_a=[1]), TypeError, "out_a is a list: give a NumPy or a device array"),
         (lambda d: euclidean_loss(A, B, out_b=A[:1]), ValueError, r"out_b is float32 of shape \(1, 3\): it should be"),
         (lambda d: euclidean_loss(A, B, out_a=np.broadcast_to(A[:1], (2, 3))), ValueError, "out_a is read-only"),
@@ -155,8 +160,33 @@ def test_without_a_gpu_and_without_a_simulator_there_is_no_device(monkeypatch: p
     from refimpl.fast.cuda import device as module
 
     module.gpu.cache_clear()
+    monkeypatch.setattr(module.config, "ENABLE_CUDASIM", 0)
     monkeypatch.setattr(module.cuda, "is_available", lambda: False)
     with pytest.raises(NoDevice, match=r"^Numba finds no GPU \(.+\)$"):
         current()
     with pytest.raises(NoDevice):
         euclidean_loss(A, B)
+
+
+def test_arrays_of_a_gpu_go_there_and_back() -> None:
+    """By Numba's own simulator, which has the arrays of a GPU, in a process of its own."""
+    program = """
+import numpy as np
+from refimpl.fast.cuda.device import Gpu
+gpu = object.__new__(Gpu)  # no driver to ask for its name
+there = gpu.copy(np.arange(6.0).reshape(2, 3).T)
+assert there.shape == (6,) and gpu.fetch(there).tolist() == [0, 3, 1, 4, 2, 5]
+assert gpu.empty(0, np.int64).size == 0 and gpu.empty(3, np.float32).dtype == np.float32
+"""
+    hidden = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=hidden)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_small_launch_warns_nobody() -> None:
+    from refimpl.fast.cuda.device import _configured
+    from refimpl.fast.cuda.normaliser import add_losses
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _configured(add_losses, 1) is _configured(add_losses, 1)

@@ -108,6 +108,8 @@ def _adopted(device: Device, given: Any, name: str) -> Input:
     strides = interface.get("strides")
     if strides is not None and tuple(strides) != _c_strides(shape, dtype.itemsize) and 0 not in shape:
         raise ValueError(f"{name} is a device array with strides {tuple(strides)}: give a C-contiguous one")
+    if interface.get("mask") is not None:
+        raise ValueError(f"{name} is a masked device array: give one without a mask")
     if not dtype.isnative:
         raise TypeError(f"{name} has dtype {dtype}: give native byte order")
     return Input(device.adopt(given), shape)

@@ -7,12 +7,15 @@ The functions of this package run on the device that `current` names: the GPU, u
 from __future__ import annotations
 
 import functools
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 from numba import config, cuda
+from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from refimpl.fast.cuda.kernel import Kernel, compiled
@@ -61,14 +64,26 @@ class Gpu:
         return cuda.device_array(size, dtype)
 
     def adopt(self, given: Any) -> Any:
-        return cuda.as_cuda_array(given).reshape(-1)
+        """If the interface names a stream, Numba waits for what was launched there."""
+        interface = given.__cuda_array_interface__
+        flat = {**interface, "shape": (math.prod(interface["shape"]),), "strides": None}
+        return cuda.from_cuda_array_interface(flat, owner=given)
 
     def fetch(self, array: Any) -> NDArray[Any]:
         host: NDArray[Any] = array.copy_to_host()
         return host
 
     def launch(self, kernel: Kernel, blocks: int, *arguments: Any) -> None:
-        compiled(kernel.function)[blocks, kernel.block](*arguments)
+        _configured(kernel, blocks)(*arguments)
+
+
+@functools.lru_cache(maxsize=4096)
+def _configured(kernel: Kernel, blocks: int) -> Any:
+    """What launches so many blocks of a kernel. That a small problem leaves a GPU idle is no news, so Numba's warning
+    of it is not passed on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        return compiled(kernel.function)[blocks, kernel.block]
 
 
 @functools.cache
