@@ -49,6 +49,9 @@ class Case:
             raise ValueError(
                 f"case {self.id}: steps are 'forward' and 'backward', at least one; got {list(self.steps)}"
             )
+        for name in self.files:
+            if name in ("", ".", "..") or set(name) & set("/\\\0"):
+                raise ValueError(f"case {self.id}: a file has a plain name and no path; got {name!r}")
 
     def rounded(self, dtype: str) -> Case:
         """The case as an implementation of ``dtype`` holds it: inputs and parameters rounded to that type."""

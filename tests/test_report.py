@@ -26,15 +26,8 @@ from conformance.report.jsonl import (
 )
 from conformance.report.terminal import render
 from conformance.verdict import Element, Level, Status, Verdict
+from tests.reports import HEADER
 
-HEADER: dict[str, Any] = {
-    "kind": "header",
-    "schema": 1,
-    "suite": {"name": "caffe-loss-conformance", "version": "0.1.0"},
-    "implementation": {"spec": "x", "name": "x", "version": "1", "language": "C++"},
-    "dialect": None,
-    "dtypes": ["float32"],
-}
 FOOTER = {"kind": "footer", "verdicts": 1, "counts": {}, "harness_errors": 0, "seconds": 1.0, "exit": 0}
 PASSED = Verdict("a/b", "net.split", "float32", Status.PASSED)
 

@@ -23,6 +23,9 @@ _LISTED = 12
 """Wrong elements of an array that are listed."""
 
 
+_LONGEST_LINE = 20_000
+
+
 @click.command("explain")
 @click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("case")
@@ -37,11 +40,12 @@ def command(report: Path, case: str, dtype: str | None) -> int:
     """
     from conformance.cli.failing_case import failing_case
     from conformance.diagnosis.exhibit import exhibit_of
+    from conformance.report.printable import printable
 
     found = failing_case(report, case, dtype)
     exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None
     for line in _lines(found, exhibit):
-        click.echo(line)
+        click.echo(printable(line, _LONGEST_LINE))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,11 +10,12 @@ from numpy.typing import NDArray
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.case import Case
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.evidence import Evidence
+from conformance.diagnosis.evidence import LARGEST, Evidence
 from conformance.diagnosis.scene import Scene
 from conformance.judge import judge_outcome
 from conformance.outcome import Outcome, Refusal
 from conformance.replay import Aspect
+from refimpl.blob import blobs_of_at_most
 from refimpl.errors import NetError
 from refimpl.layers import REGISTRY
 from refimpl.prototxt import parse_net
@@ -35,8 +35,8 @@ _WHAT: dict[Aspect, str] = {
 
 _TOTAL = "loss = sum over layers and their tops of loss_weight * sum(top)"
 
-_LARGEST_NET = 1_000_000
-"""Numbers in a net's inputs beyond which no case of a report is run."""
+_LARGEST_BLOB = 4 * LARGEST
+"""Entries of a blob beyond which no net of a report is run: evidence keeps fewer numbers than that."""
 
 _PLACE: dict[Aspect, str] = {"forward": "data", "input": "data", "parameter": "param_diff"}
 
@@ -122,10 +122,14 @@ def _described(layer_type: str) -> str:
 
 
 def exhibit_of(evidence: Evidence, dialect: str | None = None) -> Exhibit | None:
-    """The exhibit of a piece of evidence; None where the report keeps no case, or one that is too large to run."""
-    if evidence.case is None or _declared(evidence.case) > _LARGEST_NET:
+    """The exhibit of a piece of evidence; None where the report keeps no case, or one that may not be run."""
+    if evidence.case is None or _reads_a_disk(evidence.case):
         return None
-    case = evidence.case.rounded(evidence.dtype)
+    with blobs_of_at_most(_LARGEST_BLOB):
+        return _exhibit(evidence, evidence.case.rounded(evidence.dtype), dialect)
+
+
+def _exhibit(evidence: Evidence, case: Case, dialect: str | None) -> Exhibit:
     if not isinstance(evidence.answer, Outcome):
         return Exhibit(evidence, case, "", ())
     judgement = judge_outcome(case, evidence.answer, evidence.dtype, dialect)
@@ -142,20 +146,21 @@ def exhibit_of(evidence: Evidence, dialect: str | None = None) -> Exhibit | None
 
 def expected_by(exhibit: Exhibit, dialect: str | None = None) -> Exhibit | Refusal:
     """The exhibit of the reference's own answer, for a case that was not answered in numbers; or its refusal."""
-    answer = ReferenceImplementation(dialect or "documented").run(exhibit.case, exhibit.evidence.dtype)
+    with blobs_of_at_most(_LARGEST_BLOB):
+        answer = ReferenceImplementation(dialect or "documented").run(exhibit.case, exhibit.evidence.dtype)
     if isinstance(answer, Refusal):
         return answer
     return exhibit_of(replace(exhibit.evidence, answer=answer), dialect) or exhibit
 
 
-def _declared(case: Case) -> int:
-    """The numbers that the net's inputs hold, going by what it declares: a report may come from anywhere."""
+def _reads_a_disk(case: Case) -> bool:
+    """Whether a layer names a file that the case does not bring along: a report may come from anywhere."""
     try:
         layers = parse_net(case.net).layer
     except NetError:
-        return 0
-    shapes = (shape.dim for layer in layers for shape in layer.input_param.shape)
-    return sum(math.prod(abs(dim) for dim in dims) for dims in shapes)
+        return False
+    named = {layer.infogain_loss_param.source for layer in layers} - {""}
+    return not named <= set(case.files)
 
 
 def _shown(difference: Difference, rejected: bool) -> Shown:

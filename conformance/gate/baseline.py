@@ -138,6 +138,6 @@ def _lines(baseline: Baseline) -> Iterator[str]:
 
 
 def _string(text: str) -> str:
-    """A TOML basic string: JSON's escapes, and no control character or lone surrogate in it."""
-    plain = text.encode("utf-8", "replace").decode("utf-8")
-    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A TOML basic string: JSON's escapes, and nothing in it that does not print."""
+    plain = json.dumps(text.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in plain)

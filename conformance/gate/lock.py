@@ -76,8 +76,11 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(lock: Lock) -> None:
-    """Write a lock to its path, sorted. Raises `UsageError` where that fails."""
+    """Write a lock to its path, sorted. Raises `UsageError` where that fails, or a name would not be read back."""
     body = [f"{name} {count}" for name, count in sorted(lock.counts.items())]
+    for line in (*body, lock.suite):
+        if not line.isprintable() or (line is not lock.suite and not _LINE.fullmatch(line)):
+            raise UsageError(f"cannot lock {one_line(line, 100)!r}: no check, and no suite, is named so")
     try:
         lock.path.write_text("\n".join([_HEAD, f"# suite {lock.suite}", *body]) + "\n", "utf-8", newline="\n")
     except OSError as error:

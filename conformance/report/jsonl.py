@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from conformance.errors import UsageError, one_line
+from conformance.report.shape import refuse_misshapen, refuse_misshapen_end, refuse_misshapen_verdict
 from conformance.verdict import Element, Level, Status, Verdict
 
 __all__ = [
@@ -174,19 +175,24 @@ class _Reading:
         if kind == "header":
             if line["schema"] != SCHEMA:
                 raise ValueError(f"its schema is {line['schema']!r}, and this version reads {SCHEMA}")
+            refuse_misshapen(line)
             self.header = line
         elif kind == "verdict":
+            refuse_misshapen_verdict(line)
             self.judged.append(Judged(line["family"], line["stem"], verdict_from_json(line)))
         elif kind == "harness_error":
+            refuse_misshapen(line)
             self.harness_errors.append(line)
         elif kind == "evidence":
             self.evidence.append(_with(line, "check", "dtype", "causes"))
         elif kind == "end":
-            self.ended.append(_with(line, "item", "cases"))
+            refuse_misshapen_end(line)
+            self.ended.append(line)
         elif kind == "footer":
+            refuse_misshapen(line)
             self.footer = line
         elif kind == "resumed":
-            _with(line, "started")
+            refuse_misshapen(line)
         else:
             raise ValueError(f"no line is of kind {kind!r}")
 
@@ -235,7 +241,7 @@ def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
         level=Level(line["level"]),
         side=line.get("side"),
         headroom=_float(line.get("headroom")),
-        reason=line.get("reason", ""),
+        reason=line.get("reason") or "",
         layer=line.get("layer"),
         element=None if element is None else _element_from_json(element),
         seconds=line.get("seconds"),

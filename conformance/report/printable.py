@@ -20,6 +20,8 @@ def printable(text: object, width: int = LONGEST) -> str:
     whole = str(text)
     if len(whole) > width:
         whole = f"{whole[: width // 2]} ... {whole[-width // 2 :]}"
+    if whole.isprintable():
+        return whole
     return "".join(c if c.isprintable() or c == "\n" else f"\\u{{{ord(c):x}}}" for c in whole)
 
 

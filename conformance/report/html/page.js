@@ -143,6 +143,9 @@
     ...detail.arrays.filter((array) => !array.wrong).map(arrayPart),
   ];
 
+  // For a shell: a name may hold quotes of its own.
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
   const showCase = (name) => {
     details = details || read("details");
     const row = rows.find((each) => nameOf(each) === name);
@@ -158,9 +161,9 @@
       parts.push(make("div", { class: "scroll" }, verdictTable(row)));
       if (detail) parts.push(...detailParts(detail));
       else if (row[STATE] < states.indexOf("undecided")) {
-        parts.push(make("p", { class: "note" }, "The arrays of this case are not in this page: ", make("code", {}, `lossconf explain report.jsonl '${name}'`), " shows them where the report kept them."));
+        parts.push(make("p", { class: "note" }, "The arrays of this case are not in this page: ", make("code", {}, `lossconf explain report.jsonl ${quoted(name)}`), " shows them where the report kept them."));
       }
-      parts.push(make("p", { class: "note" }, "To show it to somebody else: ", make("code", {}, `lossconf repro report.jsonl '${name}' -o repro.py`)));
+      parts.push(make("p", { class: "note" }, "To show it to somebody else: ", make("code", {}, `lossconf repro report.jsonl ${quoted(name)} -o repro.py`)));
     }
     $("case").replaceChildren(...parts.filter(Boolean));
     $("overview").hidden = true;

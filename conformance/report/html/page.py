@@ -21,7 +21,7 @@ from conformance.report.html.rows import STATES, Words, rows_of, state_of
 from conformance.report.html.strips import strips_of
 from conformance.report.jsonl import Judged, Report
 from conformance.report.printable import printable
-from conformance.report.summary import Summary, implementation_of
+from conformance.report.summary import Summary, decided_stems, implementation_of
 
 __all__ = ["html_page"]
 
@@ -87,10 +87,11 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Layers by families; a cell counts checks, not verdicts."""
+    """Layers by families; a cell counts checks, not verdicts. Of ``silent`` layers nothing was decided."""
 
     families: Sequence[str]
     rows: Sequence[tuple[str, Sequence[_Cell | None]]]
+    silent: Sequence[str]
 
     @classmethod
     def of(cls, report: Report, known: set[tuple[str, str, str]]) -> _Grid:
@@ -101,8 +102,9 @@ class _Grid:
         for (stem, family, _, _), members in checks.items():
             states[stem, family][state_of([m.verdict for m in members], known)] += 1
         families = list(dict.fromkeys(judged.family for judged in report.judged))
-        stems = sorted({judged.stem for judged in report.judged}, key=lambda stem: (stem == "net", stem))
-        return cls(families, [(stem, [_cell(states.get((stem, family))) for family in families]) for stem in stems])
+        stems, silent = decided_stems(report.judged)
+        rows = [(stem, [_cell(states.get((stem, family))) for family in families]) for stem in stems]
+        return cls(families, rows, silent)
 
 
 def _cell(states: Counter[str] | None) -> _Cell | None:
