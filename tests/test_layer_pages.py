@@ -158,7 +158,8 @@ def test_a_loss_that_is_read_counts_as_in_the_row(row: Row, dialect: str) -> Non
     example = PAGES["softmax_with_loss"].example
     alone = example.run()
     weight = "" if row["loss_weight"] == "none" else f"loss_weight: {row['loss_weight']}"
-    net = f"{example.changed(weight).net if weight else example.net} {row['reader']}"
+    net = example.changed(weight).net if weight else example.net
+    net += f' layer {{ name: "r" bottom: "loss" {row["reader"]} }}'
     answer = type(example)(net, example.inputs, "", {}).run(Dialect.named(dialect))
     loss, gradient = row[dialect].split(", ")
     assert answer.loss == pytest.approx(float(loss.removesuffix("L")) * alone.loss)
