@@ -117,7 +117,7 @@ class Exhibit:
 
 
 def _described(layer_type: str) -> str:
-    lines = (REGISTRY[layer_type].__doc__ or "").replace("``", "").strip().splitlines()
+    lines = (REGISTRY[layer_type].__doc__ or "").replace("`", "").strip().splitlines()
     return "\n".join(line.strip() for line in lines)
 
 

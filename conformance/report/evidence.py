@@ -25,8 +25,18 @@ class Diagnosis:
 
     def by_case(self) -> dict[tuple[str, str], Cause]:
         """The likeliest cause of every failing case, by check and dtype."""
-        both = (*self.recommendations, *self.failures)
-        return {(piece.check, piece.dtype): cause for cause, pieces in both for piece in pieces}
+        return _by_case((*self.recommendations, *self.failures))
+
+    def by_recommended_case(self) -> dict[tuple[str, str], Cause]:
+        """The likeliest cause of every case that breaks recommendations and nothing else.
+
+        What breaks conformance in a case seldom explains the recommendation that it breaks, too.
+        """
+        return _by_case(self.recommendations)
+
+
+def _by_case(found: Found) -> dict[tuple[str, str], Cause]:
+    return {(piece.check, piece.dtype): cause for cause, pieces in found for piece in pieces}
 
 
 def diagnosis_of(report: Report) -> Diagnosis:

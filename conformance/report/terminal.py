@@ -15,7 +15,7 @@ from rich.text import Text
 
 from conformance.diagnosis import Cause
 from conformance.errors import one_line
-from conformance.report.evidence import causes_of
+from conformance.report.evidence import diagnosis_of
 from conformance.report.jsonl import Judged, Report
 from conformance.report.summary import decided_stems
 from conformance.verdict import Level, Status, Verdict
@@ -62,10 +62,11 @@ def render(report: Report, console: Console, path: str) -> None:
     shoulds = [
         judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is Level.SHOULD
     ]
-    causes = causes_of(report) if musts or shoulds else {}
-    for title, style, failures in (("Failures", "red", musts), ("Recommendations not followed", "yellow", shoulds)):
-        if failures:
-            console.print(_failures(title, style, failures, causes))
+    diagnosis = diagnosis_of(report)
+    if musts:
+        console.print(_failures("Failures", "red", musts, diagnosis.by_case()))
+    if shoulds:
+        console.print(_failures("Recommendations not followed", "yellow", shoulds, diagnosis.by_recommended_case()))
     for error in report.harness_errors[:_SHOWN]:
         console.print(Text(f"suite error in {error['item']}: {error['message']}", style="bold red"))
     console.print(_conclusion(report, len(musts), path))
