@@ -82,7 +82,7 @@ def test_threads_are_told_apart_by_their_order() -> None:
 
 
 def test_what_is_too_large_to_simulate_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match=r"^an array of 1048576 entries: the simulator takes at most 131072"):
+    with pytest.raises(Unsupported, match=r"^an array of 1048576 entries: the simulator takes at most 262144"):
         open_numba_cuda("--simulate").run(case(1 << 18), "float32")
 
 

@@ -11,16 +11,15 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Sequence
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import greenlet
 
 from refimpl.fast.cuda.memory import Clock, Memory, SimulationError, Stamp
 
-__all__ = ["WARP", "Block", "Meeting", "Thread", "Wait"]
+__all__ = ["WARP", "Block", "Meeting", "Thread"]
 
 WARP = 32
-EVERY_LANE = (1 << WARP) - 1
 MOST_THREADS = 1024
 MOST_SHARED = 48 * 1024
 
@@ -41,37 +40,38 @@ class Meeting(NamedTuple):
         return f"waits for {self.kind} at {place}" + (f" with mask {self.mask:#x}" if self.mask else "")
 
 
-class Wait(NamedTuple):
-    """A thread that waits: for what, with which value, and the lane whose value it asks for."""
-
-    meeting: Meeting
-    value: Any
-    source: int
-
-
 class Thread:
-    """One thread; as ``cuda.threadIdx`` it has an `x`."""
+    """One thread; as ``cuda.threadIdx`` it has an `x`. While it waits it has a `meeting`, a `value` that it brings, and
+    the lane whose value it asks for, its `source`; afterwards an `answer`."""
 
-    __slots__ = ("answer", "greenlet", "lane", "stamp", "wait", "x")
+    __slots__ = ("answer", "greenlet", "lane", "meeting", "source", "stamp", "value", "x")
 
     def __init__(self, block: int, number: int) -> None:
         self.x, self.lane = number, number % WARP
         self.stamp = Stamp(block, number, 0, 0)
-        self.wait: Wait | None = None
+        self.meeting: Meeting | None = None
+        self.value: Any = None
+        self.source = 0
         self.answer: Any = None
         self.greenlet: Any = None
 
 
-class Block:
-    """The threads of a block, and its shared memory. `take_turn` is told whose turn it is."""
+class Turn(Protocol):
+    """Who is told whose turn it is: a simulated ``cuda``."""
 
-    def __init__(self, kernel: str, number: int, width: int, clock: Clock, take_turn: Callable[[Thread], None]) -> None:
+    threadIdx: Thread
+
+
+class Block:
+    """The threads of a block, and its shared memory. `turn` is told whose turn it is."""
+
+    def __init__(self, kernel: str, number: int, width: int, clock: Clock, turn: Turn) -> None:
         if not 0 < width <= MOST_THREADS:
             raise SimulationError(f"{kernel}: a block of {width} threads: a GPU takes 1 to {MOST_THREADS}")
-        self.kernel, self.number, self.clock, self.take_turn = kernel, number, clock, take_turn
+        self.kernel, self.number, self.clock, self.turn = kernel, number, clock, turn
         self.threads = [Thread(number, thread) for thread in range(width)]
         self.shared: dict[tuple[Any, int], Memory] = {}
-        self.wait = greenlet.getcurrent().switch
+        self.give_way = greenlet.getcurrent().switch
 
     def run(self, function: Callable[..., None], arguments: tuple[Any, ...], turns: Turns) -> None:
         """Every thread to its end."""
@@ -81,20 +81,19 @@ class Block:
         live = self.threads
         while live:
             self._advance(turns(live))
-            live = [thread for thread in live if thread.wait is not None]
+            live = [thread for thread in live if thread.meeting is not None]
             if live and not self._release(live):
                 raise SimulationError(f"{self.kernel}: block {self.number}: threads do not meet: {self._told()}")
 
     def _advance(self, threads: Sequence[Thread]) -> None:
         """Run every thread that need not wait until it has to or has ended."""
-        clock, take_turn = self.clock, self.take_turn
-        thread = None
+        clock, turn = self.clock, self.turn
         try:
             for thread in threads:
-                if thread.wait is None:
+                if thread.meeting is None:
                     clock.now = thread.stamp
-                    take_turn(thread)
-                    thread.wait = thread.greenlet.switch(thread.answer)
+                    turn.threadIdx = thread
+                    thread.greenlet.switch(thread.answer)
         except SimulationError as error:
             raise SimulationError(f"{self.kernel}: {clock.now} {error}") from error
         except (ArithmeticError, LookupError, NameError, TypeError, ValueError) as error:
@@ -102,26 +101,25 @@ class Block:
 
     def _release(self, live: list[Thread]) -> bool:
         """Let those go on that have met; whether there are any. All of `live` wait."""
-        waits = [thread.wait for thread in live if thread.wait is not None]
-        meeting = waits[0].meeting
-        if not meeting.mask and len(live) == len(self.threads) and all(wait.meeting == meeting for wait in waits):
-            answer = BLOCK_WIDE[meeting.kind]([wait.value for wait in waits])
+        meeting = live[0].meeting
+        assert meeting is not None
+        if not meeting.mask and len(live) == len(self.threads) and all(thread.meeting is meeting for thread in live):
+            answer = BLOCK_WIDE[meeting.kind]([thread.value for thread in live])
             for thread in live:
                 block, number, barriers, _ = thread.stamp
                 thread.stamp = Stamp(block, number, barriers + 1, 0)
-                thread.wait, thread.answer = None, answer
+                thread.meeting, thread.answer = None, answer
             return True
         warps: dict[int, dict[int, Thread]] = {}
-        for thread, wait in zip(live, waits, strict=True):
-            if wait.meeting.mask:
-                warps.setdefault(thread.x // WARP, {})[thread.lane] = thread
+        for thread in live:
+            warps.setdefault(thread.x // WARP, {})[thread.lane] = thread
         return any([_release_warp(lanes) for lanes in warps.values()])
 
     def _told(self) -> str:
         """Who waits where."""
         groups: dict[str, list[int]] = {}
         for thread in self.threads:
-            groups.setdefault("ended" if thread.wait is None else str(thread.wait.meeting), []).append(thread.x)
+            groups.setdefault("ended" if thread.meeting is None else str(thread.meeting), []).append(thread.x)
         return "; ".join(f"{_ranges(numbers)}: {what}" for what, numbers in groups.items())
 
     def allocate(self, place: tuple[Any, int], size: int, dtype: Any) -> Memory:
@@ -139,16 +137,16 @@ class Block:
 
 def _release_warp(lanes: dict[int, Thread]) -> bool:
     """Let those lanes of a warp go on that have met; whether there are any."""
-    waits = {lane: thread.wait for lane, thread in lanes.items() if thread.wait is not None}
     released = False
-    for meeting in dict.fromkeys(wait.meeting for wait in waits.values()):
-        met = {lane: wait for lane, wait in waits.items() if wait.meeting == meeting}
-        if sum(1 << lane for lane in met) != meeting.mask:
+    for meeting in {thread.meeting for thread in lanes.values()}:
+        if meeting is None or not meeting.mask:
+            continue
+        met = {lane: thread for lane, thread in lanes.items() if thread.meeting is meeting}
+        if len(met) < WARP and sum(1 << lane for lane in met) != meeting.mask:
             continue
         answers = WARP_WIDE[meeting.kind](met)
-        for lane, answer in answers.items():
-            thread = lanes[lane]
-            thread.wait, thread.answer = None, answer
+        for lane, thread in met.items():
+            thread.meeting, thread.answer = None, answers[lane]
             if meeting.kind == "syncwarp":
                 block, number, barriers, warp_barriers = thread.stamp
                 thread.stamp = Stamp(block, number, barriers, warp_barriers + 1)
@@ -167,15 +165,15 @@ def _ranges(numbers: Sequence[int]) -> str:
     return "threads " + ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-Lanes = dict[int, Wait]
+Lanes = dict[int, Thread]
 
 
 def _shuffled(lanes: Lanes) -> dict[int, Any]:
     """Everybody's value of another lane."""
-    missing = {wait.source for wait in lanes.values()} - lanes.keys()
-    if missing:
-        raise SimulationError(f"a shuffle asks for the value of lane {min(missing)}, which takes no part in it")
-    return {lane: lanes[wait.source].value for lane, wait in lanes.items()}
+    try:
+        return {lane: lanes[thread.source].value for lane, thread in lanes.items()}
+    except KeyError as error:
+        raise SimulationError(f"asks for the value of lane {error}, which takes no part in the shuffle") from None
 
 
 def _agreed(what: Callable[[Lanes], Any]) -> Callable[[Lanes], dict[int, Any]]:
@@ -194,8 +192,8 @@ BLOCK_WIDE: dict[str, Callable[[list[Any]], Any]] = {
 WARP_WIDE: dict[str, Callable[[Lanes], dict[int, Any]]] = {
     "shuffle": _shuffled,
     "syncwarp": _agreed(lambda lanes: None),
-    "all_sync": _agreed(lambda lanes: all(wait.value for wait in lanes.values())),
-    "any_sync": _agreed(lambda lanes: any(wait.value for wait in lanes.values())),
-    "ballot_sync": _agreed(lambda lanes: sum(1 << lane for lane, wait in lanes.items() if wait.value)),
+    "all_sync": _agreed(lambda lanes: all(thread.value for thread in lanes.values())),
+    "any_sync": _agreed(lambda lanes: any(thread.value for thread in lanes.values())),
+    "ballot_sync": _agreed(lambda lanes: sum(1 << lane for lane, thread in lanes.items() if thread.value)),
 }
 """What lanes of a warp get."""

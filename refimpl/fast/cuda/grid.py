@@ -14,7 +14,7 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-__all__ = ["BLOCK", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "stride"]
+__all__ = ["BLOCK", "EACH", "MOST_BLOCKS", "WARP", "WARPS", "blocks", "first", "flat_index", "stride"]
 
 WARP = 32
 """Threads that run in step, and can exchange registers."""
@@ -24,6 +24,9 @@ BLOCK = 128
 
 WARPS = BLOCK // WARP
 """Warps of a block: the places that a sum over a block needs in shared memory."""
+
+EACH = 4
+"""Entries that a thread takes before more blocks are launched: a block's sum costs as much as adding several."""
 
 MOST_BLOCKS = 4096
 """Blocks of a launch; what they do not cover in one go they cover in several. Fills twice over the largest device
@@ -48,6 +51,6 @@ def stride() -> Any:
     return flat_index(cuda.gridDim.x, cuda.blockDim.x, 0)
 
 
-def blocks(items: int, per_block: int = BLOCK) -> int:
+def blocks(items: int, per_block: int = EACH * BLOCK) -> int:
     """The blocks to launch for so many items, of which a block takes `per_block` at a time; the last may be ragged."""
     return min(-(-items // per_block), MOST_BLOCKS)

@@ -14,7 +14,7 @@ from numba import cuda
 from numba.extending import register_jitable
 
 from refimpl.fast.cuda.arguments import Loss, Output
-from refimpl.fast.cuda.grid import WARPS, blocks, first, stride
+from refimpl.fast.cuda.grid import BLOCK, WARPS, blocks, first, stride
 from refimpl.fast.cuda.kernel import kernel
 from refimpl.fast.cuda.normaliser import add_up
 from refimpl.fast.cuda.reduction import block_sum
@@ -83,7 +83,7 @@ def multinomial_logistic_loss(
     class (`out` is then undefined; with a `loss` on the device nothing is raised, and it is NaN); NoDevice.
     """
     samples = Samples.checked(p, "p", labels, exactly=True)
-    device, count = samples.device, blocks(samples.num)
+    device, count = samples.device, blocks(samples.num, BLOCK)
     gradient, answer = Output(device, out, "out", samples.x), Loss(device, loss, samples.x)
     sums = device.empty(count, np.float64)
     device.launch(sum_losses, count, *samples.arrays, samples.num, samples.classes, sums)

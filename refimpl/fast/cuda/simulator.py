@@ -15,14 +15,14 @@ import random
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from types import FunctionType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 from numba import cuda
 from numpy.typing import NDArray
 
-from refimpl.fast.cuda.block import WARP, Block, Meeting, Thread, Wait
+from refimpl.fast.cuda.block import WARP, Block, Meeting, Thread
 from refimpl.fast.cuda.kernel import Kernel
 from refimpl.fast.cuda.memory import Clock, Memory, SimulationError, TooLarge
 
@@ -30,7 +30,7 @@ __all__ = ["ORDERS", "SimulationError", "Simulator", "TooLarge"]
 
 ORDERS = ("forward", "reverse", "shuffled")
 
-MOST_ENTRIES = 1 << 17
+MOST_ENTRIES = 1 << 18
 """Larger arrays are not simulated: at some microseconds per entry and kernel they would take minutes."""
 
 
@@ -91,7 +91,7 @@ class Simulator:
         shuffle = random.Random(self.seed)
         with np.errstate(all="ignore"):
             for number in self._turns(range(blocks), shuffle):
-                block = Block(kernel.name, number, kernel.block, clock, self._cuda.take_turn)
+                block = Block(kernel.name, number, kernel.block, clock, self._cuda)
                 self._cuda.begin(block, blocks)
                 block.run(function, arguments, lambda live: self._turns(live, shuffle))
 
@@ -141,6 +141,7 @@ class _Cuda:
     def __init__(self) -> None:
         self.blockIdx, self.blockDim, self.gridDim = SimpleNamespace(x=0), SimpleNamespace(x=0), SimpleNamespace(x=0)
         self.shared = SimpleNamespace(array=self._shared)
+        self._meetings: dict[tuple[CodeType, int, int], Meeting] = {}
         self.threadIdx: Thread
         self._block: Block
 
@@ -151,10 +152,6 @@ class _Cuda:
         """The block that runs from now on."""
         self._block = block
         self.blockIdx.x, self.blockDim.x, self.gridDim.x = block.number, len(block.threads), blocks
-
-    def take_turn(self, thread: Thread) -> None:
-        """The thread that runs from now on."""
-        self.threadIdx = thread
 
     @property
     def laneid(self) -> int:
@@ -172,7 +169,13 @@ class _Cuda:
 
     def _meet(self, kind: str, mask: int = 0, value: Any = None, source: int = 0) -> Any:
         frame = sys._getframe(2)
-        return self._block.wait(Wait(Meeting(kind, frame.f_code, frame.f_lineno, mask), value, source))
+        place = frame.f_code, frame.f_lasti, mask
+        meeting = self._meetings.get(place)
+        if meeting is None:
+            meeting = self._meetings[place] = Meeting(kind, frame.f_code, frame.f_lineno, mask)
+        thread = self.threadIdx
+        thread.meeting, thread.value, thread.source = meeting, value, source
+        return self._block.give_way()
 
     def syncthreads(self) -> None:
         self._meet("syncthreads")
