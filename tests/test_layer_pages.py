@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pytest
 
+from conformance.adapters.pycaffe import PycaffeImplementation
+from conformance.case import Case
+from conformance.judge import judge_outcome
 from conformance.requirements import CATALOGUE
 from conformance.requirements.serving import STEMS
 from refimpl.dialect import DEPARTURES, QUIRKS, Dialect
@@ -164,3 +170,23 @@ def test_a_loss_that_is_read_counts_as_in_the_row(row: Row, dialect: str) -> Non
     loss, gradient = row[dialect].split(", ")
     assert answer.loss == pytest.approx(float(loss.removesuffix("L")) * alone.loss)
     np.testing.assert_allclose(answer.diffs["x"], float(gradient.removesuffix("dx")) * alone.diffs["x"], rtol=1e-12)
+
+
+REAL = os.environ.get("LOSSCONF_CAFFE_PYTHON", "")
+
+
+@pytest.fixture(scope="module")
+def caffe() -> Iterator[PycaffeImplementation]:
+    with closing(PycaffeImplementation(REAL)) as implementation:
+        yield implementation
+
+
+@pytest.mark.caffe
+@pytest.mark.skipif(not REAL, reason="not run: LOSSCONF_CAFFE_PYTHON names no Python with a Caffe")
+@every_page
+def test_a_real_caffe_computes_what_the_page_says(page: Page, caffe: PycaffeImplementation) -> None:
+    changes = [row["change"] for row in page.rows("change", "loss") if row.get("dialect") != "documented"]
+    for example in (page.example, *map(page.example.changed, changes)):
+        case = Case(page.stem, example.net, example.inputs).rounded("float32")
+        judged = judge_outcome(case, caffe.run(case, "float32"), "float32", "bvlc")
+        assert judged.conforms, (example, judged.failures)
