@@ -12,6 +12,7 @@ class Cause(str, Enum):
 
     ACCEPTS = "accepts"
     ACCUMULATES = "accumulates"
+    AT_SCALE = "at-scale"
     AXIS = "axis"
     BATCH_RATIO = "ratio-1/N"
     COMMON_FACTOR = "common-factor"
@@ -60,6 +61,7 @@ class Cause(str, Enum):
 _SENTENCES = {
     Cause.ACCEPTS: "what Caffe refuses is computed",
     Cause.ACCUMULATES: "a gradient is added to what was there, or replaces what it should be added to",
+    Cause.AT_SCALE: "right in small arrays, wrong in large ones",
     Cause.AXIS: "the classes are taken along another axis",
     Cause.BATCH_RATIO: "not divided by the normaliser or the batch size, or divided once too often",
     Cause.COMMON_FACTOR: "off by one constant factor that no count explains",

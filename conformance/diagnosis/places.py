@@ -28,6 +28,10 @@ _LARGE = 30.0
 """A score whose exponential is large enough to think of overflow."""
 
 
+_BEYOND_SMALL = 256
+"""Entries that a small case does not have; no block of threads is smaller."""
+
+
 def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     """What the places of the wrong elements point to."""
     got, want = difference.got, difference.want
@@ -71,6 +75,8 @@ def _shape_of_the_wrong(difference: Difference) -> Iterator[Clue]:
     if rejected.ndim and rejected.shape[0] > 1 and not rejected[:-1].any():
         lost = not np.any(got[-1])
         yield Cause.LAST_SAMPLE, (1.0 if lost else 0.8) if np.count_nonzero(want[-1]) > 1 else 0.75
+    if np.flatnonzero(rejected)[0] >= _BEYOND_SMALL:
+        yield Cause.AT_SCALE, 0.95
     if wrong == 1 and np.count_nonzero(want) > 1:
         yield Cause.ONE_ELEMENT, 0.9
     if wrong > 1 and is_rearranged(difference):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from refimpl.layer import Layer
 __all__ = ["COMMON", "random_last_bit"]
 
 CLASSIC = "classic slip"
+BLOCK = 512
+"""Threads of a block in Caffe's CUDA kernels."""
 
 
 def _rounded(x: Any, at: At) -> Any:
@@ -30,6 +32,20 @@ def _without_one_element(x: Any, at: At) -> Any:
     written = np.flatnonzero(x)
     if written.size:
         x.ravel()[written[written.size // 2]] = 0
+    return x
+
+
+def _up_to(entries: int) -> Callable[[Any, At], Any]:
+    def unfinished(x: Any, at: At) -> Any:
+        x.reshape(-1)[entries:] = 0
+        return x
+
+    return unfinished
+
+
+def _without_last_block(x: Any, at: At) -> Any:
+    if x.size > BLOCK:
+        x.reshape(-1)[x.size - x.size % BLOCK :] = 0
     return x
 
 
@@ -193,6 +209,30 @@ COMMON = (
         "the half of a square's derivative forgotten",
         Cause.FACTOR_2,
         gradient(lambda x, at: 2 * x),
+    ),
+    Slip(
+        "one-block-only",
+        "The gradient of {type} ends after 512 entries: one block of threads, each of which takes one.",
+        "a CUDA kernel without the loop over the grid, launched with one block",
+        Cause.AT_SCALE,
+        gradient(_up_to(BLOCK)),
+        at_scale=True,
+    ),
+    Slip(
+        "last-block-lost",
+        "The gradient of {type} lacks what does not fill a block of 512.",
+        "a number of blocks that is rounded down",
+        Cause.AT_SCALE,
+        gradient(_without_last_block),
+        at_scale=True,
+    ),
+    Slip(
+        "short-index",
+        "The gradient of {type} ends after 65536 entries.",
+        "indices of 16 bits, and a grid's second dimension, which ends at 65535 blocks",
+        Cause.AT_SCALE,
+        gradient(_up_to(1 << 16)),
+        at_scale=True,
     ),
     Slip(
         "gradient-accumulates",

@@ -85,7 +85,7 @@ def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
     implementation, investigator = MutantImplementation(mutant), Investigator()
     pieces: dict[tuple[str, str], Evidence] = {}
     failed, tried = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    chosen = [check for check in concerned(mutant, checks) if check.family not in WITHOUT]
+    chosen = [check for check in concerned(mutant, checks, mutant.at_scale) if check.family not in WITHOUT]
     chosen.sort(key=lambda check: hashlib.sha1(check.id.encode()).digest())
     for dtype in DTYPES:
         for check in chosen:

@@ -75,7 +75,7 @@ def run_mutant(mutant: Mutant, checks: Iterable[Check], echo: Echo) -> Row:
     started = time.perf_counter()
     kills: dict[str, Kill | None] = {}
     noticed: dict[str, Kill] = {}
-    for check, dtype in _ordered(concerned(mutant, checks)):
+    for check, dtype in _ordered(concerned(mutant, checks, mutant.at_scale)):
         if kills.setdefault(check.family, None) is None:
             broken = _broken(check, dtype, mutant, echo)
             kills[check.family] = next((_kill(v) for v in broken if v.level is not Level.SHOULD), None)

@@ -27,8 +27,8 @@ class Mutant:
     ``dialect`` is the one it is otherwise right in, ``determinism`` what it promises.
 
     ``equivalent`` is the reason why no `must` could tell it from a right implementation, None for a mutant that has to
-    be killed. Controls are equivalent, too, with the cause `Cause.NONE`: they rewrite a formula as the mutants beside
-    them do, and rightly.
+    be killed. ``at_scale`` ones are wrong beyond some size only: the large checks run on them as well. Controls are
+    equivalent, too, with the cause `Cause.NONE`: they rewrite a formula as the mutants beside them do, and rightly.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Mutant:
     dialect: str = "documented"
     determinism: str | None = None
     equivalent: str | None = None
+    at_scale: bool = False
 
     @property
     def stem(self) -> str:

@@ -84,6 +84,7 @@ class Slip:
     cause: Cause
     alter: Alter
     equivalent: str | None = None
+    at_scale: bool = False
     dialect: str = "documented"
 
 
@@ -98,6 +99,7 @@ def mutants_of(stem: str, layer: type[Layer], slips: Iterable[Slip]) -> tuple[Mu
             {layer.type: slip.alter(layer)},
             dialect=slip.dialect,
             equivalent=slip.equivalent,
+            at_scale=slip.at_scale,
         )
         for slip in slips
     )

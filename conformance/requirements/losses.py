@@ -51,6 +51,12 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     ),
     ("single-item", MUST, "{type} computes its formula for a batch of one.", "{hpp} class comment"),
     (
+        "large-shapes",
+        MUST,
+        "{type} computes its formula for thousands of items, entries and positions, whole blocks of them or not.",
+        "{cpp} Forward_cpu, Backward_cpu; include/caffe/util/device_alternate.hpp CUDA_KERNEL_LOOP",
+    ),
+    (
         "large-count-accuracy",
         SHOULD,
         "The loss of {type} over millions of entries is as near to the exact sum as a blocked or wider accumulation "

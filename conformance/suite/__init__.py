@@ -19,6 +19,7 @@ FAMILIES = (
     "options",
     "determinism",
     "extremes",
+    "sizes",
     "refusals",
     "quirks",
     "properties",

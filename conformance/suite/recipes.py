@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from conformance.case import Array, Case
 from conformance.suite.nets import layer, source
 
-__all__ = ["RECIPES", "Recipe", "recipes_of"]
+__all__ = ["RECIPES", "Recipe", "recipes_of", "sized"]
 
 Values = Array
 Maker = Callable[[np.random.Generator, tuple[int, ...]], Values]
@@ -301,3 +301,15 @@ RECIPES: tuple[Recipe, ...] = (
 def recipes_of(stem: str) -> tuple[Recipe, ...]:
     """The recipes of one layer; the first is its plainest."""
     return tuple(recipe for recipe in RECIPES if recipe.stem == stem)
+
+
+def sized(stem: str, shape: tuple[int, ...]) -> Recipe:
+    """The plainest recipe of a layer on a first bottom of another shape, its other bottoms made to fit."""
+    plain, per_position = recipes_of(stem)[0], stem in ("softmax_with_loss", "infogain_loss")
+    classes = shape[1] if per_position else int(np.prod(shape[1:]))
+    if stem == "contrastive_loss":
+        shape = (shape[0], classes)
+    labels = (shape[0], *shape[2:]) if per_position else shape[:1]
+    fitting = {"y": (labels, _labels(classes)), "s": (shape[:1], _bits), "H": ((1, 1, classes, classes), _matrix)}
+    bottoms = ((name, *fitting.get(name, (shape, maker))) for name, _, maker in plain.bottoms)
+    return replace(plain, bottoms=tuple(bottoms))

@@ -1,0 +1,44 @@
+"""Sizes: every loss layer on thousands of items, entries and positions, judged element by element.
+
+Kernels go wrong where a small case does not reach: past the first block of threads, in a last block that is not full,
+past 65535 blocks, which is all that a CUDA grid has in its second dimension. All sizes are odd and no multiple of a
+block or of a vector register.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.check import Check
+from conformance.requirements.serving import STEMS
+from conformance.suite.judged import bundle
+from conformance.suite.recipes import sized
+
+__all__ = ["SIZES", "checks"]
+
+FAMILY = "sizes"
+WEIGHT = 2.5
+
+SIZES: dict[str, tuple[int, ...]] = {
+    "items": (1031, 3),
+    "entries": (3, 1031),
+    "positions": (3, 5, 37, 41),
+    "blocks": (65599, 2),
+}
+"""The first bottom's shapes: over 1024 items, entries of an item, positions; over 65535 items."""
+
+_NARROWER = {("infogain_loss", "entries"): (3, 131)}
+"""Where a thousand classes would need a matrix of a million entries."""
+
+
+def checks() -> Iterator[Check]:
+    """One check for each layer."""
+    for stem, kind in STEMS.items():
+        cases = [
+            (
+                sized(stem, _NARROWER.get((stem, name), shape)).case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,)),
+                (f"{stem}.large-shapes",),
+            )
+            for name, shape in SIZES.items()
+        ]
+        yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(kind,))
