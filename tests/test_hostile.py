@@ -83,6 +83,47 @@ def test_no_command_writes_a_terminal_control(lossconf: Lossconf, hostile: str, 
     assert is_plain((tmp_path / "baseline.toml").read_text("utf-8"))
 
 
+EVIL = f"""
+import sys
+TEXT = {HOSTILE[:300]!r} + {MARKUP!r} + "A" * 1_000_000
+
+class EuclideanLoss:
+    def forward(self, bottom):
+        print(TEXT.encode("utf-8", "replace").decode(), flush=True)
+        print(TEXT, file=sys.stderr, flush=True)
+        if len(bottom[0]) == 1:
+            raise NotImplementedError(TEXT)
+        if bottom[0].size % 2:
+            raise ValueError(TEXT)
+        if bottom[0].ndim == 4:
+            raise RuntimeError(TEXT)
+        return 1.0
+
+    def backward(self, top_diff, bottom, propagate_down):
+        return bottom
+
+def describe():
+    told = dict.fromkeys(("name", "version", "language"), TEXT)
+    return dict(told, environment={{TEXT[:300]: TEXT}}, devices=[TEXT[:300]], dtypes=["float32"])
+"""
+
+
+@pytest.mark.slow
+def test_an_implementation_that_is_hostile_wherever_it_can(lossconf: Lossconf, tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text(EVIL, "utf-8")
+    part = ("--layer", "euclidean_loss", "--family", "golden")
+    told = [lossconf("run", "-j", "1", "direct:evil", *part)]
+    statuses = {judged.verdict.status.value for judged in read_report(tmp_path / "report.jsonl").judged}
+    assert {"failed", "crashed", "unsupported"} <= statuses
+    told += [lossconf("report"), lossconf("check"), lossconf("explain", "report.jsonl", "euclidean_loss/grid-001")]
+    told += [lossconf("report", f"--{form}", "-") for form in ("junit", "markdown", "badge", "html")]
+    for ended in told:
+        assert ended.code in (0, 1)
+        assert is_plain(ended.out + ended.err)
+        assert len(ended.out) < 2_000_000
+    assert len(told[0].out) < 20_000
+
+
 def test_nothing_is_written_but_what_was_asked_for(lossconf: Lossconf, hostile: str, tmp_path: Path) -> None:
     wanted = {"h.html", "j.xml", "m.md", "b.json"}
     lossconf("report", hostile, "--html", "h.html", "--junit", "j.xml", "--markdown", "m.md", "--badge", "b.json")

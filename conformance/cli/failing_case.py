@@ -46,7 +46,7 @@ def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
     checks = {judged.verdict.check for judged in report.judged}
     name, dtype = _split(name.strip(), dtype, checks)
     if name not in checks:
-        raise unknown("case", name, checks)
+        raise unknown("case", name, checks, f"lossconf report {path}")
     failed = [j for j in report.judged if j.verdict.check == name and j.verdict.status.breaks]
     broken = [j for j in failed if dtype in (None, j.verdict.dtype)]
     if not broken:

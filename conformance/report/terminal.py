@@ -207,4 +207,5 @@ def _conclusion(report: Report, failed: int, path: str) -> RenderableType:
     )
     seconds = f" in {report.footer['seconds']:.1f} s" if report.footer else ""
     text = Text("\n").append(words, style=style).append(f"  {told}{seconds}")
-    return text.append(f"\nreport: {path}", style="dim")
+    text.append(f"\nreport: {path}", style="dim")
+    return text if report.complete else text.append("; the same command with --resume goes on from it", style="dim")
