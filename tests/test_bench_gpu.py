@@ -5,9 +5,11 @@ The kernels run on the simulator; the clock is a list.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,11 +20,13 @@ from bench.expectation import expect
 from bench.gpu import MOST_SETS, UNTESTED, WARM, Gpu
 from bench.measure import Plan, measure
 from bench.problem import DTYPES, LAYERS, MODES, Problem
+from bench.result import schema
 from bench.sizes import Size
 from bench.subjects import NotTimed, open_subject
 from bench.subjects.copying_cuda import CopyingOnGpu
 from bench.subjects.numba_cuda import NumbaCUDA, rotating
 from bench.worker import Worker
+from refimpl.fast.cuda.device import NoDevice, gpu
 from refimpl.fast.cuda.simulator import Simulator
 from tests.command_line import Lossconf, lossconf_in
 
@@ -123,12 +127,12 @@ def test_ignored_labels_are_passed_on(layer: str) -> None:
 
 
 def test_calls_go_round_in_more_arrays_than_the_cache_holds() -> None:
-    gpu = Simulated()
-    assert gpu.sets(1 << 10) == 16
-    assert gpu.sets(1) == MOST_SETS
-    assert gpu.sets(1 << 18) == 1
+    device = Simulated()
+    assert device.sets(1 << 10) == 16
+    assert device.sets(1) == MOST_SETS
+    assert device.sets(1 << 18) == 1
     with pytest.raises(NotTimed, match=r"needs 0\.0 GiB on the device"):
-        gpu.sets(1 << 19)
+        device.sets(1 << 19)
     seen: list[int] = []
     turn = rotating([lambda i=i: seen.append(i) for i in range(3)])
     for _ in range(7):
@@ -137,9 +141,9 @@ def test_calls_go_round_in_more_arrays_than_the_cache_holds() -> None:
 
 
 def test_calls_are_timed_between_two_events_after_a_warm_up() -> None:
-    gpu = Simulated()
-    assert gpu.seconds(lambda: gpu.log.append("call"), 3) == pytest.approx(6e-3 / 3)
-    assert gpu.log == ["call"] * WARM + ["record start", *["call"] * 3, "record end", "wait for end"]
+    device = Simulated()
+    assert device.seconds(lambda: device.log.append("call"), 3) == pytest.approx(6e-3 / 3)
+    assert device.log == ["call"] * WARM + ["record start", *["call"] * 3, "record end", "wait for end"]
 
 
 def test_no_call_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +166,8 @@ def test_a_copy_moves_half_of_the_traffic_each_way() -> None:
 
 
 def test_a_worker_times_with_the_subjects_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = Simulated()
-    monkeypatch.setattr("bench.worker.open_subject", lambda spec, threads: NumbaCUDA(gpu))
+    device = Simulated()
+    monkeypatch.setattr("bench.worker.open_subject", lambda spec, threads: NumbaCUDA(device))
     worker = Worker("numba-cuda", 1)
     worker.open({})
     fields = {"layer": "euclidean_loss", "size": "small", "shape": [6, 5], "ignored": 0.0, "dtype": "float32"}
@@ -191,14 +195,17 @@ def test_a_result_says_that_nobody_has_confirmed_it(monkeypatch: pytest.MonkeyPa
     lines: list[str] = []
     result = measure(Plan(("numba-cuda",), (), MODES, 1, 1), lines.append)
     assert UNTESTED in result.warnings
+    jsonschema.validate(json.loads(json.dumps(result.to_json())), schema())
     assert lines == [UNTESTED]
     assert "simulated" in result.subjects["numba-cuda"].environment["device"]
 
 
 def _without_gpu() -> bool:
-    from numba import cuda
-
-    return not cuda.is_available()
+    try:
+        gpu()
+    except NoDevice:
+        return True
+    return False
 
 
 @pytest.mark.skipif(not _without_gpu(), reason="there is a GPU")
