@@ -146,13 +146,14 @@ class Output:
 
 
 def square(matrix: Any, classes: int, like: NDArray[Any]) -> NDArray[Any]:
-    """An infogain matrix as (classes, classes). Raises as `floats`, and ValueError for another number of entries."""
+    """An infogain matrix, contiguous, in its own shape. Raises as `floats`, and ValueError for another number of
+    entries."""
     made = floats(matrix, "matrix", like)
     if made.size != classes**2:
         raise ValueError(
             f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}"
         )
-    return made.reshape(classes, classes)
+    return made
 
 
 class Positions:

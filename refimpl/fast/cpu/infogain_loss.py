@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, WIDE, added, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.kernel import ADDING, WIDE, added, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
 from refimpl.fast.cpu.normaliser import divisor
+from refimpl.fast.cpu.prefetch import AHEAD
 from refimpl.fast.cpu.softmax import (
+    PART,
     Task,
     chunks,
     cut,
@@ -125,47 +127,67 @@ def _tile_chunks(
     _tiles(first, last, *arrays, task, scratch(task, x))
 
 
+@helper()
+def _logarithm(x: Any, top: Any, logarithm: Any, floor: Any) -> Any:
+    """The logarithm of a probability. In this order: top and logarithm added up first would lose what x - top has."""
+    value = (x - top) - logarithm
+    return floor if value < floor else value
+
+
 @helper(**ADDING)
-def _row_loss(row: Any, weights: Any, top: float, logarithm: float) -> tuple[float, float]:
-    """The loss of a row of logits, and the sum of the weights of its classes."""
-    loss, total = 0.0, 0.0
+def _part_loss(row: Any, weights: Any, top: Any, logarithm: Any, floor: Any) -> tuple[Any, Any]:
+    loss, total = like(top, 0), like(top, 0)
     for j in range(row.size):
-        weight = np.float64(weights[j])
-        value = np.float64(row[j]) - top - logarithm
-        loss -= weight * (LOG_FLOOR if value < LOG_FLOOR else value)
-        total += weight
+        loss -= weights[j] * _logarithm(row[j], top, logarithm, floor)
+        total += weights[j]
     return loss, total
 
 
 @helper()
-def _row_gradient(kept: Any, weights: Any, share: float, scale: float, out: Any) -> None:
+def _row_loss(row: Any, weights: Any, top: Any, logarithm: float) -> tuple[float, float]:
+    """The loss of a row of logits, and the sum of the weights of its classes: parts in the row's type, sums of parts in
+    float64."""
+    loss, total = 0.0, 0.0
+    for start in range(0, row.size, PART):
+        part, of_part = row[start : start + PART], weights[start : start + PART]
+        terms, weight = _part_loss(part, of_part, top, like(top, logarithm), like(top, LOG_FLOOR))
+        loss += np.float64(terms)
+        total += np.float64(weight)
+    return loss, total
+
+
+@helper()
+def _row_gradient(kept: Any, weights: Any, share: Any, scale: Any, out: Any) -> None:
     """Write the gradient of a row, whose exponentials are in `kept` or, where that is empty, in `out` already."""
     if kept.size > 0:
         for j in range(out.size):
-            out[j] = np.float64(kept[j]) * share - np.float64(weights[j]) * scale
+            out[j] = kept[j] * share - weights[j] * scale
     else:
         for j in range(out.size):
-            out[j] = np.float64(out[j]) * share - np.float64(weights[j]) * scale
+            out[j] = out[j] * share - weights[j] * scale
 
 
 @helper()
 def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any) -> None:
     """Chunks that are rows of many classes."""
-    room, marks, classes = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64), task.classes
+    room, marks, classes = np.empty(PART, x.dtype), np.empty(1, np.int64), task.classes
+    kept, ahead = prob if prob.size > 0 else out, min(classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
         for p in range(where.size):
             start, stop = where.base + p * classes, where.base + (p + 1) * classes
             row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
+            later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
-            total = exponentials(row, top, softmax if softmax.size > 0 else gradient if gradient.size > 0 else room)
+            total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
             mark(labels[where.label + p :], classes, task.ignore, marks)
             if marks[0] >= 0:
                 weights = matrix[marks[0] * classes : (marks[0] + 1) * classes]
-                part, weight = _row_loss(row, weights, np.float64(top), log(total))
+                part, weight = _row_loss(row, weights, top, log(total))
                 loss += part
-                _row_gradient(softmax, weights, weight * task.scale / total, task.scale, gradient)
+                share, scale = like(top, weight * task.scale / total), like(top, task.scale)
+                _row_gradient(softmax, weights, share, scale, gradient)
             else:
                 loss = np.nan if marks[0] == -2 else loss
                 for j in range(gradient.size):

@@ -22,7 +22,7 @@ Options = tuple[int, int | None, str, float]
 class Kernels(NamedTuple):
     """A layer's kernels: for small problems, for chunks that are tiles or rows, and for a gradient from the softmax.
 
-    All take an infogain matrix (classes, classes) after the labels, if their layer has one.
+    All take an infogain matrix after the labels, if their layer has one: `quick` in any shape, the others flat.
     """
 
     quick: Any
@@ -49,7 +49,7 @@ def loss_of_logits(
         z = divisor_of(mode, outer, labels, ignore, threads)
         kernel = kernels.rows if by_rows(classes, inner) else kernels.tiles
         task = Task(outer, classes, inner, ignore, float(top_diff) / z)
-        arrays = x.reshape(-1), labels, *extra, gradient.flat, softmax.flat
+        arrays = x.reshape(-1), labels, *(m.reshape(-1) for m in extra), gradient.flat, softmax.flat
         loss = spread(kernel, chunks(outer, classes, inner), x.size, threads, *arrays, task) / z
     if math.isnan(loss):
         refuse_labels(labels, classes, positions.shape, ignore)
@@ -70,7 +70,7 @@ def gradient_of_softmax(
     outer, classes, inner = positions.form
     scale = float(top_diff) / divisor_of(mode, outer, labels, ignore, threads)
     task = Task(outer, classes, inner, ignore, scale)
-    arrays = prob.reshape(-1), labels, *extra, gradient.flat
+    arrays = prob.reshape(-1), labels, *(m.reshape(-1) for m in extra), gradient.flat
     alarm = spread(kernels.softmax, chunks(outer, classes, inner), prob.size, threads, *arrays, task)
     if math.isnan(alarm):
         refuse_labels(labels, classes, positions.shape, ignore)

@@ -19,10 +19,12 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
-from refimpl.fast.cpu.kernel import ADDING, BLOCK, CHUNK, helper
+from refimpl.fast.cpu.kernel import ADDING, CHUNK, helper
+from refimpl.fast.cpu.prefetch import claim, fetch
 from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
 
 __all__ = [
+    "PART",
     "Task",
     "by_rows",
     "chunks",
@@ -46,6 +48,9 @@ NARROW = 64
 
 TILE = 8192
 """About how many entries make a tile: its scratch array stays in the first or second level cache."""
+
+PART = 256
+"""Entries of a row whose exponentials are added up in the row's own type."""
 
 LANES = 64
 """A tile has a multiple of this many positions, if there are as many: what an unrolled vector loop takes at once."""
@@ -219,30 +224,30 @@ def divide(dividend: float, divisors: Any, result: Any) -> None:
 def largest(row: Any) -> Any:
     """The largest entry of a contiguous row; any NaN may be passed over.
 
-    Comparing floats does not vectorise (a NaN forbids another order), comparing integers does, and the bits of floats
-    compare like integers once those of negative numbers are flipped.
+    Comparing floats does not vectorise (a NaN forbids another order), comparing integers does. As integers the bits of
+    floats are in order, but those of negative numbers are in reverse: where all are negative, the least is the largest.
     """
     return row.max()
 
 
 def _largest32(row: Any) -> Any:
     bits = row.view(np.int32)
-    best = np.int32(-(2**31))
+    most, least = np.int32(-(2**31)), np.int32(2**31 - 1)
     for j in range(bits.size):
         b = bits[j]
-        b = np.int32(b ^ np.int32(np.int32(b >> np.int32(31)) & np.int32(0x7FFFFFFF)))
-        best = b if b > best else best
-    return np.int32(best ^ np.int32(np.int32(best >> np.int32(31)) & np.int32(0x7FFFFFFF))).view(np.float32)
+        most = b if b > most else most
+        least = b if b < least else least
+    return np.int32(most if most >= np.int32(0) else least).view(np.float32)
 
 
 def _largest64(row: Any) -> Any:
     bits = row.view(np.int64)
-    best = np.int64(-(2**63))
+    most, least = np.int64(-(2**63)), np.int64(2**63 - 1)
     for j in range(bits.size):
         b = bits[j]
-        b = b ^ ((b >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
-        best = b if b > best else best
-    return np.int64(best ^ ((best >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))).view(np.float64)
+        most = b if b > most else most
+        least = b if b < least else least
+    return np.int64(most if most >= 0 else least).view(np.float64)
 
 
 @overload(largest, jit_options=FLAGS)
@@ -275,12 +280,16 @@ def _block(row: Any, top: Any, result: Any) -> Any:
 
 
 @helper()
-def exponentials(row: Any, top: Any, result: Any) -> float:
-    """The sum of exp(x - top) over a row. `result` keeps them; a shorter one (a block) is written over and over."""
+def exponentials(row: Any, top: Any, result: Any, later: Any, later_result: Any) -> float:
+    """The sum of exp(x - top) over a row. `result` keeps them; a shorter one (a block) is written over and over.
+
+    Meanwhile what is to be read and written `later` (either may be shorter than the row) is asked for.
+    """
     total = 0.0
-    size = BLOCK // row.itemsize
-    for start in range(0, row.size, size):
-        part = row[start : start + size]
-        kept = result[start : start + size] if result.size == row.size else result
+    for start in range(0, row.size, PART):
+        fetch(later[start : start + PART])
+        claim(later_result[start : start + PART])
+        part = row[start : start + PART]
+        kept = result[start : start + PART] if result.size == row.size else result
         total += np.float64(_block(part, top, kept))
     return total

@@ -17,7 +17,9 @@ from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
 from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, fits, flat, helper, kernel, written
 from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
 from refimpl.fast.cpu.normaliser import divisor
+from refimpl.fast.cpu.prefetch import AHEAD
 from refimpl.fast.cpu.softmax import (
+    PART,
     Task,
     chunks,
     clear,
@@ -116,15 +118,17 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale
 @helper()
 def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
     """Chunks that are rows of many classes."""
-    room, marks = np.empty(BLOCK // x.itemsize, x.dtype), np.empty(1, np.int64)
+    room, marks = np.empty(PART, x.dtype), np.empty(1, np.int64)
+    kept, ahead = prob if prob.size > 0 else out, min(task.classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
         for p in range(where.size):
             start, stop = where.base + p * task.classes, where.base + (p + 1) * task.classes
             row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
+            later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
-            total = exponentials(row, top, softmax if softmax.size > 0 else gradient if gradient.size > 0 else room)
+            total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
             mark(labels[where.label + p :], task.classes, task.ignore, marks)
             if marks[0] >= 0:
                 loss += _capped(log(total) - (np.float64(row[marks[0]]) - np.float64(top)))

@@ -26,8 +26,9 @@ __all__ = ["available_threads", "spread"]
 SHARE = 1 << 16
 """How many elements a further thread must have to be worth waking."""
 
-TURNS = 4
-"""How many turns at the work each thread gets, so that a slow one does not hold up the rest."""
+TURNS = 2
+"""How many turns at the work each thread gets, so that a slow one does not hold up the rest; a turn costs some five
+microseconds."""
 
 
 def available_threads() -> int:
