@@ -26,6 +26,7 @@ from conformance.outcome import Outcome, Refusal
 from conformance.plugin import Emit, Execution, SuitePlugin, run_pytest
 from conformance.report.jsonl import plain
 from conformance.selection import Planned
+from conformance.worker import die_with
 
 __all__ = ["main", "run_order"]
 
@@ -47,6 +48,7 @@ def run_order(order: Order, emit: Emit) -> None:
 
 def main() -> None:
     """The order on standard input, the events on standard output."""
+    die_with(os.getppid())  # a case that hangs would outlive a run that is killed
     order = Order.from_json(json.loads(sys.stdin.buffer.read()))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")

@@ -188,6 +188,23 @@ def test_a_killed_run_leaves_a_report_that_says_it_is_incomplete(lossconf: Lossc
     assert "incomplete" in lossconf("report").out
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a process ends at its next event")
+def test_a_case_that_hangs_does_not_outlive_a_killed_run(report: Path, tmp_path: Path) -> None:
+    spec = ("direct:tests.direct_miniatures:HangsDeep", "--case", "euclidean_loss/grid-001", "--dtype", "float32")
+    command = [sys.executable, "-m", "conformance", "run", "-j", "1", *spec, "--report", str(report)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        while not report.exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        running.send_signal(signal.SIGKILL)
+    assert len(children) == 1
+    end = time.monotonic() + 10
+    while Path(f"/proc/{children[0]}").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{children[0]}").exists()
+
+
 def test_an_interrupted_run_ends_with_130(report: Path) -> None:
     command = [sys.executable, "-m", "conformance", "run", "-j", "2", "--family", "golden", "--report", str(report)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
