@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from numba import config, cuda
-from numba.core.errors import NumbaPerformanceWarning
 from numpy.typing import NDArray
 
 from refimpl.fast.cuda.kernel import Kernel, compiled
@@ -82,7 +81,7 @@ def _configured(kernel: Kernel, blocks: int) -> Any:
     """What launches so many blocks of a kernel. That a small problem leaves a GPU idle is no news, so Numba's warning
     of it is not passed on."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        warnings.filterwarnings("ignore", message="Grid size")  # its class differs between Numba and numba-cuda
         return compiled(kernel.function)[blocks, kernel.block]
 
 
