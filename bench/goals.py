@@ -152,15 +152,18 @@ def floors(result: Result) -> Iterator[Reached]:
             yield _ratio(str(measured.problem), FLOOR, measured, COPY, OURS, at_most=True)
 
 
-def growths(result: Result) -> Iterator[Reached]:
-    """By layer: how far the time per entry is from its middle at most, from the smallest of `STEPS` to the largest."""
+def growths(result: Result, spec: str = OURS) -> Iterator[Reached]:
+    """By layer: how far the time per entry is from its middle at most, from the smallest of `STEPS` to the largest.
+
+    With `COPY` for ``spec``, the same of a copy of as many bytes: the machine's share of it.
+    """
     for layer in LAYERS:
         steps = [result.find(Problem(layer, size_named(step), "float32")) for step in STEPS]
-        timed = [step for step in steps if step and step.of(OURS, MODE)]
-        known = [summary(step.of(OURS, MODE)).median / step.problem.size.elements for step in timed]
+        timed = [step for step in steps if step and step.of(spec, MODE)]
+        known = [summary(step.of(spec, MODE)).median / step.problem.size.elements for step in timed]
         if len(known) < len(STEPS):
             yield Reached(layer, GROWTH, None, True, "a size is missing")
-        elif any(step.disturbed(MODE, OURS) for step in timed):
+        elif any(step.disturbed(MODE, spec) for step in timed):
             yield Reached(layer, GROWTH, None, True, DISTURBED)
         else:
             middle = (min(known) + max(known)) / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.goals import ROWS, Reached, floors, growths, memories, ratios
+from bench.measure import COPY
 from bench.problem import LAYERS
 from bench.result import Result
 from bench.sizes import SIZES
@@ -57,26 +58,35 @@ def render_goals(result: Result, caffe: str | None, console: Console) -> Tally:
         shown = (_cell(cells[layer], "{:.3g}x") if layer in cells else "" for layer in LAYERS)
         table.add_row(shape, row.dtype, row.peer, *shown)
     console.print(table)
-    for title, goals, form in (
-        ("Times as long as a plain copy of the same bytes", floors(result), "{:.2f}x"),
-        ("Time per entry from 2^20 to 2^26 entries, off its middle", growths(result), "{:.0%}"),
-        ("Memory beyond inputs and gradients at 2^26 entries", memories(result), "{:.2%}"),
+    copies = (reached for reached in growths(result, COPY) if reached.value is not None)
+    copied = {reached.what: f"a copy of as many bytes: {reached.value:.0%}" for reached in copies}
+    for title, goals, form, beside in (
+        ("Times as long as a plain copy of the same bytes", floors(result), "{:.2f}x", {}),
+        ("Time per entry from 2^20 to 2^26 entries, off its middle", growths(result), "{:.0%}", copied),
+        ("Memory beyond inputs and gradients at 2^26 entries", memories(result), "{:.2%}", {}),
     ):
-        _render_list(title, goals, form, console, tally, reasons)
+        _render_list(title, goals, form, console, tally, reasons, beside)
     _render_notes(result, reasons, console)
     console.print(Text(f"\n{tally.met} met, {tally.missed} missed, {tally.unmeasured} not measured", style="bold"))
     return tally
 
 
 def _render_list(
-    title: str, goals: Iterable[Reached], form: str, console: Console, tally: Tally, reasons: dict[str, str]
+    title: str,
+    goals: Iterable[Reached],
+    form: str,
+    console: Console,
+    tally: Tally,
+    reasons: dict[str, str],
+    beside: Mapping[str, str],
 ) -> None:
+    """One goal a line, with what there is to say ``beside`` it."""
     table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
     for reached in goals:
         tally.count(reached)
         if reached.reason:
             reasons[f"{title}: {reached.what}"] = reached.reason
-        table.add_row(reached.what, _cell(reached, form))
+        table.add_row(reached.what, _cell(reached, form), beside.get(reached.what, ""))
     console.print(table)
 
 
