@@ -156,6 +156,11 @@ def shuffle_for_some(out: Any) -> None:
         cuda.shfl_xor_sync(ALL, 1, 1)
 
 
+def shuffle_from_nobody(out: Any) -> None:
+    if cuda.threadIdx.x < 8:
+        cuda.shfl_sync(0xFF, 1, 9)
+
+
 def too_much_shared(out: Any) -> None:
     cuda.shared.array(6000, np.float64)
     cuda.shared.array(200, np.float64)
@@ -186,6 +191,7 @@ def wrong_type(out: Any) -> None:
         ),
         (two_barriers, r"threads 0-39: waits for syncthreads at .*:\d+; threads 40-63: waits for syncthreads"),
         (shuffle_for_some, r"threads 0-6, 8-38, 40-63: waits for shuffle .* mask 0xffffffff; threads 7, 39: ended"),
+        (shuffle_from_nobody, r"block 0 asks for the value of lane 9, which takes no part in the shuffle"),
         (too_much_shared, r"49600 bytes of shared memory: a block has 49152"),
         (not_simulated, r"cuda\.atomic, which is not simulated"),
         (wrong_type, r"raises TypeError"),

@@ -113,7 +113,10 @@ class Block:
         warps: dict[int, dict[int, Thread]] = {}
         for thread in live:
             warps.setdefault(thread.x // WARP, {})[thread.lane] = thread
-        return any([_release_warp(lanes) for lanes in warps.values()])
+        try:
+            return any([_release_warp(lanes) for lanes in warps.values()])
+        except SimulationError as error:
+            raise SimulationError(f"{self.kernel}: block {self.number} {error}") from None
 
     def _told(self) -> str:
         """Who waits where."""

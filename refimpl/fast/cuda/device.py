@@ -81,7 +81,7 @@ def _configured(kernel: Kernel, blocks: int) -> Any:
     """What launches so many blocks of a kernel. That a small problem leaves a GPU idle is no news, so Numba's warning
     of it is not passed on."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Grid size")  # its class differs between Numba and numba-cuda
+        warnings.filterwarnings("ignore", message=".*Grid size")  # its class differs between Numba and numba-cuda
         return compiled(kernel.function)[blocks, kernel.block]
 
 

@@ -128,9 +128,7 @@ def _seen(value: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> Any:
     if isinstance(value, ModuleType):
         return fake if value is cuda else value
     function = getattr(value, "py_func", value)
-    if isinstance(function, FunctionType) and any(name is cuda for name in function.__globals__.values()):
-        return _bound(function, fake, done)
-    return function
+    return _bound(function, fake, done) if isinstance(function, FunctionType) else function
 
 
 class _Cuda:
