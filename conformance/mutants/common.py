@@ -77,7 +77,8 @@ def _weight_of_setup(layer: type[Layer]) -> type[Layer]:
 def _zero_counts_as_absent(layer: type[Layer]) -> type[Layer]:
     class Wrong(layer):  # type: ignore[misc, valid-type]
         def set_loss_weights(self, top: Blobs) -> None:
-            self.declared_weights = [weight or 1.0 for weight in self.declared_weights[:1]] + self.declared_weights[1:]
+            if self.param.loss_weight and self.param.loss_weight[0] == 0:
+                self.declared_weights = [1.0, *self.param.loss_weight[1:]]
             super().set_loss_weights(top)
 
     return Wrong
