@@ -62,7 +62,13 @@ def _losses_and_gradients(x: Any, t: Any, tail: Any, scale: Any, out: Any) -> No
     for i in range(x.size):
         e = tail[i]
         one, v, y = like(e, 1), like(e, x[i]), like(e, t[i])
-        out[i] = ((one if v >= like(e, 0) else e) / (one + e) - y) * scale
+        part = one if v >= like(e, 0) else e
+        whole = one + e
+        inverse = one / whole
+        sigmoid = part * inverse
+        # What the sum and the quotient lost counts where a target is near the sigmoid.
+        lost = (part - sigmoid * whole) - sigmoid * (e - (whole - one))
+        out[i] = (sigmoid - y) * scale + lost * (inverse * scale)
         tail[i] = _loss(v, y, e)
 
 
