@@ -41,6 +41,16 @@ def missing() -> str | None:
     return None if shutil.which("chromedriver") else "no chromedriver is installed (apt-get install chromium-driver)"
 
 
+_ARRIVED = """
+const goal = arguments[0], end = Date.now() + 5000;
+return new Promise((done) => {
+    const arrived = () => !goal || location.hash === goal || Date.now() > end;
+    const look = () => (arrived() ? setTimeout(() => setTimeout(done, 20)) : setTimeout(look, 5));
+    look();
+});
+"""
+
+
 class Browser:
     """One window; use as a context manager. ``dark`` asks pages for their dark colours."""
 
@@ -71,7 +81,10 @@ class Browser:
         return str(self.run("return document.querySelector(arguments[0]).textContent", selector))
 
     def click(self, selector: str) -> None:
+        """Click, and where that follows a link within the page, wait until the page has taken it in."""
+        goal = self.run("return document.querySelector(arguments[0]).closest('a')?.hash ?? ''", selector)
         self._call("POST", f"/element/{self._find(selector)}/click", {})
+        self.run(_ARRIVED, goal)
 
     def type(self, selector: str, text: str) -> None:
         self._call("POST", f"/element/{self._find(selector)}/value", {"text": KEYS.get(text, text)})

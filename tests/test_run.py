@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,10 @@ def test_a_case_that_hangs_does_not_outlive_a_killed_run(report: Path, tmp_path:
 
 def test_an_interrupted_run_ends_with_130(report: Path) -> None:
     command = [sys.executable, "-m", "conformance", "run", "-j", "2", "--family", "golden", "--report", str(report)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
+    ) as running:
         while not report.exists():
             assert running.poll() is None
             time.sleep(0.02)
