@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from conformance.implementation import Description, DoesNotStart, Implementation
 from conformance.requirements import CATALOGUE
 from conformance.selection import Planned, Selection
 from conformance.session import Session
-from conformance.suite import all_checks
+from conformance.suite import whole_suite
 from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["conformance_checks"]
@@ -47,7 +46,8 @@ def conformance_checks(
     except DoesNotStart as error:
         return _failing(f"{implementation} does not start: {error}", error.detail)
     selection = Selection(tuple(families), tuple(layers), (), tuple(dtypes))
-    items = [each for each in selection.plan(_suite(), tested.description.dtypes) if tested.has_part_in(each.check)]
+    planned = selection.plan(whole_suite(), tested.description.dtypes)
+    items = [each for each in planned if tested.has_part_in(each.check)]
 
     @pytest.mark.parametrize("planned", [pytest.param(each, id=f"{each.check.id}-{each.dtype}") for each in items])
     def test_conformance(planned: Planned, request: pytest.FixtureRequest) -> None:
@@ -91,11 +91,6 @@ class _UnderTest:
             )
         if not any(verdict.status is Status.PASSED for verdict in verdicts):
             pytest.skip("; ".join(dict.fromkeys(f"{v.status.value}: {v.reason}" for v in verdicts)))
-
-
-@cache
-def _suite() -> tuple[Check, ...]:
-    return tuple(all_checks())
 
 
 def _failing(message: str, detail: str) -> Callable[..., None]:

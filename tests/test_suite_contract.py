@@ -1,4 +1,4 @@
-"""The contract family passes on the reference in both dialects, and notices every way to break the contract."""
+"""The contract family notices every way to break the contract."""
 
 from __future__ import annotations
 
@@ -12,32 +12,18 @@ import pytest
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.case import Case
 from conformance.outcome import Outcome
-from conformance.requirements import CATALOGUE
 from conformance.requirements.serving import STEMS
 from conformance.suite.contract import checks
 from refimpl.blob import Blob
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY
-from tests.broken import Broken, after, failed, not_passed, run_family
+from tests.broken import Broken, after, failed, run_family
 
 DTYPES = ("float32", "float64")
 CHECKS = {stem: [check for check in checks() if check.layer == stem] for stem in STEMS}
 LEARNED = {stem: 2 if stem in ("contrastive_loss", "euclidean_loss") else 1 for stem in STEMS}
 
 every_loss = pytest.mark.parametrize("stem", STEMS)
-
-
-@pytest.mark.parametrize("dialect", ["documented", "bvlc"])
-def test_the_reference_passes(dialect: str) -> None:
-    for asked in (None, dialect):
-        assert not not_passed(run_family(checks(), ReferenceImplementation(dialect), DTYPES, asked))
-
-
-def test_verdicts_have_ids_of_their_own_and_catalogued_requirements() -> None:
-    verdicts = run_family(checks(), ReferenceImplementation(), DTYPES)
-    names = [(v.check, v.requirement, v.dtype) for v in verdicts]
-    assert len(names) == len(set(names))
-    assert {v.requirement for v in verdicts} <= CATALOGUE.keys()
 
 
 def missed(stem: str, implementation: Any, *cases: str) -> set[str]:

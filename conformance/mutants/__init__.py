@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant, MutantImplementation
 
-__all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants"]
+__all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "mutants_by_id"]
 
 
 def all_mutants() -> tuple[Mutant, ...]:
@@ -35,3 +38,9 @@ def all_mutants() -> tuple[Mutant, ...]:
         *around.MUTANTS,
         *accepting.MUTANTS,
     )
+
+
+@cache
+def mutants_by_id() -> Mapping[str, Mutant]:
+    """The same by their ids."""
+    return {mutant.id: mutant for mutant in all_mutants()}

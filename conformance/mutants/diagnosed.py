@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 from conformance.check import Check
 from conformance.diagnosis import Cause, Evidence, Investigator, diagnose
 from conformance.execution import execute
+from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.session import Session
+from conformance.suite import whole_suite
 from conformance.verdict import Level
 
 __all__ = ["Diagnosed", "diagnosed", "to_markdown"]
@@ -54,7 +55,7 @@ def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
     """Every mutant that is not equivalent, in their order, each as soon as it and those before it are known."""
     wrong = [mutant for mutant in mutants if mutant.equivalent is None]
     if jobs == 1:
-        yield from (_diagnosed(mutant, _suite()) for mutant in wrong)
+        yield from (_diagnosed(mutant, whole_suite()) for mutant in wrong)
         return
     with ProcessPoolExecutor(jobs) as pool:
         yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in wrong])
@@ -104,18 +105,4 @@ def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
 
 
 def _diagnosed_by_id(mutant: str) -> Diagnosed:
-    return _diagnosed(_by_id()[mutant], _suite())
-
-
-@cache
-def _suite() -> tuple[Check, ...]:
-    from conformance.suite import all_checks
-
-    return tuple(all_checks())
-
-
-@cache
-def _by_id() -> dict[str, Mutant]:
-    from conformance.mutants import all_mutants
-
-    return {mutant.id: mutant for mutant in all_mutants()}
+    return _diagnosed(mutants_by_id()[mutant], whole_suite())

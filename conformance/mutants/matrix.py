@@ -11,9 +11,11 @@ from typing import Any
 
 from conformance.check import Check
 from conformance.execution import execute
+from conformance.mutants import mutants_by_id
 from conformance.mutants.echo import Echo
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.session import Session
+from conformance.suite import whole_suite
 from conformance.verdict import Level, Verdict
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
@@ -113,27 +115,13 @@ def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:
 
 
 def _row(mutant: Mutant) -> Row:
-    return run_mutant(mutant, _suite(), _echo(mutant.dialect))
+    return run_mutant(mutant, whole_suite(), _echo(mutant.dialect))
 
 
 def _row_by_id(mutant: str) -> Row:
-    return _row(_by_id()[mutant])
-
-
-@cache
-def _suite() -> tuple[Check, ...]:
-    from conformance.suite import all_checks
-
-    return tuple(all_checks())
+    return _row(mutants_by_id()[mutant])
 
 
 @cache
 def _echo(dialect: str) -> Echo:
     return Echo(dialect)
-
-
-@cache
-def _by_id() -> Mapping[str, Mutant]:
-    from conformance.mutants import all_mutants
-
-    return {mutant.id: mutant for mutant in all_mutants()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 
 from conformance.check import Check
 
-__all__ = ["FAMILIES", "all_checks"]
+__all__ = ["FAMILIES", "all_checks", "whole_suite"]
 
 FAMILIES = (
     "golden",
@@ -38,3 +39,9 @@ def all_checks(snippets: Sequence[str] = (), seed: int = 0, explore: int = 1) ->
         drawn = (seed, explore) if family == "properties" else ()
         yield from import_module(f"{__name__}.{family}").checks(*drawn)
     yield from import_module(f"{__name__}.formula_free").checks(snippets)
+
+
+@cache
+def whole_suite() -> tuple[Check, ...]:
+    """`all_checks` of a gate, made once for a process."""
+    return tuple(all_checks())

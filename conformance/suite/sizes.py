@@ -1,8 +1,8 @@
 """Sizes: every loss layer on thousands of items, entries and positions, judged element by element.
 
 Kernels go wrong where a small case does not reach: past the first block of threads, in a last block that is not full,
-past 65535 blocks, which is all that a CUDA grid has in its second dimension. All sizes are odd and no multiple of a
-block or of a vector register.
+past 65535 blocks, which is all that a CUDA grid has in its second dimension. No size is a multiple of a block or of a
+vector register.
 """
 
 from __future__ import annotations

@@ -58,11 +58,6 @@ def _wanted(bottom: Sequence[Blob], propagate_down: Sequence[bool], i: int) -> A
     return bottom[i].diff if propagate_down[i] else None
 
 
-def _refuse_more_than_four_axes(bottom: Sequence[Blob]) -> None:
-    """Caffe counts the samples of some layers by ``num()``, which a blob of more axes does not have."""
-    _ = bottom[0].num
-
-
 class OnCpu:
     """Where a layer computes: `kernels` is the module with the functions of its kind."""
 
@@ -170,7 +165,6 @@ class EuclideanLoss(OnCpu, _EuclideanLoss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
-        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = self.kernels.euclidean_loss(bottom[0].data, bottom[1].data, **self.how())
@@ -194,7 +188,6 @@ class HingeLoss(OnCpu, _HingeLoss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
-        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         norm = self.param.hinge_loss_param.norm
         with _refusals():
@@ -220,7 +213,6 @@ class MultinomialLogisticLoss(OnCpu, _MultinomialLogisticLoss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
-        _refuse_more_than_four_axes(bottom)
         bottom[0].refuse_more_than_four_axes()
         with _refusals():
             top[0].data[...] = self.kernels.multinomial_logistic_loss(bottom[0].data, bottom[1].data, **self.how())
