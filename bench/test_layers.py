@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from bench.expectation import expect
-from bench.problem import DTYPES, LAYERS, MODES, Problem
-from bench.sizes import SIZES
-from bench.subjects import NotTimed, open_subject
-from bench.traffic import traffic_of
+from conformance.timing.expectation import expect
+from conformance.timing.problem import DTYPES, LAYERS, MODES, Problem
+from conformance.timing.sizes import SIZES
+from conformance.timing.subjects import NotTimed, open_subject
+from conformance.timing.traffic import traffic_of
 
 SUBJECTS = ("numba-cpu", "torch", "jax", "reference")
 

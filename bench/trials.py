@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.problem import LAYERS
+from conformance.timing.problem import LAYERS
 
 __all__ = ["Outcome", "plant", "run_trials"]
 

@@ -11,14 +11,14 @@ import pytest
 
 from conformance.adapters import open_implementation
 from conformance.adapters.direct import wrapped
-from conformance.check import Check
-from conformance.execution import execute, inapplicable
-from conformance.implementation import Description, DoesNotStart, Implementation
+from conformance.contract.check import Check
+from conformance.contract.implementation import Description, DoesNotStart, Implementation
+from conformance.contract.selection import Planned, Selection
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.engine.execution import execute, inapplicable
 from conformance.requirements import CATALOGUE
-from conformance.selection import Planned, Selection
-from conformance.session import Session
 from conformance.suite import whole_suite
-from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["conformance_checks"]
 

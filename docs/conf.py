@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.version import VERSION
+from conformance.contract.version import VERSION
 
 project = "caffe-loss-conformance"
 version = release = VERSION

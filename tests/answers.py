@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.case import Array, Case
-from conformance.finding import Finding
-from conformance.judge import judge_outcome
-from conformance.outcome import Outcome, Refusal
-from conformance.suite.nets import layer, source
+from conformance.contract.case import Array, Case
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.judge.finding import Finding
+from conformance.judge.judgement import judge_outcome
+from conformance.losses.nets import layer, source
 
 __all__ = [
     "CONSUMED",
@@ -40,7 +40,7 @@ Y = [2.0, 0.0]
 
 
 def case_of(*layers: str, inputs: Mapping[str, Any], forced: bool = True, **fields: Any) -> Case:
-    """A case of Input layers and ``layers``, which ``conformance.suite.nets.layer`` writes."""
+    """A case of Input layers and ``layers``, which ``conformance.losses.nets.layer`` writes."""
     arrays = {name: np.asarray(value, dtype=np.float64) for name, value in inputs.items()}
     sources = "".join(source(name, array.shape) for name, array in arrays.items())
     return Case(

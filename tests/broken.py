@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from conformance.adapters.reference import ReferenceImplementation, outcome_of
-from conformance.case import Case
-from conformance.check import Check
-from conformance.drive import build, run_steps
-from conformance.implementation import Description
-from conformance.outcome import Outcome, Refusal
-from conformance.session import Session
-from conformance.verdict import Status, Verdict
+from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.reference import build, run_steps
 from refimpl.blob import Blob
 from refimpl.errors import NetError
 from refimpl.layer import Layer

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.case import Case
-from conformance.outcome import Outcome, Refusal
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
 
 Values = NDArray[Any]
 

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.drive import build
-from conformance.execution import execute, inapplicable
-from conformance.implementation import Implementation
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
-from conformance.verdict import Status, Verdict
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.implementation import Implementation
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.engine.execution import execute, inapplicable
+from conformance.judge.reference import build
+from conformance.judge.serving import STEMS
 from refimpl.errors import NetError
 from refimpl.layers.normalisation import Normalisation
 from refimpl.net import Net

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conformance.report.jsonl import read_report
-from conformance.report.terminal import render
+from conformance.record.jsonl import read_report
+from conformance.views.terminal import render
 
 __all__ = ["RUNS", "SHORT", "Outcome", "Stage", "Trial", "disturbed", "undisturbed", "verdicts"]
 

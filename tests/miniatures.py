@@ -10,7 +10,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.implementation import Crash, DoesNotStart, ImplementationError, ProtocolError, TimedOut, Unsupported
+from conformance.contract.implementation import (
+    Crash,
+    DoesNotStart,
+    ImplementationError,
+    ProtocolError,
+    TimedOut,
+    Unsupported,
+)
 
 __all__ = ["AT_START", "IN_A_CASE", "Miniature", "command", "well_behaved"]
 

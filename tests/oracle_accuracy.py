@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case
-from conformance.drive import build, run_steps
+from conformance.contract.case import Case
+from conformance.judge.reference import build, run_steps
 from refimpl.running_error import Rounding
 
 __all__ = ["WELL_CONDITIONED", "Accuracy", "measured", "oracle_fixtures"]

@@ -39,7 +39,9 @@ def main() -> int:
         return 0
     python = installed(interpreter, asked.folder.resolve())
     environment = {**os.environ, "LOSSCONF_CAFFE_PYTHON": str(python)}
-    tests = subprocess.run([sys.executable, "-m", "pytest", "tests/test_pycaffe.py"], env=environment).returncode
+    tests = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/adapters/test_pycaffe.py"], env=environment
+    ).returncode
     bits = subprocess.run([sys.executable, "-m", "fixtures.tools.replay", f"pycaffe:{python}"]).returncode
     report = asked.folder / "report.jsonl"
     run = [sys.executable, "-m", "conformance", "run", f"pycaffe:{python}", "-j", "2", "--report", str(report)]

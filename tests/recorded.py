@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case, array_from_json
-from conformance.drive import build, run_steps
+from conformance.contract.case import Case, array_from_json
+from conformance.judge.reference import build, run_steps
 from refimpl.errors import NetError
 from refimpl.net import Net
 

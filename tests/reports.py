@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from conformance.cli.main import main
-from conformance.report.jsonl import Judged, Report, verdict_to_json
-from conformance.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.record.jsonl import Judged, Report, verdict_to_json
 
 __all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "saved", "verdict"]
 

@@ -18,21 +18,21 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from conformance.case import Case
+from conformance.contract.case import Case
+from conformance.contract.errors import UsageError
+from conformance.contract.outcome import Outcome
 from conformance.diagnosis import Cause, Evidence
 from conformance.diagnosis.exhibit import exhibit_of
-from conformance.errors import UsageError
 from conformance.gate import Baseline, Lock, judge_report
 from conformance.gate.update import updated
-from conformance.outcome import Outcome
-from conformance.report.badge import badge_json
-from conformance.report.changes import changes_between
-from conformance.report.html import html_page
-from conformance.report.jsonl import Judged, read_report
-from conformance.report.junit import junit_xml
-from conformance.report.markdown import markdown_page
-from conformance.report.merging import joined, matrix
-from conformance.report.terminal import render
+from conformance.record.changes import changes_between
+from conformance.record.jsonl import Judged, read_report
+from conformance.record.merging import joined, matrix
+from conformance.views.badge import badge_json
+from conformance.views.html import html_page
+from conformance.views.junit import junit_xml
+from conformance.views.markdown import markdown_page
+from conformance.views.terminal import render
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import HOSTILE, failed, failing_run, hostile_report, passed, report_of, saved
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from conformance.errors import UsageError
+from conformance.contract.errors import UsageError
 from conformance.testing import conformance_checks
 from tests.direct_miniatures import Euclidean
 from tests.miniatures import command

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from conformance.adapters.deadline import deadline
 from conformance.adapters.reference import outcome_of
-from conformance.case import Case
-from conformance.deadline import deadline
-from conformance.drive import build, run_steps
-from conformance.implementation import Description
-from conformance.outcome import Outcome, Refusal
+from conformance.contract.case import Case
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.judge.reference import build, run_steps
 from refimpl.errors import NetError
 from refimpl.layer import Layer
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.around import NetAround
+from conformance.adapters.deadline import deadline
 from conformance.adapters.foreign_layer import foreign_code, layer_around
-from conformance.case import Array, Case
-from conformance.deadline import deadline
-from conformance.implementation import Description, DoesNotStart, Implementation, ProtocolError
-from conformance.outcome import Outcome, Refusal
+from conformance.contract.case import Array, Case
+from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
+from conformance.contract.outcome import Outcome, Refusal
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 

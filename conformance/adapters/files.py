@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from conformance.exchange import Answers
+from conformance.adapters.answers import Answers
 
 __all__ = ["open_files", "spelled"]
 

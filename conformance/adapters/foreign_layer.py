@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformance.case import Array
-from conformance.implementation import Crash, ImplementationError, ProtocolError, Unsupported
+from conformance.contract.case import Array
+from conformance.contract.implementation import Crash, ImplementationError, ProtocolError, Unsupported
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import Layer

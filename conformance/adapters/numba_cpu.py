@@ -7,8 +7,8 @@ import numba
 import numpy as np
 
 from conformance.adapters.around import NetAround
-from conformance.implementation import Description
-from conformance.version import VERSION
+from conformance.contract.implementation import Description
+from conformance.contract.version import VERSION
 from refimpl.fast.layers import LAYERS, use_threads
 
 __all__ = ["NumbaCpuImplementation"]

@@ -9,10 +9,10 @@ import numpy as np
 from numba import cuda
 
 from conformance.adapters.around import NetAround
-from conformance.case import Case
-from conformance.implementation import Crash, Description, DoesNotStart, Unsupported
-from conformance.outcome import Outcome, Refusal
-from conformance.version import VERSION
+from conformance.contract.case import Case
+from conformance.contract.implementation import Crash, Description, DoesNotStart, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.version import VERSION
 from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
 from refimpl.fast.cuda.layers import LAYERS
 from refimpl.fast.cuda.memory import SimulationError, TooLarge

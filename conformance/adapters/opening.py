@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conformance.errors import UsageError, unknown
-from conformance.implementation import DoesNotStart, Implementation
+from conformance.contract.errors import UsageError, unknown
+from conformance.contract.implementation import DoesNotStart, Implementation
 
 __all__ = ["SPELLINGS", "Spelling", "open_implementation"]
 

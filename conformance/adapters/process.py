@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 from conformance.adapters.child import Child, Ended, Late, Overlong
 from conformance.adapters.direct import LayerImplementation
 from conformance.adapters.remote_layer import Computed, RemoteLayer
-from conformance.case import Case
-from conformance.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
-from conformance.outcome import Outcome, Refusal
+from conformance.adapters.worker import fatal_text, signal_name
+from conformance.contract.case import Case
+from conformance.contract.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import (
     VERSION,
     Answer,
@@ -32,7 +33,6 @@ from conformance.protocol import (
     read_times,
     request,
 )
-from conformance.worker import fatal_text, signal_name
 from refimpl.layers import REGISTRY
 
 __all__ = ["ProcessImplementation"]

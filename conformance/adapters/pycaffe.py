@@ -10,7 +10,7 @@ from conformance.adapters.process import ProcessImplementation
 
 __all__ = ["PycaffeImplementation"]
 
-_WORKER = Path(__file__).resolve().parent.parent / "worker.py"
+_WORKER = Path(__file__).with_name("worker.py")
 
 
 class PycaffeImplementation(ProcessImplementation):

@@ -22,8 +22,8 @@ import numpy as np
 
 from conformance.adapters.around import NetAround
 from conformance.adapters.pycaffe_standin import TEST, TRAIN, BlobVec, Layer, RawBlobVec, standing_in
-from conformance.errors import unknown
-from conformance.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
+from conformance.contract.errors import unknown
+from conformance.contract.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
 from conformance.protocol import layer_message
 from refimpl.blob import Blob as ReferenceBlob
 from refimpl.errors import LayerError

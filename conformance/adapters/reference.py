@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case
-from conformance.drive import build, records_of, run_steps
-from conformance.implementation import Description
-from conformance.outcome import Outcome, Refusal
-from conformance.version import VERSION
+from conformance.contract.case import Case
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.version import VERSION
+from conformance.judge.reference import build, records_of, run_steps
 from refimpl.errors import NetError
 from refimpl.net import Net
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from conformance.case import Array
-from conformance.outcome import Refusal
+from conformance.contract.case import Array
+from conformance.contract.outcome import Refusal
 from conformance.protocol import array_message, layer_message
 from refimpl.errors import LayerError
 from refimpl.messages import LayerParameter

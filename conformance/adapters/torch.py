@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conformance.adapters.direct import LayerImplementation
-from conformance.case import Array
-from conformance.implementation import Description, Implementation
+from conformance.contract.case import Array
+from conformance.contract.implementation import Description, Implementation
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter
 

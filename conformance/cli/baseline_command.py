@@ -38,7 +38,7 @@ def update(report: Path, baseline: Path, this_device: bool) -> int:
     """
     from conformance.gate import Baseline, judge_report, read_baseline, write_baseline
     from conformance.gate.update import updated
-    from conformance.report.jsonl import read_report
+    from conformance.record.jsonl import read_report
 
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
     after = updated(before, found, this_device)
@@ -63,10 +63,10 @@ def lock(report: Path, lock: Path) -> int:
 
     Refuses a report of a part of the suite, and one that is incomplete.
     """
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
     from conformance.gate import Lock, write_lock
     from conformance.gate.gate import is_partial
-    from conformance.report.jsonl import read_report
+    from conformance.record.jsonl import read_report
 
     found = read_report(report)
     if is_partial(found):

@@ -81,11 +81,11 @@ def run(
       lossconf bench run numba-cpu torch --size large --dtype float32
       lossconf bench run direct:mylayers:EuclideanLoss reference --size tiny
     """
-    from bench.measure import Plan, measure
-    from bench.problem import MODES
-    from bench.result import write_result
-    from bench.table import render
-    from conformance.report.terminal import output
+    from conformance.timing.measure import Plan, measure
+    from conformance.timing.problem import MODES
+    from conformance.timing.result import write_result
+    from conformance.timing.table import render
+    from conformance.views.terminal import output
 
     problems = problems_of(layers, sizes or EVERYDAY, dtypes)
     specs, count = implementations or PEERS, chosen_threads(threads)
@@ -112,13 +112,13 @@ def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
       lossconf bench compare laptop.json server.json
       lossconf bench compare bench.json --plots plots       as SVG and PNG; needs matplotlib
     """
-    from bench.comparison import labelled, render_comparison
-    from conformance.report.terminal import output
+    from conformance.timing.comparison import labelled, render_comparison
+    from conformance.views.terminal import output
 
     results = labelled(paths)
     render_comparison(results, output())
     if plots is not None:
-        from bench.plots import plot_all
+        from conformance.timing.plots import plot_all
 
         for path in plot_all(results, plots):
             click.echo(f"drew {path}")
@@ -142,12 +142,12 @@ def goals(caffe: str | None, threads: int, rounds: int, patience: float, path: P
     Examples:
       lossconf bench goals --caffe /opt/py39/bin/python --result goals.json
     """
-    from bench.goals import merged, plans
-    from bench.goals_table import render_goals
-    from bench.measure import measure
-    from bench.result import write_result
-    from conformance.cli.exit_codes import ExitCode
-    from conformance.report.terminal import output
+    from conformance.contract.exit_codes import ExitCode
+    from conformance.timing.goals import merged, plans
+    from conformance.timing.goals_table import render_goals
+    from conformance.timing.measure import measure
+    from conformance.timing.result import write_result
+    from conformance.views.terminal import output
 
     spec = None if caffe is None else f"pycaffe:{caffe}"
     todo = plans(threads, rounds, spec, 60 * patience)

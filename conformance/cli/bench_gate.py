@@ -13,8 +13,8 @@ import click
 from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
 
 if TYPE_CHECKING:
-    from bench.gate import Finding, Limits
-    from bench.problem import Problem
+    from conformance.timing.gate import Finding, Limits
+    from conformance.timing.problem import Problem
 
 __all__ = ["gate"]
 
@@ -75,9 +75,9 @@ def gate(
       lossconf bench gate --against main --layer hinge_loss --size large
       lossconf bench gate process:./new --against process:./old --slowdown 10
     """
-    from bench.gate import Limits
-    from bench.gate_table import render_findings
-    from conformance.report.terminal import output
+    from conformance.timing.gate import Limits
+    from conformance.timing.gate_table import render_findings
+    from conformance.views.terminal import output
 
     limits = Limits(slowdown / 100, microseconds * 1e-6)
     problems = problems_of(layers, sizes or SIZES, dtypes or DTYPES)
@@ -89,10 +89,10 @@ def _findings(
     spec: str, against: str, problems: Sequence[Problem], modes: Sequence[str], limits: Limits, threads: int
 ) -> list[Finding]:
     """Raises `UsageError` for an ``--against`` that names nothing."""
-    from bench.against import extracted, is_implementation, is_tree
-    from bench.contestants import Hosted, contestant
-    from bench.gate import gate as run_gate
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
+    from conformance.timing.against import extracted, is_implementation, is_tree
+    from conformance.timing.contestants import Hosted, contestant
+    from conformance.timing.gate import gate as run_gate
 
     if Path(against).is_file():
         return _against_file(Path(against), spec, problems, modes, limits, threads)
@@ -112,10 +112,10 @@ def _against_file(
     path: Path, spec: str, problems: Sequence[Problem], modes: Sequence[str], limits: Limits, threads: int
 ) -> list[Finding]:
     """Measure now what the file has of the problems, and compare. Raises `UsageError` where it has none of them."""
-    from bench.measure import Plan, measure
-    from bench.recorded import against_result
-    from bench.result import read_result
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
+    from conformance.timing.measure import Plan, measure
+    from conformance.timing.recorded import against_result
+    from conformance.timing.result import read_result
 
     then = read_result(path)
     known = tuple(problem for problem in problems if then.find(problem) is not None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from bench.problem import Problem
+    from conformance.timing.problem import Problem
 
 __all__ = ["chosen_threads", "note", "patience_option", "problems_of", "started", "timing_options"]
 
@@ -44,9 +44,9 @@ def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
     """Every layer asked for (or all) in every size and type. Raises `UsageError` for names that do not exist."""
-    from bench.problem import DTYPES, LAYERS, Problem
-    from bench.sizes import size_named
-    from conformance.errors import UsageError, unknown
+    from conformance.contract.errors import UsageError, unknown
+    from conformance.timing.problem import DTYPES, LAYERS, Problem
+    from conformance.timing.sizes import size_named
 
     for name in layers:
         if name not in LAYERS:
@@ -74,9 +74,9 @@ def note(line: str) -> None:
 
 def started(work: Callable[[], T]) -> T:
     """What the work returns; an implementation that does not start ends the command as it does everywhere."""
-    from bench.subjects import NotTimed
-    from conformance.cli.exit_codes import ExitCode
-    from conformance.errors import Stopped
+    from conformance.contract.errors import Stopped
+    from conformance.contract.exit_codes import ExitCode
+    from conformance.timing.subjects import NotTimed
 
     try:
         return work()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conformance.case import Array, Case
+    from conformance.contract.case import Array, Case
 
 __all__ = ["arrays_of", "given", "titled"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from conformance.report.changes import Change, Changes
-    from conformance.verdict import Verdict
+    from conformance.contract.verdict import Verdict
+    from conformance.record.changes import Change, Changes
 
 __all__ = ["command"]
 
@@ -32,8 +32,8 @@ def command(old: Path, new: Path) -> int:
     Examples:
       lossconf diff main.jsonl report.jsonl
     """
-    from conformance.report.changes import changes_between
-    from conformance.report.jsonl import read_report
+    from conformance.record.changes import changes_between
+    from conformance.record.jsonl import read_report
 
     reports = [read_report(path) for path in (old, new)]
     changes = changes_between(*reports)
@@ -60,7 +60,7 @@ def _lines(changes: Changes) -> Iterator[str]:
 
 
 def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:
-    from conformance.errors import one_line
+    from conformance.contract.errors import one_line
 
     if not changes:
         return
@@ -76,7 +76,7 @@ def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _only(title: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    from conformance.errors import one_line
+    from conformance.contract.errors import one_line
 
     checks = list(dict.fromkeys(f"{v.check}[{v.dtype}]" for v in verdicts))
     if not verdicts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from conformance.case import Array
+    from conformance.contract.case import Array
     from refimpl.messages import NetParameter
     from refimpl.net import Net
 
@@ -41,7 +41,7 @@ def command(
       lossconf eval net.prototxt --inputs x.npz
       lossconf eval net.prototxt --inputs x.npz --force-backward --save out.npz
     """
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
     from refimpl.errors import NetError
 
     given = _read_arrays(inputs) if inputs else {}
@@ -62,7 +62,7 @@ def command(
 def _built(path: Path, given: dict[str, Array], inputs: Path | None, options: dict[str, Any], force: bool) -> Net:
     from dataclasses import replace
 
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
     from refimpl.net import Net
     from refimpl.prototxt import parse_net
 
@@ -78,7 +78,7 @@ def _built(path: Path, given: dict[str, Array], inputs: Path | None, options: di
 
 def _fill(net: Net, given: dict[str, Array], path: Path | None) -> None:
     """Put the arrays into inputs and learnable blobs. Raises `UsageError` for one too many, or an input too few."""
-    from conformance.errors import UsageError, unknown
+    from conformance.contract.errors import UsageError, unknown
 
     wanted = [top for node in net.layers if node.type == "Input" for top in node.tops]
     parameters = {f"{layer}[{i}]": blob for layer, blobs in net.params.items() for i, blob in enumerate(blobs)}
@@ -107,7 +107,7 @@ def _files(param: NetParameter, folder: Path) -> dict[str, bytes]:
 
 
 def _read_text(path: Path) -> str:
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
 
     try:
         return path.read_text("utf-8")
@@ -125,7 +125,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
 
     import numpy as np
 
-    from conformance.errors import UsageError, one_line
+    from conformance.contract.errors import UsageError, one_line
 
     try:
         loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
@@ -188,7 +188,7 @@ def _array(name: str, array: Array) -> Iterator[str]:
 def _save(path: Path, net: Net, loss: float) -> None:
     import numpy as np
 
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
 
     arrays: Mapping[str, Any] = {
         "loss": np.array(loss),

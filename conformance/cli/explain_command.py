@@ -40,7 +40,7 @@ def command(report: Path, case: str, dtype: str | None) -> int:
     """
     from conformance.cli.failing_case import failing_case
     from conformance.diagnosis.exhibit import exhibit_of
-    from conformance.report.printable import printable
+    from conformance.views.printable import printable
 
     found = failing_case(report, case, dtype)
     exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None
@@ -50,7 +50,7 @@ def command(report: Path, case: str, dtype: str | None) -> int:
 
 
 def _lines(found: FailingCase, exhibit: Exhibit | None) -> Iterator[str]:
-    from conformance.errors import one_line
+    from conformance.contract.errors import one_line
     from conformance.requirements import CATALOGUE
 
     first = found.broken[0].verdict
@@ -92,9 +92,9 @@ def _cause(found: FailingCase) -> Iterator[str]:
 
 
 def _wrong(exhibit: Exhibit, dialect: str | None) -> Iterator[str]:
+    from conformance.contract.errors import one_line
+    from conformance.contract.outcome import Refusal
     from conformance.diagnosis.exhibit import expected_by
-    from conformance.errors import one_line
-    from conformance.outcome import Refusal
 
     answer = exhibit.evidence.answer
     if isinstance(answer, Refusal):

@@ -41,8 +41,8 @@ def command(
       ./my-losses --serve < cases/requests.jsonl > cases/answers.jsonl
       lossconf judge cases/answers.jsonl
     """
-    from conformance.exchange import export
-    from conformance.selection import DTYPES, Selection
+    from conformance.contract.selection import DTYPES, Selection
+    from conformance.engine import export
     from conformance.suite import all_checks
 
     selection = Selection(families, layers, checks, dtypes)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conformance.case import Case
+    from conformance.contract.case import Case
     from conformance.diagnosis import Cause, Evidence
-    from conformance.report.jsonl import Judged, Report
+    from conformance.record.jsonl import Judged, Report
 
 __all__ = ["FailingCase", "failing_case"]
 
@@ -37,10 +37,10 @@ def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
 
     Raises `UsageError` where the report has no such case, or it failed nothing.
     """
+    from conformance.contract.errors import UsageError, unknown
     from conformance.diagnosis import Evidence
-    from conformance.errors import UsageError, unknown
-    from conformance.report.evidence import causes_of, evidence_of
-    from conformance.report.jsonl import read_report
+    from conformance.diagnosis.report_evidence import causes_of, evidence_of
+    from conformance.record.jsonl import read_report
 
     report = read_report(path)
     checks = {judged.verdict.check for judged in report.judged}
@@ -75,8 +75,8 @@ def _told(key: tuple[str, str], broken: Sequence[Judged]) -> Case | None:
     """
     import json
 
-    from conformance.case import Case
-    from conformance.errors import UsageError, one_line
+    from conformance.contract.case import Case
+    from conformance.contract.errors import UsageError, one_line
 
     text = next((str(j.verdict.detail["case"]) for j in broken if "case" in j.verdict.detail), None)
     if text is None:
@@ -90,10 +90,10 @@ def _told(key: tuple[str, str], broken: Sequence[Judged]) -> Case | None:
 def _given(key: tuple[str, str], report: Report) -> Case | None:
     """The case of a check that took its process with it, as the suite gives it; None where it gives several."""
     from conformance.adapters.reference import ReferenceImplementation
-    from conformance.execution import execute
-    from conformance.session import Session
+    from conformance.contract.session import Session
+    from conformance.contract.version import VERSION
+    from conformance.engine.execution import execute
     from conformance.suite import all_checks
-    from conformance.version import VERSION
 
     check = next((check for check in all_checks() if check.id == key[0]), None)
     if check is None or report.header["suite"]["version"] != VERSION:

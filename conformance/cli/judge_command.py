@@ -56,11 +56,11 @@ def command(path: Path, folder: Path | None, dialect: str | None, workers: int, 
       lossconf judge cases/answers.jsonl --report mycaffe.jsonl
       lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
     """
+    from conformance.adapters.answers import Answers
     from conformance.adapters.files import spelled
-    from conformance.exchange import Answers
-    from conformance.order import Order
-    from conformance.report.jsonl import read_report
-    from conformance.report.terminal import output, render
+    from conformance.engine.order import Order
+    from conformance.record.jsonl import read_report
+    from conformance.views.terminal import output, render
 
     lines = path if path.is_file() else None
     exported = folder or (path.parent if lines else path)

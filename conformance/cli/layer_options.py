@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from conformance.errors import UsageError
+from conformance.contract.errors import UsageError
 
 __all__ = ["python_layer_options", "read_snippets"]
 

@@ -69,7 +69,7 @@ def command(kind: str, layer: str | None, count: bool) -> int:
       lossconf list requirements
       lossconf list checks --count
     """
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
 
     rows = list(KINDS[kind](layer))
     if not rows:

@@ -10,9 +10,9 @@ from importlib import import_module
 
 import click
 
-from conformance.cli.exit_codes import MEANINGS, ExitCode
-from conformance.errors import Stopped, UsageError, one_line
-from conformance.version import VERSION
+from conformance.contract.errors import Stopped, UsageError, one_line
+from conformance.contract.exit_codes import MEANINGS, ExitCode
+from conformance.contract.version import VERSION
 
 __all__ = ["cli", "main"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from conformance.report.merging import Column
+    from conformance.record.merging import Column
 
 __all__ = ["command"]
 
@@ -28,9 +28,9 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool) -> i
       lossconf merge shard-*.jsonl -o report.jsonl
       lossconf merge cpu.jsonl cuda.jsonl --markdown
     """
-    from conformance.errors import UsageError
-    from conformance.report.jsonl import read_report
-    from conformance.report.merging import joined, matrix, write_report
+    from conformance.contract.errors import UsageError
+    from conformance.record.jsonl import read_report
+    from conformance.record.merging import joined, matrix, write_report
 
     runs = joined({path: read_report(path) for path in reports})
     if output is not None:
@@ -66,7 +66,7 @@ def _plain(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def _markdown(columns: Sequence[Column]) -> Iterator[str]:
-    from conformance.report.printable import markdown
+    from conformance.views.printable import markdown
 
     head, *rows = _rows(columns)
     yield f"| {' | '.join(map(markdown, head))} |"

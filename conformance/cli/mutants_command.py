@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from conformance.cli.exit_codes import ExitCode
-from conformance.errors import UsageError, unknown
+from conformance.contract.errors import UsageError, unknown
+from conformance.contract.exit_codes import ExitCode
+from conformance.judge.serving import STEMS
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.summary import Summary
-from conformance.requirements.serving import STEMS
 
 __all__ = ["command"]
 
@@ -118,7 +118,7 @@ def _requirements(mutants: list[Mutant]) -> int:
 
 
 def _sensitivity(paths: tuple[Path, ...]) -> int:
-    from conformance.sensitivity import AIM, powers, to_markdown
+    from conformance.mutants.sensitivity import AIM, powers, to_markdown
 
     table = powers()
     page = to_markdown(table)

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.gate import Baseline
-    from conformance.report.jsonl import Report
+    from conformance.record.jsonl import Report
 
 __all__ = ["command"]
 
@@ -51,11 +51,11 @@ def command(
     from importlib.resources import files
 
     from conformance.gate import read_baseline
-    from conformance.report.jsonl import read_report
-    from conformance.report.terminal import output, render
+    from conformance.record.jsonl import read_report
+    from conformance.views.terminal import output, render
 
     if schema:
-        click.echo((files("conformance.report") / "schema.json").read_text("utf-8"), nl=False)
+        click.echo((files("conformance.record") / "schema.json").read_text("utf-8"), nl=False)
         return 0
     report, known = read_report(path), read_baseline(baseline) if baseline else None
     wanted = {"html": html, "junit": junit, "markdown": markdown, "badge": badge}
@@ -70,24 +70,24 @@ def command(
 def _rendered(form: str, report: Report, baseline: Baseline | None) -> str:
     """The report in one format; only its module is imported."""
     if form == "html":
-        from conformance.report.html import html_page
+        from conformance.views.html import html_page
 
         return html_page(report, baseline)
     if form == "junit":
-        from conformance.report.junit import junit_xml
+        from conformance.views.junit import junit_xml
 
         return junit_xml(report, baseline)
     if form == "markdown":
-        from conformance.report.markdown import markdown_page
+        from conformance.views.markdown import markdown_page
 
         return markdown_page(report, baseline)
-    from conformance.report.badge import badge_json
+    from conformance.views.badge import badge_json
 
     return badge_json(report, baseline)
 
 
 def _write(place: Path, text: str) -> None:
-    from conformance.errors import UsageError
+    from conformance.contract.errors import UsageError
 
     if str(place) == "-":
         click.echo(text, nl=False)

@@ -27,9 +27,9 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
       python repro.py
     """
     from conformance.cli.failing_case import failing_case
+    from conformance.contract.errors import UsageError
     from conformance.diagnosis.exhibit import exhibit_of
-    from conformance.errors import UsageError
-    from conformance.report.repro import repro_script
+    from conformance.views.repro import repro_script
 
     found = failing_case(report, case, dtype)
     exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None

@@ -13,11 +13,11 @@ from conformance.cli.check_command import told
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
-from conformance.earlier import Earlier, earlier_run
-from conformance.order import Order
-from conformance.report.jsonl import read_report
-from conformance.report.terminal import output, render
-from conformance.selection import Selection
+from conformance.contract.selection import Selection
+from conformance.engine.order import Order
+from conformance.engine.resume import Earlier, earlier_run
+from conformance.record.jsonl import read_report
+from conformance.views.terminal import output, render
 
 __all__ = ["command"]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conformance.cli.exit_codes import ExitCode
-from conformance.earlier import Earlier
-from conformance.errors import Stopped, UsageError
-from conformance.order import Order
-from conformance.recorder import Recorder
-from conformance.report.jsonl import ReportWriter
-from conformance.report.progress import ProgressBar
+from conformance.contract.errors import Stopped, UsageError
+from conformance.contract.exit_codes import ExitCode
+from conformance.engine.order import Order
+from conformance.engine.recorder import Recorder
+from conformance.engine.resume import Earlier
+from conformance.record.jsonl import ReportWriter
+from conformance.views.progress import ProgressBar
 
 __all__ = ["MOST_WORKERS", "run"]
 
@@ -30,11 +30,11 @@ def run(order: Order, workers: int, path: Path, console: Console, earlier: Earli
     with ReportWriter(path) as writer, ProgressBar(console) as display:
         recorder = Recorder(order, max(workers, 1), writer, display, earlier)
         if workers:
-            from conformance.supervisor import supervise
+            from conformance.engine.supervisor import supervise
 
             supervise(order, workers, recorder)
         else:
-            from conformance.shard import run_order
+            from conformance.engine.shard import run_order
 
             run_order(order, recorder)
         if recorder.stop is None and recorder.items:

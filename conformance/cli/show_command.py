@@ -57,7 +57,7 @@ def _lines(fixture: Fixture, dtype: str) -> Iterator[str]:
 
 
 def _expected(fixture: Fixture, dtype: str) -> Iterator[str]:
-    from conformance.outcome import Refusal
+    from conformance.contract.outcome import Refusal
 
     answer = fixture.expected(dtype)
     if isinstance(answer, Refusal):

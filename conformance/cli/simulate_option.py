@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from conformance.errors import UsageError
+from conformance.contract.errors import UsageError
 
 __all__ = ["simulate_option"]
 

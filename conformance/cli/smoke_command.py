@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from conformance.cli.exit_codes import ExitCode
 from conformance.cli.layer_options import python_layer_options
 from conformance.cli.simulate_option import simulate_option
+from conformance.contract.exit_codes import ExitCode
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ def command(implementation: str, timeout: float) -> int:
     """
     import shlex
 
-    from conformance.errors import one_line
+    from conformance.contract.errors import one_line
     from conformance.smoke import Found, State, smoke
 
     def lines(found: Found) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Array, Case
+from conformance.contract.case import Array, Case
 from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.scene import Scene, compared
 from refimpl.backward_plan import Node

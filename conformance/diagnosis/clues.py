@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.alterations import alteration_clues
 from conformance.diagnosis.bookkeeping import told_weight_clues, total_clues, weight_clues
 from conformance.diagnosis.cause import Cause
@@ -18,8 +19,7 @@ from conformance.diagnosis.ratios import ratio_clues
 from conformance.diagnosis.reach import bottom_clues, is_weight_unasked, mixed_up_clues, unasked_clues
 from conformance.diagnosis.refusals import refusal_clues
 from conformance.diagnosis.scene import Scene
-from conformance.judge import Judgement
-from conformance.outcome import Outcome, Refusal
+from conformance.judge.judgement import Judgement
 from refimpl.errors import NetError
 from refimpl.layer import LossLayer
 

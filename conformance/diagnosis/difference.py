@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.replay import Aspect, Comparison
-from conformance.tolerance import UNIT
+from conformance.judge.replay import Aspect, Comparison
+from conformance.judge.tolerance import UNIT
 from refimpl.backward_plan import Node
 
 __all__ = ["Difference"]

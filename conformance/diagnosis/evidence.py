@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Array, Case, array_to_json
+from conformance.contract.case import Array, Case, array_to_json
+from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
 from conformance.diagnosis.cause import Cause
-from conformance.outcome import Outcome, Refusal, outcome_from_json
-from conformance.report.jsonl import plain
-from conformance.tolerance import UNIT
+from conformance.judge.tolerance import UNIT
+from conformance.record.jsonl import plain
 
 __all__ = ["LARGEST", "Evidence"]
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.case import Case
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.evidence import LARGEST, Evidence
 from conformance.diagnosis.scene import Scene
-from conformance.judge import judge_outcome
-from conformance.outcome import Outcome, Refusal
-from conformance.replay import Aspect
+from conformance.judge.judgement import judge_outcome
+from conformance.judge.replay import Aspect
 from refimpl.blob import blobs_of_at_most
 from refimpl.errors import NetError
 from refimpl.layers import REGISTRY

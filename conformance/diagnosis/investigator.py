@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from conformance.contract.session import Run, Session
+from conformance.contract.verdict import Status, Verdict
 from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.evidence import Evidence
-from conformance.judge import Judgement, judge_outcome
-from conformance.session import Run, Session
-from conformance.verdict import Status, Verdict
+from conformance.judge.judgement import Judgement, judge_outcome
 
 if TYPE_CHECKING:
-    from conformance.check import Check
+    from conformance.contract.check import Check
 
 __all__ = ["Investigator"]
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.contract.case import Case
 from conformance.diagnosis.alterations import LABELLED
 from conformance.diagnosis.cause import Cause
-from conformance.drive import build, run_steps
+from conformance.judge.reference import build, run_steps
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import dump_net, parse_net

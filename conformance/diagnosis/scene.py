@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.case import Case
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome
 from conformance.diagnosis.difference import Difference
-from conformance.judge import Judgement, judge_outcome
-from conformance.outcome import Outcome
-from conformance.replay import Comparison, replay
-from conformance.tolerance import rounding_of
+from conformance.judge.judgement import Judgement, judge_outcome
+from conformance.judge.replay import Comparison, replay
+from conformance.judge.tolerance import rounding_of
 from refimpl.backward_plan import Node
 from refimpl.dialect import Dialect
 from refimpl.errors import NetError

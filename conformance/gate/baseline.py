@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from conformance.errors import UsageError, one_line
-from conformance.verdict import Status, Verdict
+from conformance.contract.errors import UsageError, one_line
+from conformance.contract.verdict import Status, Verdict
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from conformance.cli.exit_codes import ExitCode
-from conformance.errors import one_line
+from conformance.contract.errors import one_line
+from conformance.contract.exit_codes import ExitCode
+from conformance.contract.verdict import Level, Status, Verdict
 from conformance.gate.baseline import Baseline, Known
 from conformance.gate.lock import Lock, decided
-from conformance.report.jsonl import Report
-from conformance.verdict import Level, Status, Verdict
+from conformance.record.jsonl import Report
 
 __all__ = ["Judgement", "Objection", "broken", "is_partial", "judge_report"]
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conformance.errors import UsageError, one_line
-from conformance.report.jsonl import Report
-from conformance.verdict import Status, Verdict
+from conformance.contract.errors import UsageError, one_line
+from conformance.contract.verdict import Status, Verdict
+from conformance.record.jsonl import Report
 
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 

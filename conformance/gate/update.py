@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
+from conformance.contract.verdict import Verdict
+from conformance.diagnosis.report_evidence import causes_of
 from conformance.gate.baseline import Baseline, Known
 from conformance.gate.gate import broken, is_partial
-from conformance.report.evidence import causes_of
-from conformance.report.jsonl import Report
-from conformance.verdict import Verdict
+from conformance.record.jsonl import Report
 
 __all__ = ["UNEXPLAINED", "updated"]
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.case import Case
-from conformance.drive import build
+from conformance.contract.case import Case
 from conformance.fixtures import load_all
+from conformance.judge.reference import build
+from conformance.judge.serving import STEMS
+from conformance.losses.recipes import recipes_of
 from conformance.mutants.mutant import Mutant
-from conformance.requirements.serving import STEMS
-from conformance.suite.recipes import recipes_of
 from refimpl.backward_plan import Node
 from refimpl.errors import LayerError, NetError
 from refimpl.layer import Layer

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from conformance.check import Check
-from conformance.execution import execute
+from conformance.contract.check import Check
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level
+from conformance.engine.execution import execute
 from conformance.mutants.echo import Echo
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.requirements import CATALOGUE
-from conformance.session import Session
-from conformance.verdict import Level
 
 __all__ = ["covered"]
 

@@ -9,15 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from conformance.check import Check
+from conformance.contract.check import Check
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level
 from conformance.diagnosis import Cause, Evidence, Investigator, diagnose
-from conformance.execution import execute
+from conformance.engine.execution import execute
 from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
-from conformance.session import Session
 from conformance.suite import whole_suite
-from conformance.verdict import Level
 
 __all__ = ["Diagnosed", "diagnosed", "to_markdown"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.case import Case
-from conformance.check import Check
-from conformance.execution import execute
-from conformance.implementation import Implementation, ImplementationError
-from conformance.outcome import Outcome, Refusal
-from conformance.session import Session
+from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.implementation import Implementation, ImplementationError
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.engine.execution import execute
 
 __all__ = ["Echo"]
 

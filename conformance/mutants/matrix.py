@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from conformance.check import Check
-from conformance.execution import execute
+from conformance.contract.check import Check
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Verdict
+from conformance.engine.execution import execute
 from conformance.mutants import mutants_by_id
 from conformance.mutants.echo import Echo
 from conformance.mutants.mutant import Mutant, MutantImplementation
-from conformance.session import Session
 from conformance.suite import whole_suite
-from conformance.verdict import Level, Verdict
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conformance.adapters.reference import outcome_of
-from conformance.case import Case
+from conformance.contract.case import Case
+from conformance.contract.implementation import Crash, Description
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.cause import Cause
-from conformance.drive import build, run_steps
-from conformance.implementation import Crash, Description
-from conformance.outcome import Outcome, Refusal
+from conformance.judge.reference import build, run_steps
 from refimpl.errors import NetError
 from refimpl.layer import Layer
 from refimpl.net import Net

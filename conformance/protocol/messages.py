@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from conformance.case import Array, Case, array_from_json, array_to_json
-from conformance.implementation import Description
-from conformance.outcome import Outcome, outcome_from_json
+from conformance.contract.case import Array, Case, array_from_json, array_to_json
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, outcome_from_json
 from conformance.protocol.schema import violation
 from refimpl.schema import Message
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from conformance.judge.serving import STEMS
 from conformance.requirements.catalogue import CATALOGUE
-from conformance.requirements.serving import STEMS
 
 __all__ = ["page"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conformance.verdict import Level
+from conformance.contract.verdict import Level
 
 __all__ = ["LAYER", "LOSS_TUTORIAL", "MUST", "NET", "PROTO", "QUIRK", "SHOULD", "Requirement"]
 

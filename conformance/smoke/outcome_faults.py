@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.outcome import Outcome
+from conformance.contract.case import Array, Case
+from conformance.contract.outcome import Outcome
 
 __all__ = ["Fault", "faults_of"]
 

@@ -16,9 +16,9 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from conformance.adapters import open_implementation
-from conformance.cli.exit_codes import ExitCode
-from conformance.errors import Stopped, UsageError, one_line
-from conformance.implementation import DoesNotStart
+from conformance.contract.errors import Stopped, UsageError, one_line
+from conformance.contract.exit_codes import ExitCode
+from conformance.contract.implementation import DoesNotStart
 from conformance.smoke.found import Found, State
 from conformance.smoke.steps import STEPS, Bench
 

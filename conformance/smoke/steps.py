@@ -10,10 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.adapters.process import ProcessImplementation
-from conformance.case import Case
-from conformance.errors import unknown
-from conformance.fixtures import case_ids, load
-from conformance.implementation import (
+from conformance.contract.case import Case
+from conformance.contract.errors import unknown
+from conformance.contract.implementation import (
     DETERMINISM,
     Crash,
     Description,
@@ -24,11 +23,12 @@ from conformance.implementation import (
     TimedOut,
     Unsupported,
 )
-from conformance.outcome import Outcome, Refusal
-from conformance.requirements.serving import STEMS
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.fixtures import case_ids, load
+from conformance.judge.serving import STEMS
+from conformance.losses.recipes import Recipe, recipes_of
 from conformance.smoke.found import Found, State
 from conformance.smoke.outcome_faults import faults_of
-from conformance.suite.recipes import Recipe, recipes_of
 
 __all__ = ["STEPS", "Bench"]
 

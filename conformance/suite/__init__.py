@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 
-from conformance.check import Check
+from conformance.contract.check import Check
 
 __all__ = ["FAMILIES", "all_checks", "whole_suite"]
 

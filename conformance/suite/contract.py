@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.requirements.serving import STEMS
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.judge.serving import STEMS
+from conformance.losses.nets import layer, source
+from conformance.losses.recipes import Recipe, recipes_of
 from conformance.suite.judged import bundle, single
-from conformance.suite.nets import layer, source
-from conformance.suite.recipes import Recipe, recipes_of
 
 __all__ = ["checks"]
 

@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.judges.derivative import Slope, chosen_coordinates, slope
-from conformance.judges.noise import noise_of
-from conformance.outcome import Outcome
+from conformance.contract.case import Array, Case
+from conformance.contract.outcome import Outcome
+from conformance.contract.session import Session
+from conformance.contract.verdict import Element, Status, Verdict
+from conformance.judge.derivative import Slope, chosen_coordinates, slope
+from conformance.judge.noise import noise_of
+from conformance.judge.tolerance import DIFFERENCE_COORDINATES, DIFFERENCE_POWER
 from conformance.requirements import CATALOGUE
-from conformance.session import Session
-from conformance.tolerance import DIFFERENCE_COORDINATES, DIFFERENCE_POWER
-from conformance.verdict import Element, Status, Verdict
 
 __all__ = ["Compared", "Coordinate", "compare", "derivative_verdicts", "loss_of"]
 

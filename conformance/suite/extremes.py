@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.outcome import Refusal
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.outcome import Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Element, Status, Verdict
+from conformance.judge.serving import STEMS
+from conformance.judge.tolerance import large_count_bound
+from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
 from conformance.suite.judged import bundle, guarded
-from conformance.suite.nets import layer, source
-from conformance.tolerance import large_count_bound
-from conformance.verdict import Element, Status, Verdict
 
 __all__ = ["Extreme", "checks", "extremes"]
 

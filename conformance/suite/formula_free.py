@@ -13,16 +13,16 @@ from itertools import combinations
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.outcome import Outcome
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.outcome import Outcome
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.judge.tolerance import DIFFERENCE_ROUNDINGS, UNIT
 from conformance.requirements import CATALOGUE
-from conformance.session import Session
 from conformance.suite.differences import compare, derivative_verdicts
 from conformance.suite.snippet import KINK_DISTANCE, Snippet
 from conformance.suite.trial import ROUND, Fault, Subject, Trial, Undecided, differ
-from conformance.tolerance import DIFFERENCE_ROUNDINGS, UNIT
-from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["FAMILY", "checks"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
-from conformance.case import Array, Case
-from conformance.suite.nets import layer, source
-from conformance.suite.recipes import recipes_of
+from conformance.contract.case import Array, Case
+from conformance.losses.nets import layer, source
+from conformance.losses.recipes import recipes_of
 
 __all__ = ["loss_cases", "net_cases"]
 

@@ -7,12 +7,12 @@ from functools import partial
 from math import prod
 from typing import Any
 
-from conformance.check import Check
+from conformance.contract.check import Check
+from conformance.contract.session import Session
+from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, load_all
-from conformance.judge import judge
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
-from conformance.verdict import Verdict
+from conformance.judge.judgement import judge
+from conformance.judge.serving import STEMS
 
 __all__ = ["checks"]
 

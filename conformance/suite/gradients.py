@@ -12,20 +12,20 @@ from functools import partial
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.drive import build, run_steps
-from conformance.outcome import Outcome, Refusal
-from conformance.replay import replay
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.reference import build, run_steps
+from conformance.judge.replay import replay
+from conformance.judge.serving import STEMS
+from conformance.judge.side import Side, sides_of
+from conformance.judge.tolerance import rounding_of
+from conformance.losses.recipes import RECIPES, Recipe, recipes_of
 from conformance.requirements import CATALOGUE
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
-from conformance.sides import Side, sides_of
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
 from conformance.suite.judged import guarded, judged, single
-from conformance.suite.recipes import RECIPES, Recipe, recipes_of
-from conformance.tolerance import rounding_of
-from conformance.verdict import Status, Verdict
 from refimpl.running_error import Approx
 
 __all__ = ["checks", "differenced"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from conformance.case import Case
-from conformance.check import Check
-from conformance.implementation import (
+from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.implementation import (
     Crash,
     DoesNotStart,
     ImplementationError,
@@ -14,10 +14,10 @@ from conformance.implementation import (
     TimedOut,
     Unsupported,
 )
-from conformance.judge import judge
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.judgement import judge
 from conformance.requirements import CATALOGUE
-from conformance.session import Session
-from conformance.verdict import Status, Verdict
 
 __all__ = ["bundle", "failed_to_answer", "guarded", "judged", "single"]
 

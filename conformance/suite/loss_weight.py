@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.outcome import Outcome, Refusal
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.serving import STEMS
+from conformance.losses.nets import layer, source
+from conformance.losses.recipes import Recipe, recipes_of
 from conformance.requirements import CATALOGUE
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
 from conformance.suite.judged import bundle, guarded, judged, single
-from conformance.suite.nets import layer, source
-from conformance.suite.recipes import Recipe, recipes_of
-from conformance.verdict import Status, Verdict
 
 __all__ = ["checks"]
 

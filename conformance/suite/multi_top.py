@@ -7,11 +7,11 @@ from itertools import product
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.losses.nets import layer, source
+from conformance.losses.recipes import RECIPES, Recipe, recipes_of
 from conformance.suite.judged import bundle
-from conformance.suite.nets import layer, source
-from conformance.suite.recipes import RECIPES, Recipe, recipes_of
 
 __all__ = ["checks"]
 

@@ -16,18 +16,18 @@ from hypothesis import seed as drawn_from
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.outcome import Outcome
-from conformance.replay import replay
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.contract.outcome import Outcome
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.judge.replay import replay
+from conformance.judge.side import sides_of
+from conformance.judge.tolerance import rounding_of
+from conformance.losses.recipes import Recipe, recipes_of
 from conformance.requirements import CATALOGUE
-from conformance.session import Session
-from conformance.sides import sides_of
 from conformance.suite.generated import loss_cases, net_cases
 from conformance.suite.judged import guarded, judged
-from conformance.suite.recipes import Recipe, recipes_of
-from conformance.tolerance import rounding_of
-from conformance.verdict import Level, Status, Verdict
 
 __all__ = ["EXAMPLES", "checks"]
 

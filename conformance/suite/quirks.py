@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Case
-from conformance.check import Check
-from conformance.implementation import Crash
-from conformance.judge import judge
+from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.implementation import Crash
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.judgement import judge
+from conformance.judge.serving import STEMS
+from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.requirements.serving import STEMS
-from conformance.session import Session
 from conformance.suite.judged import bundle, guarded
-from conformance.suite.nets import layer, source
-from conformance.verdict import Status, Verdict
 
 __all__ = ["QUIRK_NETS", "QuirkNet", "checks"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.check import Check
-from conformance.requirements.serving import STEMS
+from conformance.contract.case import Array, Case
+from conformance.contract.check import Check
+from conformance.judge.serving import STEMS
+from conformance.losses.nets import layer, source
 from conformance.suite.judged import bundle
-from conformance.suite.nets import layer, source
 
 __all__ = ["Refused", "checks", "refused_nets"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.check import Check
-from conformance.requirements.serving import STEMS
+from conformance.contract.check import Check
+from conformance.judge.serving import STEMS
+from conformance.losses.recipes import sized
 from conformance.suite.judged import bundle
-from conformance.suite.recipes import sized
 
 __all__ = ["SIZES", "checks"]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.errors import UsageError
-from conformance.suite.nets import layer, source
+from conformance.contract.case import Array, Case
+from conformance.contract.errors import UsageError
+from conformance.losses.nets import layer, source
 from refimpl.errors import NetError
 from refimpl.messages import FillerParameter, LayerParameter
 from refimpl.prototxt import dump_layer, parse_net

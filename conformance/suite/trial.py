@@ -9,12 +9,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from conformance.case import Array, Case
-from conformance.implementation import DoesNotStart, Implementation, ImplementationError, Unsupported
-from conformance.outcome import Outcome, Refusal
-from conformance.session import Session
+from conformance.contract.case import Array, Case
+from conformance.contract.implementation import DoesNotStart, Implementation, ImplementationError, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Status
 from conformance.suite.snippet import Setting, Snippet
-from conformance.verdict import Level, Status
 
 __all__ = ["Fault", "Subject", "Trial", "Undecided"]
 

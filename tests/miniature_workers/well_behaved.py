@@ -72,8 +72,8 @@ def zeros_like(array):
 def computed(request):
     """The reference's answer."""
     from conformance.adapters.reference import ReferenceImplementation
-    from conformance.case import Case
-    from conformance.outcome import Refusal
+    from conformance.contract.case import Case
+    from conformance.contract.outcome import Refusal
 
     result = ReferenceImplementation().run(Case.from_json("unnamed", request["case"]), request["dtype"])
     if isinstance(result, Refusal):

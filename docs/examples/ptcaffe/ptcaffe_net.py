@@ -23,9 +23,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from conformance.case import Case
-from conformance.implementation import Description, Unsupported
-from conformance.outcome import Outcome, Refusal
+from conformance.contract.case import Case
+from conformance.contract.implementation import Description, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
 
 __all__ = ["Ptcaffe"]
 

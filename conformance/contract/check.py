@@ -1,0 +1,33 @@
+"""Check: one item of the suite, executed once per implementation and dtype, giving any number of verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from conformance.contract.session import Session
+from conformance.contract.verdict import Verdict
+
+__all__ = ["Check"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """``family`` is the suite module's name, ``layer`` a layer's stem or "net". ``core`` checks have sums of at most
+    64 terms.
+
+    ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of
+    ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers;
+    checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake.
+    """
+
+    id: str
+    family: str
+    layer: str
+    requirements: tuple[str, ...]
+    run: Callable[[Session], Iterable[Verdict]]
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    core: bool = True
+    needs_net: bool = False
+    differences: bool = False
+    layer_types: tuple[str, ...] = ()

@@ -1,0 +1,109 @@
+"""Implementation: what a third party provides, and the ways in which running it can go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
+
+__all__ = [
+    "DETERMINISM",
+    "Crash",
+    "Description",
+    "DoesNotStart",
+    "Implementation",
+    "ImplementationError",
+    "ProtocolError",
+    "Threaded",
+    "TimedOut",
+    "Unsupported",
+]
+
+DETERMINISM = ("none", "run-to-run", "bitwise")
+"""What an implementation may promise: nothing; the same bits for a case run again; the same for any number of threads,
+too."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an implementation says of itself.
+
+    ``capability`` "net" takes a prototxt; "layer" computes one layer, and the reference's net is put around it.
+    ``layers`` lists the types it computes (empty: any), ``dialect`` the one it claims, ``environment`` whatever
+    belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None. ``differences`` are dtypes
+    beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its layers of types that the
+    suite has no formula for, as prototxt.
+    """
+
+    name: str
+    version: str = ""
+    language: str = ""
+    capability: Literal["net", "layer"] = "net"
+    layers: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    dialect: str | None = None
+    determinism: str | None = None
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+    snippets: tuple[str, ...] = ()
+
+
+class Implementation(Protocol):
+    """Something that runs cases; used by one thread."""
+
+    def describe(self) -> Description:
+        """Start if need be. Raises `DoesNotStart`."""
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        """Run one case in ``dtype`` ("float32" or "float64").
+
+        Raises `Unsupported` for what it does not claim to do, `Crash`, `TimedOut` or `ProtocolError` where it fails
+        to answer; the next call must work again.
+        """
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+@runtime_checkable
+class Threaded(Protocol):
+    """What an implementation has besides where it can be told how many threads to use."""
+
+    def use_threads(self, count: int | None) -> None:
+        """Use ``count`` threads from the next case on; None: as many as by default."""
+
+
+class ImplementationError(Exception):
+    """An implementation that gave no answer; ``detail`` holds the last lines it wrote, if any."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Unsupported(ImplementationError):
+    """It does not claim to do this."""
+
+
+class Crash(ImplementationError):
+    """It died without refusing, or raised something that is no refusal."""
+
+
+class TimedOut(ImplementationError):
+    """It did not answer in time and was stopped."""
+
+
+class ProtocolError(ImplementationError):
+    """It answered something that is no answer."""
+
+
+class DoesNotStart(ImplementationError):
+    """It cannot be started at all."""

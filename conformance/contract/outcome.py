@@ -1,0 +1,140 @@
+"""Outcome: what an implementation answers to a case. Refusal: it says no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from conformance.contract.case import Array, array_from_json, array_to_json
+
+__all__ = ["LayerRecord", "Outcome", "Refusal", "outcome_from_json"]
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One layer after splitting; ``loss_weights`` and ``need_backward`` are None where an implementation does not
+    tell."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    loss_weights: tuple[float, ...] | None = None
+    need_backward: bool | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The state after the last step.
+
+    ``loss`` is what the last forward returned: the net's weighted total. ``data`` and ``diff`` map blobs to arrays of
+    ``dtype``, ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits, ``layers``,
+    ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party.
+    """
+
+    dtype: str
+    loss: float
+    data: Mapping[str, Array] = field(default_factory=dict)
+    diff: Mapping[str, Array] = field(default_factory=dict)
+    param_diff: Mapping[str, tuple[Array, ...]] = field(default_factory=dict)
+    layers: tuple[LayerRecord, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    loss_trace: tuple[float, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome as fixtures, protocol and reports carry it."""
+        value: dict[str, Any] = {
+            "loss": array_to_json(np.array(self.loss))["data"][0],
+            "data": {name: array_to_json(array) for name, array in self.data.items()},
+            "diff": {name: array_to_json(array) for name, array in self.diff.items()},
+            "param_diff": {name: [array_to_json(a) for a in arrays] for name, arrays in self.param_diff.items()},
+        }
+        if self.layers is not None:
+            value["layers"] = [_record_to_json(record) for record in self.layers]
+        if self.outputs is not None:
+            value["outputs"] = list(self.outputs)
+        if self.loss_trace is not None:
+            value["loss_trace"] = array_to_json(np.array(self.loss_trace))["data"]
+        return value
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The implementation says no, at ``stage``: construct, forward or backward (the reference says parse or setup for
+    construct)."""
+
+    stage: str
+    message: str
+    layer: str | None = None
+
+    @property
+    def third_party_stage(self) -> str:
+        """The stage in a third party's words."""
+        return "construct" if self.stage in ("parse", "setup") else self.stage
+
+    def to_json(self) -> dict[str, Any]:
+        return {"error": self.message, "stage": self.stage} | ({"layer": self.layer} if self.layer else {})
+
+
+def outcome_from_json(value: Mapping[str, Any], dtype: str) -> Outcome | Refusal:
+    """An outcome or a refusal from its JSON form. Raises `ValueError` that names what is wrong."""
+    try:
+        if "error" in value:
+            return Refusal(value["stage"], value["error"], value.get("layer"))
+        number = array_from_json({"shape": [], "data": [value["loss"]]})
+        layers, outputs, trace = value.get("layers"), value.get("outputs"), value.get("loss_trace")
+        return Outcome(
+            dtype=dtype,
+            loss=number.item(),
+            data={name: _array(f"data.{name}", a, dtype) for name, a in value.get("data", {}).items()},
+            diff={name: _array(f"diff.{name}", a, dtype) for name, a in value.get("diff", {}).items()},
+            param_diff={
+                name: tuple(_array(f"param_diff.{name}", a, dtype) for a in arrays)
+                for name, arrays in value.get("param_diff", {}).items()
+            },
+            layers=None if layers is None else tuple(_record_from_json(record) for record in layers),
+            outputs=None if outputs is None else tuple(outputs),
+            loss_trace=None
+            if trace is None
+            else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
+        )
+    except KeyError as error:
+        raise ValueError(f"the field {error} is missing") from None
+    except (AttributeError, TypeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _array(place: str, value: Mapping[str, Any], dtype: str) -> Array:
+    try:
+        return array_from_json(value, dtype)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _record_to_json(record: LayerRecord) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "name": record.name,
+        "type": record.type,
+        "bottoms": list(record.bottoms),
+        "tops": list(record.tops),
+    }
+    if record.loss_weights is not None:
+        value["loss_weights"] = list(record.loss_weights)
+    if record.need_backward is not None:
+        value["need_backward"] = record.need_backward
+    return value
+
+
+def _record_from_json(value: Mapping[str, Any]) -> LayerRecord:
+    weights = value.get("loss_weights")
+    return LayerRecord(
+        name=value["name"],
+        type=value["type"],
+        bottoms=tuple(value["bottoms"]),
+        tops=tuple(value["tops"]),
+        loss_weights=None if weights is None else tuple(float(w) for w in weights),
+        need_backward=value.get("need_backward"),
+    )

@@ -1,0 +1,92 @@
+"""Selection: which checks of the suite a run is about, and this process's share of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from conformance.contract.check import Check
+from conformance.contract.errors import UsageError, unknown
+
+__all__ = ["Planned", "Selection", "share"]
+
+T = TypeVar("T")
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One item of a run: a check in one dtype."""
+
+    check: Check
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.check.id}[{self.dtype}]"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Names of suite families, layer stems, checks (or cases of theirs) and dtypes.
+
+    An empty tuple takes all there are; of dtypes, all that the implementation has.
+    """
+
+    families: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+
+    @property
+    def names_checks(self) -> bool:
+        """Whether families, layers or checks are named."""
+        return bool(self.families or self.layers or self.checks)
+
+    def plan(self, suite: Iterable[Check], dtypes: Sequence[str], differences: Sequence[str] = ()) -> list[Planned]:
+        """The items chosen, in the suite's order.
+
+        ``dtypes`` are those of the implementation, ``differences`` those it takes besides for checks by differences.
+        Raises `UsageError` for a name that does not occur in the suite.
+        """
+        whole = list(suite)
+        _refuse_unknown("family", self.families, {check.family for check in whole})
+        _refuse_unknown("layer", self.layers, {check.layer for check in whole})
+        wanted_checks = {_check_of(name, whole) for name in self.checks}
+        _refuse_unknown("dtype", self.dtypes, DTYPES)
+        wanted = self.dtypes or tuple(dtypes)
+        return [
+            Planned(check, dtype)
+            for check in whole
+            if (not self.families or check.family in self.families)
+            and (not self.layers or check.layer in self.layers)
+            and (not self.checks or check.id in wanted_checks)
+            for dtype in check.dtypes
+            if dtype in wanted or (check.differences and not self.dtypes and dtype in differences)
+        ]
+
+
+def share(items: Sequence[T], index: int, count: int) -> list[T]:
+    """Part ``index`` of ``count``, counted from 1; the parts are disjoint and their union is ``items``."""
+    if not 1 <= index <= count:
+        raise UsageError(f"no shard {index}/{count}: use 1/{count} to {count}/{count}")
+    return list(items[index - 1 :: count])
+
+
+def _check_of(name: str, suite: Sequence[Check]) -> str:
+    """The id of the check of that name, or of the one that holds the case of that name."""
+    ids = {check.id for check in suite}
+    parts = name.split("/")
+    for length in range(len(parts), 0, -1):
+        if "/".join(parts[:length]) in ids:
+            return "/".join(parts[:length])
+    raise unknown("case", name, sorted(ids), "lossconf list checks")
+
+
+def _refuse_unknown(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    existing = sorted(known)
+    for name in names:
+        if name not in existing:
+            raise unknown(what, name, existing)

@@ -1,0 +1,49 @@
+"""Session: one implementation under test, in one dtype, and the clock on it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from conformance.contract.case import Case
+from conformance.contract.implementation import Description, Implementation, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
+
+__all__ = ["Run", "Session"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A case and what came of it; None where the implementation failed to answer."""
+
+    case: Case
+    answer: Outcome | Refusal | None
+
+
+@dataclass
+class Session:
+    """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do.
+
+    ``runs`` holds every case run so far with its answer, ``seconds`` the time they took.
+    """
+
+    implementation: Implementation
+    description: Description
+    dtype: str
+    dialect: str | None = None
+    seconds: float = field(default=0.0, init=False)
+    runs: list[Run] = field(default_factory=list, init=False)
+
+    def run(self, case: Case) -> Outcome | Refusal:
+        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the
+        dtype."""
+        if self.dtype not in (*self.description.dtypes, *self.description.differences):
+            raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
+        started = time.perf_counter()
+        answer: Outcome | Refusal | None = None
+        try:
+            answer = self.implementation.run(case, self.dtype)
+            return answer
+        finally:
+            self.seconds += time.perf_counter() - started
+            self.runs.append(Run(case, answer))

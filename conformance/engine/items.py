@@ -1,0 +1,192 @@
+"""The pytest plugin: a run of the suite as a pytest session, one item per check and dtype.
+
+pytest is used as a library: neither the user's configuration nor any plugin that happens to be installed takes part,
+and the items come from the suite, not from files.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.contract.errors import UsageError, one_line
+from conformance.contract.implementation import Description, Implementation
+from conformance.contract.selection import Planned, share
+from conformance.contract.session import Session
+from conformance.contract.verdict import Verdict
+from conformance.diagnosis import Evidence, Investigator
+from conformance.engine.execution import execute, level_of
+from conformance.record.jsonl import Judged, verdict_to_json
+
+__all__ = ["Execution", "SuitePlugin", "run_pytest"]
+
+Emit = Callable[[Mapping[str, Any]], None]
+
+_INERT = Path(__file__).with_name("pytest.ini")
+_OPTIONS = ("--noconftest", "--capture=no", "--assert=plain", "--strict-markers")
+_WITHOUT = (
+    "terminal",
+    "cacheprovider",
+    "junitxml",
+    "doctest",
+    "pastebin",
+    "logging",
+    "warnings",
+    "stepwise",
+    "unittest",
+    "faulthandler",
+)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What the items of one process run on: an implementation, and the dialect asked for."""
+
+    implementation: Implementation
+    description: Description
+    dialect: str | None = None
+    investigator: Investigator = field(default_factory=Investigator)
+
+    def session(self, dtype: str) -> Session:
+        return Session(self.implementation, self.description, dtype, self.dialect)
+
+
+class CheckItem(pytest.Item):
+    """One check in one dtype."""
+
+    planned: Planned
+    execution: Execution
+    verdicts: Sequence[Verdict] = ()
+    evidence: Sequence[Evidence] = ()
+    run: Session | None = None
+
+    @classmethod
+    def of(cls, parent: pytest.Session, planned: Planned, execution: Execution) -> CheckItem:
+        item: CheckItem = cls.from_parent(parent, name=planned.name, nodeid=planned.name)
+        item.planned = planned
+        item.execution = execution
+        item.extra_keyword_matches.update((planned.check.family, planned.check.layer, *planned.check.requirements))
+        return item
+
+    def runtest(self) -> None:
+        self.run = self.execution.session(self.planned.dtype)
+        self.verdicts = execute(self.planned.check, self.run)
+        self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
+
+    def forget(self) -> None:
+        """Let go of what the item ran and found, once it is told."""
+        self.verdicts, self.evidence, self.run = (), (), None
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+        return "".join(traceback.format_exception(excinfo.value))
+
+    def reportinfo(self) -> tuple[str, None, str]:
+        return self.planned.check.family, None, self.name
+
+
+class SuitePlugin:
+    """Turns planned items into pytest's, leaves out those ``done``, takes this process's shares and emits what happens.
+
+    ``shares`` are (index, count) pairs, applied one after the other. Events are JSON objects: ``collected``, ``start``,
+    ``verdict``, ``evidence``, ``harness_error``, ``end``.
+    """
+
+    def __init__(
+        self,
+        planned: Sequence[Planned],
+        execution: Execution,
+        emit: Emit,
+        shares: Sequence[tuple[int, int]] = (),
+        done: frozenset[str] = frozenset(),
+    ) -> None:
+        self._planned, self._execution, self._emit = planned, execution, emit
+        self._shares, self._done = shares, done
+        self.refused: str | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        session.items = [CheckItem.of(session, planned, self._execution) for planned in self._planned]
+        try:
+            session.config.hook.pytest_collection_modifyitems(
+                session=session, config=session.config, items=session.items
+            )
+        except pytest.UsageError as error:
+            self.refused = one_line(str(error))
+            session.items = []
+        for index, count in self._shares:
+            session.items = share(session.items, index, count)
+        total = len(session.items)
+        session.items = [item for item in session.items if item.name not in self._done]
+        session.testscollected = len(session.items)
+        self._emit({"kind": "collected", "items": total})
+        return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: CheckItem) -> Iterator[None]:
+        check = item.planned.check
+        place = {"check": check.id, "family": check.family, "stem": check.layer, "dtype": item.planned.dtype}
+        levels = {name: level_of(name).value for name in check.requirements}
+        self._emit({"kind": "start", "item": item.name, **place, "requirements": levels})
+        result = yield
+        for verdict in item.verdicts:
+            self._emit({"item": item.name, **verdict_to_json(Judged(check.family, check.layer, verdict))})
+        for evidence in item.evidence:
+            self._emit({"item": item.name, **evidence.to_json()})
+        self._emit(_end(item))
+        item.forget()
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            text = str(report.longrepr)
+            last = text.strip().splitlines()[-1] if text.strip() else "no reason given"
+            self._emit(
+                {"kind": "harness_error", "item": report.nodeid, "message": one_line(last), "trace": text[-8000:]}
+            )
+
+
+def _end(item: CheckItem) -> dict[str, Any]:
+    """The end of an item: the implementation's seconds, and the digests of the cases it was given."""
+    cases: dict[str, str] = {}
+    for run in item.run.runs if item.run is not None else ():
+        if run.case.id not in cases:  # a check's first case does not depend on any answer
+            cases[run.case.id] = run.case.digest()
+    seconds = round(item.run.seconds, 6) if item.run is not None else 0.0
+    return {"kind": "end", "item": item.name, "seconds": seconds, "cases": cases}
+
+
+def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:
+    """Run a plugin's items. Raises `UsageError` for a keyword expression that pytest does not read."""
+    options = [*_OPTIONS, f"-c={_INERT}", f"--rootdir={_INERT.parent}"]
+    options += [word for name in _WITHOUT for word in ("-p", f"no:{name}")]
+    options += ["-k", keyword] if keyword else []
+    with _own_environment():
+        code = pytest.main([*options, str(_INERT.parent)], plugins=[plugin])
+    if plugin.refused is not None:
+        raise UsageError(f"-k {keyword!r}: {plugin.refused}")
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"pytest ended with {code!r}")
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """The environment without what would change how pytest runs."""
+    foreign = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+    before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.update(foreign)
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        if before is not None:
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = before

@@ -1,0 +1,53 @@
+"""Order: what one run is asked to do, in a form that travels to the processes that do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from conformance.contract.selection import Selection
+
+__all__ = ["Order"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """An implementation's spelling, what to run on it, and how.
+
+    ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may
+    take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
+    ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt;
+    ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate.
+    """
+
+    spec: str
+    dialect: str | None = None
+    timeout: float = 60.0
+    selection: Selection = field(default_factory=Selection)
+    keyword: str = ""
+    shares: tuple[tuple[int, int], ...] = ()
+    done: frozenset[str] = frozenset()
+    snippets: tuple[str, ...] = ()
+    seed: int = 0
+    explore: int = 1
+
+    def part(self, index: int, count: int) -> Order:
+        """The order for one of ``count`` processes."""
+        return replace(self, shares=(*self.shares, (index, count)))
+
+    def without(self, names: frozenset[str]) -> Order:
+        """The order for a process that goes on where another one stopped."""
+        return replace(self, done=self.done | names)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "done": sorted(self.done)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Order:
+        """The order that `to_json` wrote."""
+        fields = dict(value)
+        selection = Selection(**{name: tuple(names) for name, names in fields.pop("selection").items()})
+        shares = tuple((index, count) for index, count in fields.pop("shares"))
+        done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
+        return cls(**fields, selection=selection, shares=shares, done=done, snippets=snippets)

@@ -1,0 +1,143 @@
+"""Recorder: turns a run's events into its report, and tells a display how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from conformance.contract.exit_codes import ExitCode
+from conformance.contract.verdict import Verdict
+from conformance.contract.version import VERSION
+from conformance.engine.order import Order
+from conformance.engine.resume import Earlier
+from conformance.record.jsonl import SCHEMA, ReportWriter, conforms, verdict_from_json
+
+__all__ = ["Display", "Recorder"]
+
+
+class Display(Protocol):
+    """What is shown while a run goes on."""
+
+    def expect(self, items: int) -> None:
+        """So many items will run."""
+
+    def at(self, item: str) -> None:
+        """An item begins."""
+
+    def judged(self, broken: bool) -> None:
+        """An item has ended; ``broken`` where the implementation failed something that counts."""
+
+
+class Recorder:
+    """Receives the events of ``parts`` processes. The header is written once all of them know their share.
+
+    The lines of an item are written together when it ends, whatever other processes do meanwhile. With an ``earlier``
+    run, the report goes on from what that one left.
+    """
+
+    def __init__(
+        self, order: Order, parts: int, writer: ReportWriter, display: Display, earlier: Earlier | None = None
+    ) -> None:
+        self._order, self._parts, self._writer, self._display = order, parts, writer, display
+        self._earlier = earlier
+        self._started = time.monotonic()
+        self._ready: Mapping[str, Any] | None = None
+        self._shares: list[int] = []
+        self._waiting: list[Mapping[str, Any]] = []
+        self._verdicts: list[Verdict] = list(earlier.verdicts) if earlier else []
+        self._open: dict[str, list[Mapping[str, Any]]] = {}
+        self.harness_errors = 0
+        self.stop: Mapping[str, Any] | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Take one event. Raises `UsageError` where the report to go on from is another run's."""
+        kind = event["kind"]
+        if kind == "ready":
+            self._ready = self._ready or event
+            if self._earlier is not None:
+                self._earlier.refuse_another(self._header())
+        elif kind == "collected":
+            self._shares.append(event["items"])
+            if len(self._shares) == self._parts:
+                self._begin()
+        elif kind == "stop":
+            self.stop = event
+        elif len(self._shares) < self._parts:
+            self._waiting.append(event)
+        else:
+            self._record(event)
+
+    @property
+    def items(self) -> int:
+        """How many items were to run."""
+        return sum(self._shares)
+
+    def finish(self) -> ExitCode:
+        """Write the footer, and say how the run ended."""
+        code = ExitCode.CONFORMS if conforms(self._verdicts) else ExitCode.DOES_NOT_CONFORM
+        if self.harness_errors:
+            code = ExitCode.HARNESS_BROKEN
+        counts = Counter(verdict.status.value for verdict in self._verdicts)
+        self._writer.write(
+            {
+                "kind": "footer",
+                "verdicts": len(self._verdicts),
+                "counts": dict(sorted(counts.items())),
+                "harness_errors": self.harness_errors,
+                "seconds": round(time.monotonic() - self._started, 3),
+                "exit": int(code),
+            }
+        )
+        return code
+
+    def _begin(self) -> None:
+        header = self._header()
+        if self._earlier is None:
+            self._writer.write(header)
+        else:
+            again = {"kind": "resumed", "started": header["started"], "machine": header["machine"]}
+            self._writer.begin_with([*self._earlier.lines, again])
+        self._display.expect(self.items - (len(self._earlier.done) if self._earlier else 0))
+        for event in self._waiting:
+            self._record(event)
+        self._waiting.clear()
+
+    def _header(self) -> dict[str, Any]:
+        assert self._ready is not None
+        order = self._order
+        selection = ("selection", "keyword", "shares", "snippets")
+        return {
+            "kind": "header",
+            "schema": SCHEMA,
+            "suite": {"name": "caffe-loss-conformance", "version": VERSION},
+            "implementation": {"spec": order.spec, **self._ready["implementation"]},
+            "dialect": order.dialect,
+            "seed": order.seed,
+            "explore": order.explore,
+            "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
+            "machine": self._ready["machine"],
+            "selection": {name: value for name, value in order.to_json().items() if name in selection},
+            "items": self.items,
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+
+    def _record(self, event: Mapping[str, Any]) -> None:
+        kind, item = event["kind"], event.get("item")
+        if item is None:
+            return
+        if kind == "start":
+            self._open[item] = []
+            self._display.at(item)
+            return
+        self._open[item].append({name: value for name, value in event.items() if kind != "verdict" or name != "item"})
+        if kind == "harness_error":
+            self.harness_errors += 1
+        elif kind == "end":
+            lines = self._open.pop(item)
+            verdicts = [verdict_from_json(line) for line in lines if line["kind"] == "verdict"]
+            self._writer.write(*lines)
+            self._verdicts += verdicts
+            self._display.judged(any(v.status.breaks and v.level.value != "should" for v in verdicts))

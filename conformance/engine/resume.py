@@ -1,0 +1,86 @@
+"""Earlier: what a run that was stopped left behind, and where a run that goes on from it begins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance.contract.errors import UsageError, one_line
+from conformance.contract.verdict import Verdict
+from conformance.record.jsonl import read_report, verdict_from_json
+
+__all__ = ["Earlier", "earlier_run"]
+
+_SAME = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "selection")
+"""Fields of the header that two parts of one run agree on, beside the implementation."""
+
+_CHANGING = ("environment",)
+"""What may change in an implementation's description between two parts of one run."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The header of a stopped run, the lines of the items that had ended, their names and their verdicts."""
+
+    path: Path
+    header: Mapping[str, Any]
+    lines: tuple[Mapping[str, Any], ...]
+    done: frozenset[str]
+    verdicts: tuple[Verdict, ...]
+
+    def refuse_another(self, header: Mapping[str, Any]) -> None:
+        """Raises `UsageError` where ``header`` is that of another run than the one that was stopped."""
+        mine, other = _identity(self.header), _identity(header)
+        for name in mine:
+            if mine[name] != other[name]:
+                told = f"{name} is {_short(other[name])} now and was {_short(mine[name])}"
+                raise UsageError(f"cannot resume {self.path}: {told}; run without --resume, or with another --report")
+
+
+def earlier_run(path: Path) -> Earlier | None:
+    """The run that left ``path`` without a footer; None where the file does not exist or holds nothing.
+
+    An item counts as done where the report holds its end and no error of the suite's: the lines of others are left out.
+    Raises `UsageError` where the file is no report, or one that is complete.
+    """
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
+        return None  # killed before the header was written, at the latest
+    report = read_report(path)
+    if report.complete:
+        raise UsageError(f"{path} is complete: there is nothing to resume (`lossconf report {path}` prints it)")
+    lines: list[Mapping[str, Any]] = []
+    open_item: list[Mapping[str, Any]] = []
+    done: set[str] = set()
+    for line in _whole_lines(path):
+        if line["kind"] in ("header", "resumed"):
+            lines.append(line)
+            continue
+        open_item.append(line)
+        if line["kind"] == "end":
+            if all(each["kind"] != "harness_error" for each in open_item):
+                lines += open_item
+                done.add(line["item"])
+            open_item = []
+    verdicts = tuple(verdict_from_json(line) for line in lines if line["kind"] == "verdict")
+    return Earlier(path, report.header, tuple(lines), frozenset(done), verdicts)
+
+
+def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The lines of a report that could be read; the torn last one is left out."""
+    lines = path.read_text("utf-8", "replace").split("\n")
+    yield from (json.loads(line) for line in lines[:-1] if line.strip())
+
+
+def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
+    implementation = {name: value for name, value in header["implementation"].items() if name not in _CHANGING}
+    same = {name: header.get(name) for name in _SAME}
+    whole = {**{f"the implementation's {name}": value for name, value in implementation.items()}, **same}
+    as_read: dict[str, Any] = json.loads(json.dumps(whole))
+    return as_read
+
+
+def _short(value: Any) -> str:
+    return one_line(json.dumps(value), 60)

@@ -1,0 +1,133 @@
+"""Shard: a process that runs its share of the suite on its own implementation, and tells what happens in JSON lines.
+
+Started by the supervisor with an order on standard input. Standard output carries events and nothing else: what the
+implementation prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import IO, Any
+
+from conformance.adapters import open_implementation
+from conformance.adapters.worker import die_with
+from conformance.contract.case import Case
+from conformance.contract.errors import UsageError, one_line
+from conformance.contract.exit_codes import ExitCode
+from conformance.contract.implementation import Description, DoesNotStart, Implementation, Threaded
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.selection import Planned
+from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
+from conformance.engine.order import Order
+from conformance.record.jsonl import plain
+
+__all__ = ["main", "run_order"]
+
+_GRACE = 5.0  # seconds beyond its own limit that an implementation has before its process is stopped
+
+
+def run_order(order: Order, emit: Emit) -> None:
+    """Run an order in this process; what goes wrong ends in a ``stop`` event with exit code, message and details."""
+    try:
+        _run(order, emit)
+        emit({"kind": "finished"})
+    except UsageError as error:
+        emit(_stop(ExitCode.USAGE, str(error)))
+    except DoesNotStart as error:
+        emit(_stop(ExitCode.DOES_NOT_START, f"{order.spec} does not start: {one_line(error.reason)}", error.detail))
+    except Exception as error:
+        emit(_stop(ExitCode.HARNESS_BROKEN, f"the suite broke: {_named(error)}", traceback.format_exc()))
+
+
+def main() -> None:
+    """The order on standard input, the events on standard output."""
+    die_with(os.getppid())  # a case that hangs would outlive a run that is killed
+    order = Order.from_json(json.loads(sys.stdin.buffer.read()))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    run_order(order, lambda event: _send(channel, event))
+
+
+def _planned(order: Order, description: Description) -> list[Planned]:
+    """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
+    from conformance.suite import all_checks, formula_free
+
+    snippets = order.snippets or description.snippets
+    selection = order.selection
+    if (snippets and not selection.names_checks) or (order.snippets and selection.families):
+        selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
+    return selection.plan(all_checks(snippets, order.seed, order.explore), description.dtypes, description.differences)
+
+
+def _run(order: Order, emit: Emit) -> None:
+    opened = open_implementation(order.spec, order.dialect, order.timeout)
+    watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
+    implementation: Implementation = watched(opened, order.timeout, emit)
+    try:
+        description = implementation.describe()
+        planned = _planned(order, description)
+        emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
+        execution = Execution(implementation, description, order.dialect)
+        run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
+    finally:
+        implementation.close()
+
+
+class _Watched:
+    """An implementation whose cases are announced, so that a supervisor can tell one that hangs."""
+
+    def __init__(self, inner: Implementation, timeout: float, emit: Emit) -> None:
+        self._inner, self._emit = inner, emit
+        self._allowed = timeout + float(getattr(inner, "start_timeout", 0.0)) + _GRACE
+
+    def describe(self) -> Description:
+        return self._inner.describe()
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        self._emit({"kind": "entered", "allowed": self._allowed})
+        try:
+            return self._inner.run(case, dtype)
+        finally:
+            self._emit({"kind": "left"})
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _WatchedThreaded(_Watched):
+    def use_threads(self, count: int | None) -> None:
+        assert isinstance(self._inner, Threaded)
+        self._inner.use_threads(count)
+
+
+def _send(channel: IO[str], event: Mapping[str, Any]) -> None:
+    try:
+        channel.write(json.dumps(event, separators=(",", ":")) + "\n")
+        channel.flush()
+    except BrokenPipeError:  # nobody listens any more
+        os._exit(ExitCode.HARNESS_BROKEN)
+
+
+def _stop(code: ExitCode, message: str, detail: str = "") -> dict[str, Any]:
+    return {"kind": "stop", "exit": int(code), "message": message, "detail": detail}
+
+
+def _named(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+    }

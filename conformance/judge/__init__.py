@@ -1,0 +1,1 @@
+"""The judge: the reference run beside an outcome, and what it says of the requirements."""

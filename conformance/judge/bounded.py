@@ -1,0 +1,79 @@
+"""The bounded judge: is every element of a reported array within the running error of what the reference computes?
+
+NaN, infinities and the sign of zero are settled before any arithmetic: a NaN is wanted exactly where the reference
+has one, an infinity where the reference has that infinity (or where the bound reaches past the type's largest
+number), and -0 is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.contract.case import Array
+from refimpl.running_error import Approx
+
+__all__ = ["Measurement", "measure"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How a reported array compares.
+
+    ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds); ``index``, ``got``,
+    ``want`` and ``bound`` are the element's that has it. ``rejected`` elements are out of bounds, ``unbounded`` ones
+    are off and have no finite bound: nothing can be said of them.
+    """
+
+    accepted: bool
+    headroom: float
+    index: tuple[int, ...]
+    got: float
+    want: float
+    bound: float
+    rejected: int
+    unbounded: int
+    size: int
+
+
+def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
+    """Compare with one or more right answers; each element may follow any of them. Shapes must agree in their count."""
+    largest = float(np.finfo(dtype).max)
+    flat = np.asarray(got, dtype=np.float64).ravel()
+    rooms = np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), largest) for want in wants])
+    best = rooms.argmax(axis=0)
+    room = rooms.max(axis=0)
+    if not room.size:
+        return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0, 0)
+    worst = int(room.argmin())
+    want = wants[int(best[worst])]
+    unbounded = np.stack([np.isinf(version.error.ravel()) & (version.value.ravel() != flat) for version in wants])
+    index = tuple(int(i) for i in np.unravel_index(worst, want.shape)) if want.shape else ()
+    return Measurement(
+        accepted=bool((room >= 1).all()),
+        headroom=float(room[worst]),
+        index=index,
+        got=float(flat[worst]),
+        want=float(want.value.ravel()[worst]),
+        bound=float(want.error.ravel()[worst]),
+        rejected=int((room < 1).sum()),
+        unbounded=int((unbounded.all(axis=0) & np.isfinite(flat)).sum()),
+        size=int(room.size),
+    )
+
+
+def _headroom(
+    got: NDArray[np.float64], want: NDArray[np.float64], bound: NDArray[np.float64], largest: float
+) -> NDArray[np.float64]:
+    """bound / error per element: inf where nothing is off, 0 where one is not a number, or infinite, and the other is
+    not."""
+    with np.errstate(all="ignore"):
+        error = np.absolute(got - want)
+        room = np.where(error == 0, np.inf, bound / error)
+        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        overflowed = np.isinf(got) & (np.sign(got) * want + bound > largest) & np.isfinite(want)
+        room = np.where(np.isfinite(got) & np.isfinite(want), room, 0.0)
+    return np.where(same | overflowed, np.inf, room)

@@ -1,0 +1,198 @@
+"""Judge: an outcome against the reference, under every side of the quirks that the case touches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.judge.finding import Finding, findings_of
+from conformance.judge.replay import Comparison, replay
+from conformance.judge.serving import owner, serves, total_speaks_for
+from conformance.judge.side import Side, sides_of
+from conformance.judge.structure import structure_findings
+from conformance.judge.tolerance import rounding_of
+from conformance.judge.weightless import weightless
+from conformance.requirements import CATALOGUE
+from refimpl.dialect import Dialect
+from refimpl.errors import NetError
+from refimpl.net import Net
+from refimpl.running_error import Rounding
+
+__all__ = ["Judgement", "judge", "judge_outcome", "versions_of"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an outcome is under the side it fits best; ``touched`` are the quirks the case touches."""
+
+    side: Side
+    findings: tuple[Finding, ...]
+
+    @property
+    def failures(self) -> list[Finding]:
+        return [finding for finding in self.findings if not finding.accepted]
+
+    @property
+    def conforms(self) -> bool:
+        return all(finding.accepted or finding.level is not Level.MUST for finding in self.findings)
+
+
+def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None) -> Judgement:
+    """Judge one answer; without a ``dialect`` any side of the quirks will do, and the one that fits best is named."""
+    best: Judgement | None = None
+    case = case.rounded(dtype)
+    for side in sides_of(case, dialect):
+        judged = Judgement(side, tuple(_findings(case, answer, dtype, side, subgradient=dialect != "bvlc")))
+        if not judged.failures:
+            return judged
+        if best is None or _weight(judged, answer) < _weight(best, answer):
+            best = judged
+    assert best is not None
+    return best
+
+
+def judge(
+    check: str,
+    requirements: Sequence[str],
+    case: Case,
+    answer: Outcome | Refusal,
+    dtype: str,
+    dialect: str | None = None,
+) -> list[Verdict]:
+    """One verdict per requirement of the case, and one for every failure that none of them claims."""
+    judged = judge_outcome(case, answer, dtype, dialect)
+    side = judged.side.name if judged.side.touched else None
+    claimed = {requirement: _relevant(judged.findings, requirement) for requirement in requirements}
+    for i, finding in enumerate(judged.findings):
+        if not finding.accepted and not any(i in relevant for relevant in claimed.values()):
+            claimed.setdefault(owner(finding), []).append(i)
+    refused = any(finding.kind == "refusal" and finding.accepted for finding in judged.findings)
+    return [
+        _verdict(check, requirement, dtype, side, [judged.findings[i] for i in relevant])
+        if relevant
+        else _silence(check, requirement, dtype, side, refused)
+        for requirement, relevant in claimed.items()
+    ]
+
+
+def _relevant(findings: Sequence[Finding], requirement: str) -> list[int]:
+    """The findings a requirement is about; where an answer gives no blobs, the net's loss speaks for the tops."""
+    relevant = [i for i, finding in enumerate(findings) if serves(finding, requirement)]
+    if relevant or not total_speaks_for(requirement):
+        return relevant
+    return [i for i, finding in enumerate(findings) if finding.kind == "total"]
+
+
+def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, int]:
+    """How wrong: a side that refuses what was answered explains nothing; then the failures that count, then all."""
+    other = "refusal" if isinstance(answer, Outcome) else "refused"
+    musts = sum(f.level is Level.MUST for f in judged.failures)
+    return any(f.kind == other for f in judged.failures), musts, len(judged.failures)
+
+
+def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Iterable[Finding]:
+    told = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
+    settled = True
+    try:
+        try:
+            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
+        except NetError:
+            settled = False
+            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
+    except NetError as refused:
+        yield from _refusal_findings(answer, refused)
+        return
+    if isinstance(answer, Refusal):
+        yield Finding("refused", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
+        return
+    findings = findings_of(versions, dtype)
+    if _unexplained(findings):
+        losses = {node.type for node in net.layers if node.layer.implicit_weight}
+        wrong = losses.intersection(finding.layer_type for finding in findings if not finding.accepted)
+        rounding = rounding_of(dtype, subgradient=subgradient)
+        _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
+        findings = findings_of(versions, dtype, lacking)
+    yield from findings
+    yield from structure_findings(net, answer)
+
+
+def _unexplained(findings: Iterable[Finding]) -> bool:
+    """Whether a gradient is wrong in more than its weight, as far as one layer can tell."""
+    return any(f.kind in ("backward", "parameter") and not f.accepted and not f.by_weight for f in findings)
+
+
+def versions_of(
+    case: Case, outcome: Outcome, dtype: str, side: Side, subgradient: bool, settled: bool
+) -> tuple[Net, list[list[Comparison]]]:
+    """The replay, and others whose results are as right: any subgradient where a kink is met, no overflow where an
+    intermediate result overflows, the true derivative where Caffe's formula departs from it."""
+    versions: list[list[Comparison]] = []
+
+    def once(departures: frozenset[str], **options: bool) -> tuple[Net, Dialect, Rounding]:
+        dialect, rounding = side.dialect(departures), rounding_of(dtype, subgradient=subgradient, **options)
+        net, comparisons = replay(case, outcome, dialect, rounding, settled)
+        versions.append(comparisons)
+        return net, dialect, rounding
+
+    net, dialect, rounding = once(frozenset(), sharp=True)
+    if rounding.blurred:
+        once(frozenset())
+    if rounding.overflowed:
+        once(frozenset(), unlimited=True)
+    departed = frozenset(dialect.departed)
+    if departed and once(departed, sharp=True)[2].blurred:
+        once(departed)
+    return net, versions
+
+
+def _refusal_findings(answer: Outcome | Refusal, wanted: NetError) -> Iterable[Finding]:
+    """What Caffe refuses must be refused no later than there; earlier is as good, but for who counts on the stage."""
+    want = Refusal(wanted.stage, str(wanted), wanted.layer)
+    if isinstance(answer, Outcome):
+        yield Finding("refusal", "net", wanted.layer, False, Level.MUST, f"accepted what is refused: {wanted}")
+        return
+    order = ("construct", "forward", "backward")
+    got = answer.third_party_stage
+    reason = f"refused at {got}, wanted at {want.third_party_stage}: {answer.message}"
+    late = got not in order or order.index(got) > order.index(want.third_party_stage)
+    yield Finding("refusal", "net", wanted.layer, not late, Level.MUST, reason if late else "")
+    if not late and got != want.third_party_stage:
+        yield Finding("stage", "net", wanted.layer, False, Level.SHOULD, reason)
+
+
+def _verdict(check: str, requirement: str, dtype: str, side: str | None, findings: Sequence[Finding]) -> Verdict:
+    level = CATALOGUE[requirement].level
+    failures = [f for f in findings if not f.accepted]
+    musts = [f for f in failures if f.level is Level.MUST]
+    rooms = [f.headroom for f in findings if f.headroom is not None]
+    if not failures and any(f.unbounded for f in findings):
+        reason = "the error of a plain evaluation has no finite bound here"
+        return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)
+    if not failures:
+        return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=min(rooms, default=None))
+    first = (musts or failures)[0]
+    return Verdict(
+        check,
+        requirement,
+        dtype,
+        Status.FAILED,
+        level if musts else Level.SHOULD,
+        side,
+        headroom=min(rooms, default=None),
+        reason=first.reason,
+        layer=first.layer,
+        element=first.element,
+    )
+
+
+def _silence(check: str, requirement: str, dtype: str, side: str | None, refused: bool) -> Verdict:
+    """Nothing was found for or against: the side taken has no such situation, or the answer does not tell."""
+    level = CATALOGUE[requirement].level
+    if refused or requirement.startswith("refusal."):
+        reason = "the net is refused" if refused else "the side of the quirk that is taken refuses nothing"
+        return Verdict(check, requirement, dtype, Status.NOT_APPLICABLE, level, side, reason=reason)
+    reason = "the answer reports nothing of what this requirement is about"
+    return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)

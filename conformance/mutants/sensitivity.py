@@ -1,0 +1,180 @@
+"""Sensitivity: the smallest relative error of a loss or a gradient that the bounded judge rejects in 99 % of the cases.
+
+Taken from the golden cases' stored outcomes, which are right and carry an implementation's own roundings: the tops and
+bottom gradients of the loss layers are made larger or smaller by 2^-k and judged again, a whole array at once or one
+element alone.
+
+A relative error means nothing for an element that is left over from a cancellation: its bound is that of its terms. An
+element's scale is the magnitude that its bound is usual for: the bound over the median relative bound of that layer's
+losses or gradients in that type. Elements below 1/8 of their scale are left out; how many is part of the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.contract.case import Array
+from conformance.contract.outcome import Outcome
+from conformance.contract.verdict import Level
+from conformance.fixtures import Fixture, load
+from conformance.judge.bounded import measure
+from conformance.judge.judgement import judge_outcome, versions_of
+from conformance.judge.replay import Comparison
+from conformance.judge.serving import STEMS
+from conformance.judge.tolerance import UNIT
+from conformance.requirements import CATALOGUE
+from conformance.suite import golden
+from refimpl.running_error import Approx
+
+__all__ = ["AIM", "Power", "Reading", "power_of", "powers", "readings", "to_markdown"]
+
+AIM = {"float32": 16, "float64": 40}
+"""An error of 2^-k or more is to be rejected."""
+
+SHARE = 0.99
+"""Of the cases, or of the elements."""
+
+CANCELLED = 1 / 8
+"""Elements smaller than this share of their scale are left out."""
+
+Quantity = Literal["loss", "gradient"]
+_QUANTITIES: dict[str, Quantity] = {"forward": "loss", "backward": "gradient"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One stored array of a loss layer, flat, beside every right answer to it."""
+
+    layer: str
+    quantity: Quantity
+    dtype: str
+    got: Array
+    wants: tuple[Approx, ...]
+
+    @property
+    def relative_bounds(self) -> NDArray[np.float64]:
+        """Bound over magnitude; infinite where the magnitude is 0."""
+        with np.errstate(all="ignore"):
+            return np.where(self.got == 0, np.inf, self.wants[0].error / np.absolute(self.got))
+
+    def only(self, chosen: NDArray[np.bool_]) -> Reading:
+        """The reading of some of the elements."""
+        return Reading(
+            self.layer, self.quantity, self.dtype, self.got[chosen], tuple(want[chosen] for want in self.wants)
+        )
+
+    def rejected(self, change: float) -> int:
+        """How many elements are out of bounds where all are larger by the relative ``change``."""
+        return measure(self.got * (1 + change), self.wants, self.dtype).rejected
+
+
+@dataclass(frozen=True)
+class Power:
+    """One row of the table: an error of 2^-k is rejected, in the whole array or in any single element of it.
+
+    ``arrays`` and ``elements`` were tried, ``cancelled`` elements left out.
+    """
+
+    layer: str
+    quantity: Quantity
+    dtype: str
+    uniform: int
+    single: int
+    arrays: int
+    elements: int
+    cancelled: int
+
+    @property
+    def suffices(self) -> bool:
+        return min(self.uniform, self.single) >= AIM[self.dtype]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def powers() -> list[Power]:
+    """The table, from every stored outcome of the core cases that have to pass."""
+    grouped: dict[tuple[str, str, str], list[Reading]] = defaultdict(list)
+    for check in golden.checks():
+        if check.core and any(CATALOGUE[name].level is Level.MUST for name in check.requirements):
+            for reading in readings(load(check.id)):
+                grouped[reading.layer, reading.quantity, reading.dtype].append(reading)
+    return [power_of(grouped[group]) for group in sorted(grouped)]
+
+
+def readings(fixture: Fixture) -> Iterator[Reading]:
+    """The losses and bottom gradients of a golden case's loss layers, as its oracle gave them."""
+    stems = {kind: stem for stem, kind in STEMS.items()}
+    for dtype in fixture.dtypes:
+        outcome = fixture.expected(dtype)
+        if not isinstance(outcome, Outcome):
+            continue
+        side = judge_outcome(fixture.case, outcome, dtype).side
+        _, versions = versions_of(fixture.case.rounded(dtype), outcome, dtype, side, subgradient=True, settled=True)
+        for same in zip(*versions, strict=True):
+            first: Comparison = same[0]
+            loss = first.aspect == "forward" and first.got.size == 1
+            if first.layer_type in stems and (loss or first.aspect == "backward"):
+                got = np.asarray(first.got, np.float64).ravel()
+                wants = tuple(version.want.reshape(-1) for version in same)
+                yield Reading(stems[first.layer_type], _QUANTITIES[first.aspect], dtype, got, wants)
+
+
+def power_of(group: list[Reading]) -> Power:
+    """The power over readings of one layer, quantity and type."""
+    bounds = np.concatenate([reading.relative_bounds for reading in group])
+    known = np.isfinite(bounds)
+    largest = float(np.median(bounds[known])) / CANCELLED
+    kept = [reading.only(reading.relative_bounds <= largest) for reading in group]
+    kept = [reading for reading in kept if reading.got.size]
+    first, elements = group[0], sum(reading.got.size for reading in kept)
+    return Power(
+        first.layer,
+        first.quantity,
+        first.dtype,
+        uniform=_finest(lambda change: sum(r.rejected(change) > 0 for r in kept), len(kept), first.dtype),
+        single=_finest(lambda change: sum(r.rejected(change) for r in kept), elements, first.dtype),
+        arrays=len(kept),
+        elements=elements,
+        cancelled=int(known.sum()) - elements,
+    )
+
+
+def _finest(rejected: Callable[[float], int], tried: int, dtype: str) -> int:
+    """The largest k for which changes of 2^-k in either direction are rejected as often as they have to be."""
+    low, high = 0, -round(np.log2(UNIT[dtype]))
+    while low < high:
+        k = (low + high + 1) // 2
+        if rejected(2.0**-k) + rejected(-(2.0**-k)) >= 2 * SHARE * tried:
+            low = k
+        else:
+            high = k - 1
+    return low
+
+
+def to_markdown(table: list[Power]) -> str:
+    """The table of layers by quantity and type, and how much was left out of it."""
+    quantities: tuple[Quantity, ...] = ("loss", "gradient")
+    columns = [(quantity, dtype) for dtype in AIM for quantity in quantities]
+    rows = {(power.layer, power.quantity, power.dtype): power for power in table}
+    head = [
+        "layer",
+        *(f"{dtype} {name}" for dtype in AIM for name in ("loss", "gradient, all", "gradient, one element")),
+    ]
+    lines = [head, ["---"] * len(head)]
+    for layer in dict.fromkeys(power.layer for power in table):
+        cells = [layer]
+        for quantity, dtype in columns:
+            power = rows[layer, quantity, dtype]
+            cells += [f"2^-{power.single}"] if quantity == "loss" else [f"2^-{power.uniform}", f"2^-{power.single}"]
+        lines.append(cells)
+    elements, cancelled = sum(p.elements for p in table), sum(p.cancelled for p in table)
+    page = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    arrays = sum(power.arrays for power in table)
+    return f"{page}\n\n{elements} elements of {arrays} arrays; {cancelled} cancelled elements left out.\n"

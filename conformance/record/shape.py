@@ -1,0 +1,69 @@
+"""Shape: whether a line of a report is what the schema says.
+
+Verdicts and ends come in tens of thousands, too many to hold each against the schema: their fields are looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+__all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict"]
+
+_NEEDED = ("check", "family", "stem", "requirement")
+_OPTIONAL = ("reason", "side", "layer")
+_DTYPES = ("float32", "float64")
+
+
+def refuse_misshapen(line: Mapping[str, Any]) -> None:
+    """Raises `ValueError` that names the field of a line which is not as ``schema.json`` has it for its kind."""
+    error = best_match(_validator(line["kind"]).iter_errors(line))
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path))
+        raise ValueError(f"{place}: {error.message}" if place else error.message)
+
+
+def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
+    """Raises `ValueError` or `KeyError` where a field that every format shows is of another type than it should be."""
+    for name in (*_NEEDED, *(name for name in _OPTIONAL if line.get(name) is not None)):
+        _text(line, name)
+    if line["dtype"] not in _DTYPES:
+        raise ValueError(f"dtype is {line['dtype']!r}")
+    headroom = line.get("headroom")
+    if isinstance(headroom, float) and math.isnan(headroom):
+        raise ValueError("headroom is NaN")
+    if not isinstance(line.get("detail", {}), Mapping):
+        raise ValueError(f"detail is {line['detail']!r}")
+    _duration(line)
+
+
+def refuse_misshapen_end(line: Mapping[str, Any]) -> None:
+    """Raises `ValueError` or `KeyError` where an item's end does not hold the item and the digests of its cases."""
+    _text(line, "item")
+    if not all(isinstance(digest, str) for digest in line["cases"].values()):
+        raise ValueError("the digests of cases are texts")
+    _duration(line)
+
+
+def _text(line: Mapping[str, Any], name: str) -> None:
+    if not isinstance(line[name], str):
+        raise ValueError(f"{name} is {line[name]!r} and should be a text")
+
+
+def _duration(line: Mapping[str, Any]) -> None:
+    seconds = line.get("seconds", 0)
+    if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
+        raise ValueError(f"seconds is {seconds!r}")
+
+
+@cache
+def _validator(kind: str) -> Any:
+    schema = json.loads((files("conformance.record") / "schema.json").read_text("utf-8"))
+    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})

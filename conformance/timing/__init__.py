@@ -1,0 +1,1 @@
+"""Timing: how fast implementations are on this machine; what ``lossconf bench`` does."""

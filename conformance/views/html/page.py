@@ -1,0 +1,152 @@
+"""Page: everything about a report in one file that a browser opens from a disk."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+
+from conformance.diagnosis import Cause, Evidence
+from conformance.diagnosis.report_evidence import diagnosis_of
+from conformance.gate import Baseline, judge_report
+from conformance.record.jsonl import Judged, Report
+from conformance.views.html.details import MOST, details_of
+from conformance.views.html.rows import STATES, Words, rows_of, state_of
+from conformance.views.html.strips import strips_of
+from conformance.views.printable import printable
+from conformance.views.summary import Summary, decided_stems, implementation_of
+
+__all__ = ["html_page"]
+
+_SLOWEST = 12
+
+
+def html_page(report: Report, baseline: Baseline | None = None) -> str:
+    """The report as HTML. Nothing of the implementation's is more than text; nothing is fetched from anywhere."""
+    known = {(v.check, v.dtype, v.requirement) for v in judge_report(report, baseline, None).known}
+    found = diagnosis_of(report)
+    diagnosis = (*found.failures, *found.recommendations)
+    words, name = Words(), implementation_of(report)
+    rows = rows_of(report, words, known, found.by_case())
+    details = details_of(report, diagnosis)
+    data = {"words": words.to_json(), "states": STATES, "rows": rows}
+    sources = {part: (files("conformance.views.html") / part).read_text("utf-8") for part in ("page.css", "page.js")}
+    environment = Environment(
+        loader=DictLoader({"page": (files("conformance.views.html") / "page.html.j2").read_text("utf-8")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    return environment.get_template("page").render(
+        report=report,
+        name=name,
+        summary=Summary.of(report, baseline),
+        grid=_Grid.of(report, known),
+        causes=_causes(found.failures),
+        recommendations=_causes(found.recommendations),
+        strips=strips_of(report),
+        fingerprint=_fingerprint(report),
+        slowest=_slowest(report),
+        environment=_environment(report),
+        shown=len(details),
+        kept=sum(len(pieces) for _, pieces in diagnosis),
+        most=MOST,
+        data=_json(data),
+        details=_json(details),
+        css=sources["page.css"],
+        js=sources["page.js"],
+        hashes={part: _hash(text) for part, text in sources.items()},
+    )
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand in a script element: no "<" is left in it that could end one."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@dataclass(frozen=True)
+class _Cell:
+    passed: int
+    failed: int
+    state: str
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Layers by families; a cell counts checks, not verdicts. Of ``silent`` layers nothing was decided."""
+
+    families: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[_Cell | None]]]
+    silent: Sequence[str]
+
+    @classmethod
+    def of(cls, report: Report, known: set[tuple[str, str, str]]) -> _Grid:
+        checks: dict[tuple[str, str, str, str], list[Judged]] = defaultdict(list)
+        for judged in report.judged:
+            checks[judged.stem, judged.family, judged.verdict.check, judged.verdict.dtype].append(judged)
+        states: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for (stem, family, _, _), members in checks.items():
+            states[stem, family][state_of([m.verdict for m in members], known)] += 1
+        families = list(dict.fromkeys(judged.family for judged in report.judged))
+        stems, silent = decided_stems(report.judged)
+        rows = [(stem, [_cell(states.get((stem, family))) for family in families]) for stem in stems]
+        return cls(families, rows, silent)
+
+
+def _cell(states: Counter[str] | None) -> _Cell | None:
+    if not states:
+        return None
+    worst = next(state for state in STATES if states[state])
+    return _Cell(states["passed"], states["failed"] + states["known"], worst)
+
+
+def _causes(diagnosis: Sequence[tuple[Cause, list[Evidence]]]) -> list[tuple[str, int, str]]:
+    """Sentence, number of cases and the first case of every cause, the largest first."""
+    told = [(cause.sentence, len(pieces), f"{pieces[0].check}[{pieces[0].dtype}]") for cause, pieces in diagnosis]
+    return sorted(told, key=lambda each: -each[1])
+
+
+def _fingerprint(report: Report) -> list[tuple[str, str]]:
+    """Every quirk that a net of its own was run for, and the side that was taken."""
+    sides: dict[str, set[str]] = defaultdict(set)
+    for judged in report.judged:
+        verdict = judged.verdict
+        if judged.family == "quirks" and verdict.requirement.startswith("quirk."):
+            side = "neither" if verdict.status.breaks else verdict.side or verdict.status.value
+            sides[verdict.requirement.removeprefix("quirk.")].add(side)
+    return [(quirk, " or ".join(sorted(found))) for quirk, found in sorted(sides.items())]
+
+
+def _slowest(report: Report) -> list[tuple[str, float]]:
+    timed = [(str(end["item"]), float(end.get("seconds", 0.0))) for end in report.ended]
+    return sorted(timed, key=lambda each: -each[1])[:_SLOWEST]
+
+
+def _environment(report: Report) -> list[tuple[str, str]]:
+    """What the header says, flattened."""
+    header = report.header
+    flat = [(f"implementation: {key}", value) for key, value in header["implementation"].items()]
+    flat += [(f"machine: {key}", value) for key, value in header["machine"].items()]
+    flat += [("suite", f"{header['suite']['name']} {header['suite']['version']}"), ("started", header["started"])]
+    flat += [("dialect asked for", header["dialect"] or "either side of every quirk")]
+    return [(printable(key, 200), _told(value)) for key, value in flat if value not in ("", None, [], {})]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return printable(", ".join(f"{key} {each}" for key, each in value.items()), 1000)
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else value, 1000)

@@ -1,0 +1,93 @@
+"""Rows: every check of a report as the page's script reads it: small lists that point into tables of words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.diagnosis import Cause
+from conformance.record.jsonl import Judged, Report
+from conformance.views.printable import printable
+
+__all__ = ["STATES", "Words", "rows_of", "state_of"]
+
+STATES = ("failed", "known", "recommendation", "undecided", "passed")
+"""What a check as a whole can be, the worst first."""
+
+_REASON = 1000
+
+Key = tuple[str, str, str]
+
+
+class Words:
+    """A table of strings, each held once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, text: object, width: int = _REASON) -> int:
+        """Where a text stands in the table."""
+        return self._places.setdefault(printable(text, width), len(self._places))
+
+    def to_json(self) -> list[str]:
+        return list(self._places)
+
+
+def rows_of(report: Report, words: Words, known: set[Key], causes: Mapping[tuple[str, str], Cause]) -> list[list[Any]]:
+    """[check, dtype, family, stem, state, cause, headroom, seconds, verdicts] for each check, failing ones first.
+
+    A verdict is [requirement, status, level, headroom, reason, side]. Texts are places in ``words``, -1 for none;
+    the headroom is "exact" where nothing was off.
+    """
+    grouped: dict[tuple[str, str], list[Judged]] = {}
+    for judged in report.judged:
+        grouped.setdefault((judged.verdict.check, judged.verdict.dtype), []).append(judged)
+    rows = [_row(key, members, words, known, causes.get(key)) for key, members in grouped.items()]
+    return sorted(rows, key=lambda row: row[4])
+
+
+def state_of(verdicts: Sequence[Verdict], known: set[Key]) -> str:
+    """One of `STATES` for a check's verdicts."""
+    broken = [v for v in verdicts if v.status.breaks]
+    hard = [v for v in broken if v.level is not Level.SHOULD]
+    if any((v.check, v.dtype, v.requirement) not in known for v in hard):
+        return "failed"
+    if broken:
+        return "known" if hard else "recommendation"
+    return "passed" if any(v.status is Status.PASSED for v in verdicts) else "undecided"
+
+
+def _row(
+    key: tuple[str, str], members: Sequence[Judged], words: Words, known: set[Key], cause: Cause | None
+) -> list[Any]:
+    verdicts = [judged.verdict for judged in members]
+    rooms = [v.headroom for v in verdicts if v.headroom is not None]
+    times = [v.seconds for v in verdicts if v.seconds is not None]
+    return [
+        words.place(key[0]),
+        words.place(key[1]),
+        words.place(members[0].family),
+        words.place(members[0].stem),
+        STATES.index(state_of(verdicts, known)),
+        words.place(cause.sentence) if cause else -1,
+        _headroom(min(rooms)) if rooms else None,
+        max(times) if times else None,
+        [_verdict(verdict, words) for verdict in verdicts],
+    ]
+
+
+def _verdict(verdict: Verdict, words: Words) -> list[Any]:
+    return [
+        words.place(verdict.requirement),
+        words.place(verdict.status.value),
+        words.place(verdict.level.value),
+        None if verdict.headroom is None else _headroom(verdict.headroom),
+        words.place(verdict.reason) if verdict.reason else -1,
+        words.place(verdict.side) if verdict.side else -1,
+    ]
+
+
+def _headroom(value: float) -> float | str:
+    return "exact" if math.isinf(value) else float(f"{value:.3g}")

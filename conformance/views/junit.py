@@ -1,0 +1,90 @@
+"""JUnit XML: a test suite per family, a test case per check and dtype; what CI systems read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
+
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.diagnosis import Cause
+from conformance.diagnosis.report_evidence import causes_of
+from conformance.gate import Baseline, judge_report
+from conformance.record.jsonl import Judged, Report
+from conformance.views.printable import printable
+
+__all__ = ["junit_xml"]
+
+Causes = Mapping[tuple[str, str], Cause]
+Key = tuple[str, str, str]
+"""Family, check and dtype."""
+
+
+def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
+    """The report as JUnit XML.
+
+    A check fails where one of its verdicts breaks conformance and is not known, and errs where its process died; known
+    failures and undecided checks are skipped, with the reason. An incomplete run is an error of its own.
+    """
+    judgement = judge_report(report, baseline, None)
+    known = {(v.check, v.dtype, v.requirement) for v in judgement.known}
+    cases: dict[Key, list[Judged]] = {}
+    for judged in report.judged:
+        cases.setdefault((judged.family, judged.verdict.check, judged.verdict.dtype), []).append(judged)
+    root = ElementTree.Element("testsuites", name="lossconf")
+    causes = causes_of(report)
+    for family in dict.fromkeys(key[0] for key in cases):
+        suite = ElementTree.SubElement(root, "testsuite", name=f"lossconf.{printable(family)}")
+        for key, members in cases.items():
+            if key[0] == family:
+                _case(suite, key, [judged.verdict for judged in members], known, causes)
+    told = [printable(f"suite error in {error['item']}: {error['message']}") for error in report.harness_errors]
+    told += [] if report.complete else ["the run was stopped before its end"]
+    if told:
+        suite = ElementTree.SubElement(root, "testsuite", name="lossconf")
+        for message in told:
+            case = ElementTree.SubElement(suite, "testcase", classname="lossconf", name="the run itself")
+            ElementTree.SubElement(case, "error", message=message)
+    for suite in root:
+        _count(suite)
+    _count(root)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _case(
+    suite: ElementTree.Element, key: Key, verdicts: Sequence[Verdict], known: set[tuple[str, str, str]], causes: Causes
+) -> None:
+    family, check, dtype = key
+    seconds = max((v.seconds for v in verdicts if v.seconds is not None), default=0.0)
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=f"lossconf.{printable(family)}",
+        name=f"{printable(check)}[{printable(dtype)}]",
+        time=f"{seconds:.6f}",
+    )
+    broken = [v for v in verdicts if v.status.breaks and v.level is not Level.SHOULD]
+    new = [v for v in broken if (v.check, v.dtype, v.requirement) not in known]
+    cause = causes.get((check, dtype))
+    if new:
+        died = all(v.status is not Status.FAILED for v in new)
+        first = printable(new[0].reason, 400).replace("\n", " ")
+        kind = "error" if died else "failure"
+        element = ElementTree.SubElement(case, kind, message=first, type=new[0].status.value)
+        lines = [f"{v.requirement} {v.status.value}: {v.reason}" for v in new]
+        lines += [f"likely cause: {cause.sentence}"] if cause else []
+        element.text = printable("\n".join(lines))
+    elif broken:
+        ElementTree.SubElement(case, "skipped", message=printable(f"known failure: {broken[0].reason}", 400))
+    elif not any(v.status is Status.PASSED for v in verdicts):
+        told = f"{verdicts[0].status.value}: {verdicts[0].reason}"
+        ElementTree.SubElement(case, "skipped", message=printable(told, 400))
+
+
+def _count(element: ElementTree.Element) -> None:
+    """The totals that JUnit's readers expect."""
+    cases = list(element.iter("testcase"))
+    for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(name, str(sum(case.find(tag) is not None for case in cases)))
+    element.set("tests", str(len(cases)))
+    element.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.6f}")

@@ -1,0 +1,174 @@
+"""`direct:`: Python objects as implementations."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conformance.adapters import open_implementation
+from conformance.contract.case import Case
+from conformance.contract.implementation import (
+    Crash,
+    DoesNotStart,
+    Implementation,
+    ProtocolError,
+    TimedOut,
+    Unsupported,
+)
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.verdict import Status, Verdict
+from conformance.engine.items import Execution
+from conformance.fixtures import load
+from conformance.suite import golden
+
+PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "direct.md"
+EUCLIDEAN = load("euclidean_loss/grid-001").case
+
+
+def direct(name: str, timeout: float = 60.0) -> Implementation:
+    return open_implementation(f"direct:tests.direct_miniatures:{name}", timeout=timeout)
+
+
+def judged(implementation: Implementation, case_id: str, dtype: str = "float32") -> list[Verdict]:
+    check = next(check for check in golden.checks() if check.id == case_id)
+    return list(check.run(Execution(implementation, implementation.describe()).session(dtype)))
+
+
+def test_a_class_computes_the_layer_named_by_its_type() -> None:
+    description = direct("Euclidean").describe()
+    assert (description.capability, description.layers) == ("layer", ("EuclideanLoss",))
+    assert description.dtypes == ("float32", "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_layer_gets_its_bottoms_in_the_dtype_under_test(dtype: str) -> None:
+    outcome = direct("Euclidean").run(EUCLIDEAN, dtype)
+    assert isinstance(outcome, Outcome)
+    assert {str(array.dtype) for array in (*outcome.data.values(), *outcome.diff.values())} == {dtype}
+
+
+def test_a_right_layer_passes_and_one_that_ignores_its_weight_does_not() -> None:
+    weighted = "euclidean_loss/grid-010"  # loss_weight 2.5
+    assert {verdict.status for verdict in judged(direct("Euclidean"), weighted)} == {Status.PASSED}
+    failed = [v.requirement for v in judged(direct("IgnoresWeight"), weighted) if v.status is Status.FAILED]
+    assert "euclidean_loss.loss-weight" in failed
+
+
+@pytest.mark.parametrize("case_id", ["hinge_loss/grid-006", "hinge_loss/grid-012"])
+def test_a_class_that_takes_an_argument_gets_the_layers_parameters(case_id: str) -> None:
+    assert {verdict.status for verdict in judged(direct("Hinge"), case_id)} == {Status.PASSED}
+
+
+def test_a_mapping_and_a_module_hold_several_layers() -> None:
+    assert direct("LAYERS").describe().layers == ("EuclideanLoss", "HingeLoss")
+    whole = open_implementation("direct:tests.direct_miniatures").describe()
+    assert whole.layers == ("EuclideanLoss", "HingeLoss")
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [
+        ("Reduced", ProtocolError, "shape (4, 5)"),
+        ("NoGradient", ProtocolError, "nothing where numbers of shape"),
+        ("Complex", ProtocolError, "complex128"),
+        ("Raises", Crash, "ZeroDivisionError: a bug"),
+        ("Exits", Crash, "SystemExit: done"),
+        ("Unready", Unsupported, "no gradient yet"),
+        ("WrongType", ProtocolError, "int32 where float64"),
+        ("Silent", ProtocolError, "NoneType"),
+    ],
+)
+def test_what_is_no_answer_is_told_apart(name: str, error: type[Exception], says: str) -> None:
+    with pytest.raises(error) as raised:
+        direct(name).run(EUCLIDEAN, "float64")
+    assert says in str(raised.value)
+
+
+def test_a_crash_keeps_the_line_that_raised() -> None:
+    with pytest.raises(Crash) as raised:
+        direct("Raises").run(EUCLIDEAN, "float64")
+    assert 'raise ZeroDivisionError("a bug")' in raised.value.detail
+
+
+def test_inputs_are_read_only() -> None:
+    answer = direct("Writes").run(EUCLIDEAN, "float64")
+    assert isinstance(answer, Refusal)
+    assert "read-only" in answer.message
+
+
+def test_a_value_error_is_a_refusal_in_its_stage() -> None:
+    answer = direct("Refuses").run(EUCLIDEAN, "float64")
+    assert isinstance(answer, Refusal)
+    assert (answer.stage, answer.layer) == ("forward", "loss")
+    assert "no such batch" in answer.message
+
+
+def test_a_case_that_takes_too_long_is_stopped_and_the_next_one_runs() -> None:
+    implementation = direct("Sleeps", timeout=0.2)
+    with pytest.raises(TimedOut):
+        implementation.run(EUCLIDEAN, "float32")
+    assert isinstance(implementation.run(EUCLIDEAN, "float64"), Outcome)
+
+
+def test_a_net_answers_with_a_mapping() -> None:
+    implementation = direct("Mapping")
+    assert implementation.describe().name == "mapping"
+    assert implementation.describe().capability == "net"
+    outcome = implementation.run(EUCLIDEAN, "float64")
+    assert isinstance(outcome, Outcome)
+    np.testing.assert_array_equal(outcome.data["a"], EUCLIDEAN.inputs["a"])
+
+
+def test_a_module_that_fails_to_import_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_layers.py").write_text("import numpy\nnumpy.no_such_thing\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(DoesNotStart) as raised:
+        open_implementation("direct:broken_layers:Layer")
+    assert "no_such_thing" in str(raised.value)
+    assert "line 2" in raised.value.detail
+
+
+def test_the_working_directory_hides_no_installed_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('the wrong numpy')\n")
+    (tmp_path / "own_layers.py").write_text("import numpy\nfrom tests.direct_miniatures import Euclidean\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert open_implementation("direct:own_layers:Euclidean").describe().layers == ("EuclideanLoss",)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mylayers.py").write_text("\n\n".join(blocks("python")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "mylayers", raising=False)
+    specs = re.findall(r"direct:mylayers\S*", "\n".join(blocks("sh")))
+    assert specs == ["direct:mylayers:EuclideanLoss", "direct:mylayers:LAYERS", "direct:mylayers"]
+    for spec in specs:
+        assert {verdict.status for verdict in judged(open_implementation(spec), EUCLIDEAN.id)} == {Status.PASSED}
+    with pytest.raises(Unsupported, match="computes nothing"):
+        open_implementation("direct:mylayers:Nothing").run(EUCLIDEAN, "float32")
+
+
+def test_the_first_example_is_ten_lines() -> None:
+    assert len([line for line in blocks("python")[0].splitlines() if line.strip()]) <= 10
+
+
+def test_learnable_parameters_are_beyond_it() -> None:
+    from conformance.adapters.direct import LayerImplementation
+    from conformance.contract.implementation import Description
+    from tests.direct_miniatures import Euclidean
+
+    net = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
+    net += 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    implementation = LayerImplementation({"InnerProduct": Euclidean}, Description("x"))
+    with pytest.raises(Unsupported, match="learnable"):
+        implementation.run(Case("x", net, {"x": np.zeros((2, 3))}), "float64")

@@ -1,0 +1,161 @@
+"""Diagnosis: an answer wrong in one known way is taken for what it is, a report for as few causes as explain it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.diagnosis import Cause, Evidence, diagnose
+from conformance.diagnosis.clues import clues_of
+from conformance.judge.judgement import judge_outcome
+
+Array = NDArray[np.floating]
+
+INPUT = 'layer {{ name: "{0}" type: "Input" top: "{0}" input_param {{ shape {{ {1} }} }} }}\n'
+X = np.array([[0.5, -1.25, 2.0], [1.5, 0.75, -0.25], [0.125, 2.5, -1.0], [-0.5, 0.375, 1.0]])
+Y = np.array([2.0, 0.0, 1.0, 1.0])
+
+
+def source(name: str, shape: tuple[int, ...]) -> str:
+    return INPUT.format(name, " ".join(f"dim: {n}" for n in shape))
+
+
+def loss(options: str = "", kind: str = "SoftmaxWithLoss") -> str:
+    net = "force_backward: true\n" + source("x", (4, 3)) + source("y", (4,))
+    return net + f'layer {{ name: "loss" type: "{kind}" bottom: "x" bottom: "y" top: "loss" {options} }}\n'
+
+
+PLAIN = Case("plain", loss(), {"x": X, "y": Y})
+WEIGHTED = Case("weighted", loss("loss_weight: 2.5"), {"x": X, "y": Y})
+IGNORING = Case("ignoring", loss("loss_param { ignore_label: 1 }"), {"x": X, "y": Y})
+SQUARED = Case("squared", loss("hinge_loss_param { norm: L2 }", "HingeLoss"), {"x": X, "y": Y})
+PREFILLED = replace(PLAIN, prefill_diff={"x": 7.0})
+
+
+def answered(case: Case) -> Outcome:
+    answer = ReferenceImplementation().run(case, "float64")
+    assert isinstance(answer, Outcome)
+    return answer
+
+
+def with_gradient(case: Case, change: Callable[[Array], Array]) -> Outcome:
+    answer = answered(case)
+    return replace(answer, diff={**answer.diff, "x": change(answer.diff["x"].copy())})
+
+
+def causes(case: Case, answer: Outcome | Refusal) -> list[Cause]:
+    return list(clues_of(case, answer, "float64", judge_outcome(case, answer, "float64")).causes)
+
+
+def last_lost(x: Array) -> Array:
+    x[-1] = 0
+    return x
+
+
+def one_lost(x: Array) -> Array:
+    x[1, 2] = 0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "cause"),
+    [
+        (PLAIN, lambda x: -x, Cause.SIGN),
+        (PLAIN, lambda x: 2 * x, Cause.FACTOR_2),
+        (PLAIN, lambda x: 4 * x, Cause.BATCH_RATIO),
+        (PLAIN, lambda x: 1.001 * x, Cause.COMMON_FACTOR),
+        (PLAIN, lambda x: x.reshape(4, -1).T.reshape(x.shape), Cause.TRANSPOSED),
+        (PLAIN, last_lost, Cause.LAST_SAMPLE),
+        (PLAIN, one_lost, Cause.ONE_ELEMENT),
+        (PLAIN, lambda x: 0 * x, Cause.GRADIENT_MISSING),
+        (PLAIN, lambda x: x.astype(np.float32).astype(np.float64), Cause.FLOAT32),
+        (WEIGHTED, lambda x: x / 2.5, Cause.WEIGHT_MISSING),
+        (WEIGHTED, lambda x: x * 2.5, Cause.WEIGHT_SQUARED),
+        (PREFILLED, lambda x: x + 7, Cause.ACCUMULATES),
+    ],
+)
+def test_a_wrong_gradient_is_taken_for_what_it_is(case: Case, change: Callable[[Array], Array], cause: Cause) -> None:
+    assert causes(case, with_gradient(case, change))[0] is cause
+
+
+@pytest.mark.parametrize(
+    ("case", "read", "cause"),
+    [
+        (PLAIN, replace(PLAIN, inputs={"x": X, "y": np.maximum(Y - 1, 0)}), Cause.LABEL_OFF_BY_ONE),
+        (IGNORING, PLAIN, Cause.IGNORED_LABEL),
+        (IGNORING, Case("full", loss("loss_param { ignore_label: 1 normalization: FULL }"), IGNORING.inputs), None),
+        (SQUARED, Case("l1", loss("", "HingeLoss"), SQUARED.inputs), Cause.OPTION_IGNORED),
+    ],
+)
+def test_a_case_read_as_another_is_told_from_the_answer(case: Case, read: Case, cause: Cause | None) -> None:
+    """The net of ``read`` is what the implementation computes where it is given ``case``."""
+    other = answered(read)
+    told = replace(other, data={**other.data, "y": case.inputs["y"]})
+    found = causes(case, told)[0]
+    assert found is cause if cause else found in (Cause.NORMALISATION_MODE, Cause.VALID_RATIO)
+
+
+def test_a_net_loss_without_its_weights() -> None:
+    answer = answered(WEIGHTED)
+    assert causes(WEIGHTED, replace(answer, loss=answer.loss / 2.5))[0] is Cause.WEIGHT_MISSING
+
+
+def test_an_input_that_was_changed() -> None:
+    answer = answered(PLAIN)
+    assert causes(PLAIN, replace(answer, data={**answer.data, "y": Y + 1}))[0] is Cause.INPUT_CHANGED
+
+
+def test_a_refusal_of_what_caffe_runs_and_an_answer_to_what_it_refuses() -> None:
+    assert causes(PLAIN, Refusal("construct", "no"))[0] is Cause.REFUSES
+    refused = replace(PLAIN, inputs={"x": X, "y": Y[:3]})
+    assert causes(refused, answered(PLAIN))[0] is Cause.ACCEPTS
+
+
+def test_a_formula_that_nothing_explains_is_not_named() -> None:
+    noise = np.random.default_rng(0).normal(size=X.shape)
+    assert causes(PLAIN, with_gradient(PLAIN, lambda x: x + noise))[0] is Cause.UNNAMEABLE
+
+
+def piece(check: str, factor: float | None = None, case: Case | None = None, **weights: float) -> Evidence:
+    return Evidence(check, "float32", {Cause[name]: w for name, w in weights.items()}, case, None, "", factor)
+
+
+def named(pieces: list[Evidence]) -> list[tuple[Cause, list[str]]]:
+    return [(cause, [each.check for each in found]) for cause, found in diagnose(pieces)]
+
+
+def test_the_cause_that_fits_most_cases_is_taken_for_them() -> None:
+    pieces = [piece("a", FACTOR_2=1, BATCH_RATIO=1), piece("b", BATCH_RATIO=1), piece("c", SIGN=0.9, ONE_ELEMENT=0.2)]
+    assert named(pieces) == [(Cause.BATCH_RATIO, ["a", "b"]), (Cause.SIGN, ["c"])]
+
+
+def test_a_diagnosis_ends_however_the_weights_lie() -> None:
+    """No cause may win by many cases that it explains too badly to be taken for."""
+    weak = [piece(f"w{i}", SIGN=1.0, MARGIN=0.59) for i in range(3)] + [piece("x", FACTOR_2=1.0, MARGIN=0.59)]
+    assert named(weak) == [(Cause.SIGN, ["w0", "w1", "w2"]), (Cause.FACTOR_2, ["x"])]
+
+
+def test_a_factor_that_several_inputs_share_is_no_coincidence() -> None:
+    def at(name: str, value: float, factor: float) -> Evidence:
+        return piece(name, factor, Case(name, "", {"x": np.array([value])}), COMMON_FACTOR=0.25, UNNAMEABLE=0.3)
+
+    same = [at(f"s{i}", float(i), 1.001) for i in range(3)]
+    assert named(same) == [(Cause.COMMON_FACTOR, ["s0", "s1", "s2"])]
+    assert named([at(f"s{i}", float(i), 1.1**i) for i in range(3)])[0][0] is Cause.UNNAMEABLE
+    assert named([at(f"s{i}", 1.0, 1.001) for i in range(3)])[0][0] is Cause.UNNAMEABLE
+
+
+def test_no_evidence_is_no_diagnosis() -> None:
+    assert diagnose([]) == []
+    assert diagnose([piece("a")]) == []
+
+
+def test_every_cause_has_a_sentence() -> None:
+    assert all(cause.sentence for cause in Cause)

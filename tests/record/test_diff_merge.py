@@ -1,0 +1,126 @@
+"""`lossconf diff` and `lossconf merge`: what changed and who changed it; shards joined, machines side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.contract.errors import UsageError
+from conformance.contract.verdict import Level, Status
+from conformance.record.changes import changes_between
+from conformance.record.jsonl import Judged, Report, read_report
+from conformance.record.merging import joined, matrix, write_report
+from tests.command_line import Lossconf, lossconf_in
+from tests.reports import HEADER, failed, passed, report_of, verdict
+
+NEWER = {"suite": {"name": "caffe-loss-conformance", "version": "0.2.0"}}
+ANOTHER = {"implementation": {**HEADER["implementation"], "version": "1.3"}}
+
+
+def with_case(report: Report, digest: str) -> Report:
+    """The report, all of its checks run on cases of that digest."""
+    ended = tuple({**end, "cases": {end["item"].partition("[")[0]: digest}} for end in report.ended)
+    return Report(report.header, report.judged, report.harness_errors, report.footer, report.evidence, ended)
+
+
+def kinds(old: Report, new: Report) -> list[tuple[str, bool]]:
+    return [(change.kind, change.by_suite) for change in changes_between(old, new).changed]
+
+
+GOOD, BAD = report_of(passed("h/1")), report_of(failed("h/1"))
+
+
+def test_a_change_is_the_implementations_where_the_suite_is_the_same() -> None:
+    assert kinds(GOOD, BAD) == [("broke", False)]
+    assert kinds(BAD, GOOD) == [("mended", False)]
+    assert kinds(GOOD, report_of(verdict("h/1", Status.UNSUPPORTED))) == [("became", False)]
+    assert kinds(GOOD, GOOD) == []
+
+
+def test_a_change_is_the_suites_where_only_the_suite_is_another() -> None:
+    assert kinds(GOOD, report_of(failed("h/1"), **NEWER)) == [("broke", True)]
+    assert kinds(GOOD, report_of(failed("h/1"), **NEWER, **ANOTHER)) == [("broke", False)]
+
+
+def test_a_change_is_the_suites_where_the_case_is_another() -> None:
+    old, new = with_case(GOOD, "aaaa"), with_case(report_of(failed("h/1"), **NEWER, **ANOTHER), "bbbb")
+    assert kinds(old, new) == [("broke", True)]
+    assert kinds(old, with_case(BAD, "aaaa")) == [("broke", False)]
+
+
+def test_recommendations_are_no_regressions() -> None:
+    changes = changes_between(GOOD, report_of(failed("h/1", level=Level.SHOULD)))
+    assert (len(changes.changed), changes.regressions) == (1, [])
+
+
+def test_checks_that_come_and_go_are_told_apart_from_changes() -> None:
+    changes = changes_between(report_of(passed("h/1"), passed("h/2")), report_of(passed("h/1"), passed("h/3"), **NEWER))
+    assert [v.check for v in changes.added] == ["h/3"]
+    assert [v.check for v in changes.removed] == ["h/2"]
+    assert changes.changed == ()
+
+
+def shard(index: int, *judged: Judged, **header: Any) -> Report:
+    return report_of(*judged, selection={"selection": {}, "keyword": "", "shares": [[index, 2]]}, **header)
+
+
+def test_shards_become_one_report() -> None:
+    ((paths, whole),) = joined({Path("a"): shard(1, passed("h/1")), Path("b"): shard(2, failed("h/2"))})
+    assert paths == [Path("a"), Path("b")]
+    assert whole.footer is not None
+    assert (whole.header["selection"]["shares"], whole.footer["exit"], len(whole.judged)) == ([], 1, 2)
+
+
+def test_missing_shards_leave_a_report_of_a_part() -> None:
+    ((_, part),) = joined({Path("a"): shard(1, passed("h/1"))})
+    assert part.header["selection"]["shares"] == [[1, 2]]
+
+
+def test_a_shard_that_was_stopped_leaves_the_whole_incomplete() -> None:
+    ((_, whole),) = joined({Path("a"): shard(1, passed("h/1")), Path("b"): shard(2, passed("h/2"), complete=False)})
+    assert not whole.complete
+
+
+def test_the_same_shard_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="both ran"):
+        joined({Path("a"): shard(1, passed("h/1")), Path("b"): shard(1, passed("h/1"))})
+
+
+def test_devices_stand_side_by_side() -> None:
+    cuda = {"implementation": {**HEADER["implementation"], "devices": ["cuda"]}}
+    runs = joined({Path("a"): report_of(passed("h/1")), Path("b"): report_of(passed("h/1"), failed("h/2"), **cuda)})
+    columns = matrix(runs)
+    assert [column.label for column in columns] == ["mine 1.2 cpu x86_64", "mine 1.2 cuda x86_64"]
+    assert [column.cells["hinge_loss"] for column in columns] == [(1, 1), (1, 2)]
+
+
+@pytest.fixture
+def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lossconf:
+    return lossconf_in(tmp_path, monkeypatch, capsys)
+
+
+def test_the_commands_print_and_end_as_they_should(lossconf: Lossconf, tmp_path: Path) -> None:
+    write_report(tmp_path / "old.jsonl", report_of(passed("h/1"), passed("h/2")))
+    write_report(tmp_path / "new.jsonl", report_of(passed("h/1"), failed("h/2")))
+    ended = lossconf("diff", "old.jsonl", "new.jsonl")
+    assert ended.code == 1
+    assert "the implementation broke (1)\n  h/2[float32] hinge_loss.backward: passed to failed" in ended.out
+    assert lossconf("diff", "new.jsonl", "old.jsonl").code == 0
+    assert "nothing changed" in lossconf("diff", "old.jsonl", "old.jsonl").out
+    assert lossconf("merge", "old.jsonl", "new.jsonl", "-o", "both.jsonl").code == 2
+    assert "| hinge\\_loss | 2 | 1 of 2 |" in lossconf("merge", "old.jsonl", "new.jsonl", "--markdown").out
+
+
+def test_real_shards_merge_into_the_whole_run(lossconf: Lossconf, tmp_path: Path) -> None:
+    part = ("run", "reference", "-j", "0", "--family", "refusals", "--layer", "hinge_loss")
+    lossconf(*part, "--report", "whole.jsonl")
+    for index in (1, 2):
+        lossconf(*part, "--shard", f"{index}/2", "--report", f"{index}.jsonl")
+    assert lossconf("merge", "1.jsonl", "2.jsonl", "-o", "merged.jsonl").code == 0
+    merged, whole = (read_report(tmp_path / name) for name in ("merged.jsonl", "whole.jsonl"))
+    assert merged.complete
+    assert merged.header["items"] == whole.header["items"]
+    assert changes_between(merged, whole).changed == ()
+    assert len(merged.judged) == len(whole.judged)

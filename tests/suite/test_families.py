@@ -1,0 +1,36 @@
+"""Families of checks made by hand: the reference passes them in both dialects, each verdict under an id of its own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.check import Check
+from conformance.requirements import CATALOGUE
+from tests.broken import not_passed, run_family
+
+DTYPES = ("float32", "float64")
+
+every_family = pytest.mark.parametrize("family", ["contract", "labels", "options"])
+
+
+def checks_of(family: str) -> list[Check]:
+    return list(import_module(f"conformance.suite.{family}").checks())
+
+
+@every_family
+@pytest.mark.parametrize("dialect", ["documented", "bvlc"])
+def test_the_reference_passes(family: str, dialect: str) -> None:
+    for asked in (None, dialect):
+        assert not not_passed(run_family(checks_of(family), ReferenceImplementation(dialect), DTYPES, asked))
+
+
+@every_family
+def test_verdicts_have_ids_of_their_own_and_catalogued_requirements(family: str) -> None:
+    verdicts = run_family(checks_of(family), ReferenceImplementation(), DTYPES)
+    names = [(v.check, v.requirement, v.dtype) for v in verdicts]
+    assert names
+    assert len(names) == len(set(names))
+    assert {v.requirement for v in verdicts} <= CATALOGUE.keys()

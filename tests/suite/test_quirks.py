@@ -1,0 +1,89 @@
+"""Every quirk has a net that touches it alone, whose two sides differ; either side passes, neither fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case
+from conformance.contract.implementation import Crash
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.verdict import Status
+from conformance.judge.judgement import judge_outcome
+from conformance.judge.side import touched_by
+from conformance.suite.quirks import QUIRK_NETS, QuirkNet, checks
+from refimpl.dialect import QUIRKS
+from tests.broken import Broken, not_passed, run_family
+
+DTYPES = ("float32", "float64")
+DIALECTS = ("documented", "bvlc")
+
+every_net = pytest.mark.parametrize("net", QUIRK_NETS, ids=lambda net: net.case().id.partition("/")[2])
+
+
+def test_every_quirk_has_a_net() -> None:
+    assert {net.quirk for net in QUIRK_NETS} == set(QUIRKS)
+
+
+@every_net
+def test_a_net_touches_its_quirk_and_no_other(net: QuirkNet) -> None:
+    assert touched_by(net.case()) == {net.quirk}
+
+
+@every_net
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_one_side_answers_is_wrong_on_the_other(net: QuirkNet, dtype: str) -> None:
+    case = net.case()
+    for mine, other in (DIALECTS, DIALECTS[::-1]):
+        answer = ReferenceImplementation(mine).run(case, dtype)
+        assert not judge_outcome(case, answer, dtype, mine).failures
+        assert judge_outcome(case, answer, dtype, other).failures
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_either_side_passes_and_is_named(dialect: str) -> None:
+    for asked in (None, dialect):
+        verdicts = run_family(checks(), ReferenceImplementation(dialect), DTYPES, asked)
+        assert not not_passed(verdicts)
+        assert {verdict.side for verdict in verdicts} == {dialect}
+        names = [(v.check, v.requirement, v.dtype) for v in verdicts]
+        assert len(set(names)) == len(names) == len(QUIRK_NETS) * len(DTYPES)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_other_side_fails_where_a_dialect_is_asked_for(dialect: str) -> None:
+    other = DIALECTS[1 - DIALECTS.index(dialect)]
+    verdicts = run_family(checks(), ReferenceImplementation(dialect), dialect=other)
+    assert {v.check for v in verdicts if v.status is Status.FAILED} == {net.case().id for net in QUIRK_NETS}
+
+
+def neither(outcome: Outcome) -> Outcome:
+    return replace(
+        outcome,
+        loss=outcome.loss + 1.0,
+        diff={name: array + 1.0 for name, array in outcome.diff.items()},
+        param_diff={name: tuple(array + 1.0 for array in arrays) for name, arrays in outcome.param_diff.items()},
+    )
+
+
+def test_neither_side_fails() -> None:
+    verdicts = run_family(checks(), Broken(change=neither))
+    failed = {v.check for v in verdicts if v.status is Status.FAILED and v.level.value == "quirk"}
+    assert failed == {net.case().id for net in QUIRK_NETS}
+
+
+class Dies(ReferenceImplementation):
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        raise Crash("died by SIGSEGV in forward")
+
+
+def test_dying_is_a_side_only_where_it_is_caffes_and_the_documentation_is_not_asked_for() -> None:
+    undefined = {net.case().id for net in QUIRK_NETS if net.undefined}
+    assert undefined == {"quirks/contrastive-buffers-sized-once"}
+    for asked, survivors in ((None, undefined), ("bvlc", undefined), ("documented", set())):
+        verdicts = run_family(checks(), Dies(), dialect=asked)
+        assert {v.check for v in verdicts if v.status is Status.PASSED} == survivors
+        assert all(v.side == "bvlc" for v in verdicts if v.status is Status.PASSED)
+        assert {v.status for v in verdicts if v.check not in survivors} == {Status.CRASHED}

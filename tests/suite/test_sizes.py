@@ -1,0 +1,69 @@
+"""The sizes family passes on the reference, and a layer that is wrong past some size fails it and nothing smaller."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import pytest
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.outcome import Outcome
+from conformance.diagnosis import Cause
+from conformance.diagnosis.clues import clues_of
+from conformance.judge.judgement import judge_outcome
+from conformance.judge.serving import STEMS
+from conformance.losses.recipes import sized
+from conformance.mutants import all_mutants
+from conformance.mutants.mutant import MutantImplementation
+from conformance.suite.sizes import SIZES, checks
+from tests.broken import failed, not_passed, run_family
+
+OF = {check.layer: check for check in checks()}
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_reference_passes(stem: str) -> None:
+    verdicts = run_family([OF[stem]], ReferenceImplementation(), ("float32",))
+    assert not not_passed(verdicts)
+    assert {v.check for v in verdicts} == {f"sizes/{stem}/{name}" for name in SIZES}
+
+
+def test_no_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows() -> None:
+    for shape in SIZES.values():
+        assert shape[0] % 2
+        assert prod(shape) > 512
+        assert prod(shape) % 32
+    assert max(shape[0] for shape in SIZES.values()) > 65535
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_labels_reach_every_part_of_a_sized_recipe(stem: str) -> None:
+    recipe = sized(stem, (33, 7))
+    values = recipe.values()
+    assert values["x"].shape == (33, 7)
+    if "y" in values:
+        assert set(np.unique(values["y"])) <= set(range(7))
+        assert values["y"].max() == 6
+
+
+@pytest.mark.parametrize("name", ["one-block-only", "last-block-lost", "short-index"])
+def test_a_gradient_that_ends_is_rejected_and_told(name: str) -> None:
+    mutant = next(one for one in all_mutants() if one.id == f"euclidean_loss/{name}")
+    wrong = MutantImplementation(mutant)
+    broken = failed(run_family([OF["euclidean_loss"]], wrong, ("float32",)))
+    assert {requirement for _, requirement in broken} == {"euclidean_loss.large-shapes"}
+    case = sized("euclidean_loss", SIZES["blocks"]).case("blocks", weights=(2.5,))
+    answer = wrong.run(case, "float32")
+    assert isinstance(answer, Outcome)
+    told = clues_of(case, answer, "float32", judge_outcome(case, answer, "float32"))
+    assert next(iter(told.causes)) is Cause.AT_SCALE
+
+
+def test_no_mutant_that_is_wrong_at_scale_is_wrong_in_a_small_case() -> None:
+    small, reference = sized("euclidean_loss", (5, 4)).case("small"), ReferenceImplementation()
+    for mutant in (one for one in all_mutants() if one.at_scale and one.stem == "euclidean_loss"):
+        answer, right = (one.run(small, "float64") for one in (MutantImplementation(mutant), reference))
+        assert isinstance(answer, Outcome)
+        assert isinstance(right, Outcome)
+        np.testing.assert_array_equal(answer.diff["x"], right.diff["x"])
