@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import MUST, Requirement
+from conformance.contract.requirement import MUST, Requirement
 
 __all__ = ["AROUND_REQUIREMENTS"]
 

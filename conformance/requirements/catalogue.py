@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.contract.requirement import Requirement
 from conformance.requirements.around import AROUND_REQUIREMENTS
 from conformance.requirements.contract import CONTRACT_REQUIREMENTS
 from conformance.requirements.formulas import FORMULA_REQUIREMENTS
@@ -9,7 +10,6 @@ from conformance.requirements.losses import LOSS_REQUIREMENTS
 from conformance.requirements.net import NET_REQUIREMENTS
 from conformance.requirements.quirks import QUIRK_REQUIREMENTS
 from conformance.requirements.refusals import REFUSAL_REQUIREMENTS
-from conformance.requirements.requirement import Requirement
 from conformance.requirements.run import RUN_REQUIREMENTS
 
 __all__ = ["CATALOGUE", "Requirement"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, Requirement
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, Requirement
 
 __all__ = ["CONTRACT_REQUIREMENTS"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from conformance.contract.requirement import LOSS_TUTORIAL, MUST, PROTO, Requirement
 from conformance.judge.serving import STEMS
 from conformance.requirements.losses import sources_of
-from conformance.requirements.requirement import LOSS_TUTORIAL, MUST, PROTO, Requirement
 
 __all__ = ["FORMULA_REQUIREMENTS"]
 

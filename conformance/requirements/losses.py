@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
 from conformance.judge.serving import STEMS
-from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 
 __all__ = ["LOSS_REQUIREMENTS", "sources_of"]
 

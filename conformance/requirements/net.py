@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 from conformance.contract.verdict import Level
-from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 
 __all__ = ["NET_REQUIREMENTS"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import QUIRK, Requirement
+from conformance.contract.requirement import QUIRK, Requirement
 from refimpl.dialect import QUIRKS
 
 __all__ = ["QUIRK_REQUIREMENTS"]

@@ -6,8 +6,8 @@ shape that is violated, else a ``should``. The stage of a refusal is a requireme
 
 from __future__ import annotations
 
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 from conformance.contract.verdict import Level
-from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
 
 __all__ = ["REFUSAL_REQUIREMENTS"]
 

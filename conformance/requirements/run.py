@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conformance.requirements.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, SHOULD, Requirement
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, SHOULD, Requirement
 
 __all__ = ["RUN_REQUIREMENTS"]
 

@@ -1,0 +1,301 @@
+"""Loss: what the suite knows of a loss layer beside its formula, and what follows from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from conformance.contract.case import Array
+from conformance.contract.requirement import Requirement
+from conformance.losses.options import Option, Options
+from conformance.losses.roles import Labels, Matrix, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.variant import Fill, Variant
+from refimpl.layer import Layer
+
+__all__ = [
+    "FACTS",
+    "MODES",
+    "Bottom",
+    "Extreme",
+    "LargeCount",
+    "Loss",
+    "Published",
+    "QuirkNet",
+    "Refused",
+    "by_normalisation",
+]
+
+MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
+"""The names that ``loss_param.normalization`` knows."""
+
+FACTS = {
+    "batch-mean": "the loss of a batch is the mean of its parts' losses, weighted by their sizes",
+    "shift-invariant": "a number added to every score changes nothing",
+    "saturates": "scores of any finite size have finite losses, where the formula goes through exponentials",
+    "flat": "an item's bottoms have one axis; further ones have to be 1",
+    "sized-once": "a batch larger than the one at set-up is undefined in Caffe",
+}
+"""What a loss may have as ``traits``."""
+
+
+@dataclass(frozen=True)
+class Bottom:
+    """``learns`` where it takes a gradient; ``file`` is an option that may name a file in the bottom's stead."""
+
+    name: str
+    role: Role
+    learns: bool = False
+    optional: bool = False
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A variant whose ids are fixed: the first bottom's shape and the options; the rest follows unless it is given.
+
+    ``ignored`` are flat positions (negative ones from the end) of the answers that hold the ignore_label, ``shapes``
+    and ``fill`` stand in for what the roles give.
+    """
+
+    name: str
+    shape: Shape
+    options: Options = field(default_factory=dict)
+    ignored: tuple[int, ...] = ()
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    fill: Mapping[str, Fill] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The loss on extreme values: ``bottoms`` in the order of the layer's, ``facets`` of the requirements it serves."""
+
+    name: str
+    facets: tuple[str, ...]
+    bottoms: tuple[Array, ...]
+    options: Options = field(default_factory=dict)
+    weight: float = 2.5
+
+
+@dataclass(frozen=True)
+class LargeCount:
+    """Bottoms whose loss is a sum of many terms, and the exact loss."""
+
+    bottoms: tuple[Array, ...]
+    exact: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The loss changed in one thing, which Caffe refuses at ``stage``; what ``refusal.<facet>`` is about.
+
+    ``declared`` and ``fed`` are shapes other than those that are right, ``bottoms`` another list of them.
+    """
+
+    name: str
+    facet: str
+    stage: str = "setup"
+    declared: Mapping[str, Shape] = field(default_factory=dict)
+    fed: Mapping[str, Shape] = field(default_factory=dict)
+    bottoms: tuple[str, ...] | None = None
+    options: Options = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def counts(cls, shapes: Mapping[str, Shape]) -> Iterator[Refused]:
+        """Shapes with answers too many or too few, as declared and as fed."""
+        word = "-".join(f"{name}-{'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        yield cls(f"label-count-{word}", "label-count", declared=shapes)
+        yield cls(f"label-count-fed-{word}", "label-count", "forward", fed=shapes)
+
+
+@dataclass(frozen=True)
+class QuirkNet:
+    """A net that touches ``quirk`` and no other; ``fields`` are further fields of `Case`.
+
+    ``shows`` tells it from another net for the same quirk. ``undefined`` where Caffe's side is undefined behaviour:
+    then dying is taking that side.
+    """
+
+    quirk: str
+    net: str
+    shows: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    undefined: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """One loss layer.
+
+    ``layer`` is its reference: formula, type, counts of bottoms and tops, implicit weight, quirks. ``options`` are the
+    fields that it reads, with values to try, the default first. ``forward`` and ``backward`` say its formula in a
+    sentence each; ``requirements`` are those that only it has. ``source`` is the stem of its files in Caffe's tree.
+    ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries.
+    ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
+    entry, transcendental functions a label, pair or item).
+    """
+
+    layer: type[Layer]
+    bottoms: tuple[Bottom, ...]
+    forward: str
+    backward: str
+    options: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    published: tuple[Published, ...] = ()
+    traits: frozenset[str] = frozenset()
+    requirements: tuple[Requirement, ...] = ()
+    extremes: tuple[Extreme, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    quirk_nets: tuple[QuirkNet, ...] = ()
+    large_count: Callable[[int], LargeCount] | None = None
+    source: str = ""
+    misreadings: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    equivalents: Mapping[str, str] = field(default_factory=dict)
+    operations: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(self.traits - FACTS.keys())
+        if unknown:
+            raise ValueError(f"{self.type} has no such trait: {', '.join(unknown)}; known: {', '.join(FACTS)}")
+
+    @property
+    def type(self) -> str:
+        return self.layer.type
+
+    @property
+    def stem(self) -> str:
+        """What files and ids call it: the name of the module of its reference."""
+        return self.layer.__module__.rpartition(".")[2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every bottom's name."""
+        return tuple(bottom.name for bottom in self.bottoms)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The bottoms that take a gradient."""
+        return tuple(bottom.name for bottom in self.bottoms if bottom.learns)
+
+    def bottom(self, kind: type[Role]) -> Bottom | None:
+        """The first bottom of a role."""
+        return next((bottom for bottom in self.bottoms if isinstance(bottom.role, kind)), None)
+
+    @cached_property
+    def answer(self) -> Bottom:
+        """What the first bottom is held against: labels, targets, similarities, or other scores."""
+        return self.bottom(Similarity) or self.bottoms[1]
+
+    @property
+    def axis_option(self) -> str:
+        """The option that names the axis of the classes; empty where there is none."""
+        role = self.bottoms[0].role
+        return role.axis if isinstance(role, Scores) else ""
+
+    @property
+    def unit(self) -> str:
+        """What the loss is a sum over: a "position" (all classes of a label), an "entry", or a whole "sample"."""
+        if self.axis_option:
+            return "position"
+        return "sample" if isinstance(self.answer.role, (Labels, Similarity)) else "entry"
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it takes indices of classes."""
+        return isinstance(self.answer.role, Labels)
+
+    @property
+    def answer_takes_no_gradient(self) -> bool:
+        """Whether asking for a gradient of the answers is refused."""
+        return isinstance(self.answer.role, (Labels, Targets))
+
+    @property
+    def forced(self) -> bool:
+        """Whether force_backward is safe: it asks for a gradient of a matrix too, and that is fatal."""
+        return self.bottom(Matrix) is None
+
+    @property
+    def two_tops(self) -> bool:
+        """Whether a second top gives the probabilities."""
+        return self.layer.max_tops == 2
+
+    @property
+    def ignores(self) -> bool:
+        """Whether it reads an ignore_label."""
+        return "loss_param.ignore_label" in self.options
+
+    @property
+    def default_mode(self) -> str:
+        """The normalization where none is set; empty for a loss that always divides by the batch size."""
+        return str(self.options.get("loss_param.normalization", ("",))[0])
+
+    @property
+    def normalize_option(self) -> bool:
+        """Whether it reads the deprecated ``normalize``."""
+        return "loss_param.normalize" in self.options
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The published variants, the plainest first."""
+        return tuple(self._bound(published) for published in self.published)
+
+    @property
+    def plain(self) -> Variant:
+        return self.variants[0]
+
+    def shapes(self, shape: Shape, options: Options) -> dict[str, Shape]:
+        """Every bottom's shape beside a first one of ``shape``."""
+        axis = self._axis(shape, options)
+        return {bottom.name: bottom.role.shape(shape, axis) for bottom in self.bottoms}
+
+    def classes(self, shape: Shape, options: Options) -> int:
+        """How many classes scores of ``shape`` tell apart."""
+        axis = self._axis(shape, options)
+        return int(np.prod(shape[1:])) if axis is None else shape[axis]
+
+    def draw(self, rng: np.random.Generator, variant: Variant) -> dict[str, Array]:
+        """Every bottom's values, bottom by bottom; losses whose bottoms hang together override it."""
+        return {
+            bottom.name: variant.fill.get(bottom.name, bottom.role.draw)(
+                rng, variant.shapes[bottom.name], variant.classes
+            )
+            for bottom in self.bottoms
+        }
+
+    def sized(self, shape: Shape) -> Variant:
+        """The plainest variant on a first bottom of another shape, its other bottoms made to fit."""
+        if "flat" in self.traits:
+            shape = (shape[0], int(np.prod(shape[1:])))
+        return self._bound(Published(self.plain.name, shape, self.plain.options))
+
+    def named(self, facets: Sequence[str]) -> tuple[str, ...]:
+        """The ids of its requirements on these facets."""
+        return tuple(f"{self.stem}.{facet}" for facet in facets)
+
+    def _axis(self, shape: Shape, options: Options) -> int | None:
+        if not self.axis_option:
+            return None
+        axis = options.get(self.axis_option, self.options[self.axis_option][0])
+        assert isinstance(axis, int)
+        return axis % len(shape)
+
+    def _bound(self, published: Published) -> Variant:
+        return Variant(
+            loss=self,
+            name=published.name,
+            shapes={**self.shapes(published.shape, published.options), **published.shapes},
+            options=published.options,
+            classes=self.classes(published.shape, published.options),
+            ignored=published.ignored,
+            fill=published.fill,
+        )
+
+
+def by_normalisation(loss_shape: Shape, ignored: tuple[int, ...], ignore_label: int = 255) -> Iterator[Published]:
+    """A variant for every normalization, some answers ignored."""
+    for mode in MODES:
+        options: Options = {"loss_param.ignore_label": ignore_label, "loss_param.normalization": mode}
+        yield Published(mode.lower().replace("_", "-"), loss_shape, options, ignored)

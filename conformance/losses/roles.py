@@ -1,0 +1,106 @@
+"""Roles: what the numbers in a bottom of a loss mean, hence its shape beside the scores and the values worth trying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from conformance.contract.case import Array
+
+__all__ = ["Labels", "Matrix", "Probabilities", "Role", "Scores", "Shape", "Similarity", "Targets"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Role:
+    """``of`` is the bottom that it speaks of; empty for the first bottom, and for one that stands by itself."""
+
+    of: str = ""
+
+    integers: ClassVar[bool] = False
+    """Whether the layer truncates the entries toward zero before it uses them."""
+
+    by_item: ClassVar[bool] = True
+    """Whether the first axis counts items."""
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        """The shape beside scores of a shape, whose classes lie along ``axis``; None: along all but the first."""
+        return scores
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """Values exact in float32, float64 in memory."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Scores(Role):
+    """Any real numbers. ``axis`` is the option that names the axis of the classes, empty where there is none."""
+
+    axis: str = ""
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """Entries k/64 in [-3, 3], off the multiples of 1/8, so at least 1/64 from the kinks that losses have."""
+        grid = np.array([k for k in range(-192, 193) if k % 8 != 0]) / 64.0
+        return rng.choice(grid, size=shape)
+
+
+@dataclass(frozen=True)
+class Probabilities(Role):
+    """Numbers between 0 and 1, not necessarily of a distribution."""
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        return rng.integers(8, 120, size=shape) / 128.0
+
+
+@dataclass(frozen=True)
+class Targets(Role):
+    """A number for every entry of the scores: usually the probability that it is to have."""
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        return rng.integers(1, 16, size=shape) / 16.0
+
+
+@dataclass(frozen=True)
+class Labels(Role):
+    """Indices of classes: one for each position beside the class axis, or for each item."""
+
+    integers = True
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return scores[:1] if axis is None else scores[:axis] + scores[axis + 1 :]
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """The last class is always among them."""
+        flat = rng.integers(0, classes, size=int(np.prod(shape))).astype(np.float64)
+        flat[flat.size // 2] = classes - 1
+        return flat.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Similarity(Role):
+    """One number for each pair of items: 0 where they are unlike, anything else where they are alike."""
+
+    integers = True
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return scores[:1]
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        return np.resize([1.0, 0.0, 0.0, 1.0, 0.0], shape)
+
+
+@dataclass(frozen=True)
+class Matrix(Role):
+    """A number for every pair of classes, the label's class first."""
+
+    by_item = False
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        classes = int(np.prod(scores[1:])) if axis is None else scores[axis]
+        return (1, 1, classes, classes)
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        return rng.integers(-16, 48, size=shape) / 16.0

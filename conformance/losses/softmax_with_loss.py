@@ -1,0 +1,85 @@
+"""SoftmaxWithLoss: what the suite knows of it beside its formula (`refimpl.layers.softmax_with_loss`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
+from conformance.losses.nets import layer, source
+from conformance.losses.roles import Labels, Scores
+from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
+from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
+
+__all__ = ["LOSS"]
+
+_IMAGE = (2, 3, 2, 2)
+
+_TWO_TOPS = "force_backward: true\n" + source("x", (2, 3)) + source("y", (2,))
+_FED = {"inputs": {"x": np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 0.25]]), "y": np.array([2.0, 0.0])}}
+
+
+def _two_tops(*weights: float) -> str:
+    return _TWO_TOPS + layer("loss", SoftmaxWithLoss.type, ["x", "y"], ("loss", "probability"), weights)
+
+
+LOSS = Loss(
+    layer=SoftmaxWithLoss,
+    source="softmax_loss",
+    forward="The first top of SoftmaxWithLoss is the sum of -log p over the counted positions, p the label's softmax "
+    "probability, over the normaliser.",
+    backward="SoftmaxWithLoss's gradient at a counted position is (p - 1 at the label, p elsewhere) times the top's "
+    "diff over the normaliser.",
+    bottoms=(Bottom("x", Scores(axis="softmax_param.axis"), learns=True), Bottom("y", Labels(of="x"))),
+    options={
+        "softmax_param.axis": (1, -1, 2),
+        "loss_param.normalization": ("VALID", "FULL", "BATCH_SIZE", "NONE"),
+        "loss_param.ignore_label": (None, 255, -1),
+        "loss_param.normalize": (None, True, False),
+    },
+    traits=frozenset({"batch-mean", "shift-invariant", "saturates"}),
+    requirements=(
+        Requirement(
+            "softmax_with_loss.log-floor",
+            "SoftmaxWithLoss takes no probability below FLT_MIN into the logarithm, in float64 too.",
+            MUST,
+            "src/caffe/layers/softmax_loss_layer.cpp Forward_cpu",
+        ),
+    ),
+    published=(
+        Published("plain", (4, 5)),
+        Published("spatial", _IMAGE, shapes={"y": (2, 1, 2, 2)}),
+        Published("axis-last", (2, 2, 4), {"softmax_param.axis": -1}),
+        Published("axis-2", (2, 3, 4, 2), {"softmax_param.axis": 2}),
+        Published("one-sample", (1, 3)),
+        Published("one-class", (3, 1)),
+        Published("ignore-first-last", (5, 3), {"loss_param.ignore_label": 255}, (0, -1)),
+        Published("ignore-class", _IMAGE, {"loss_param.ignore_label": -1}, (0, 3, -1)),
+        *by_normalisation(_IMAGE, (0, -1)),
+        Published(
+            "normalize-true", _IMAGE, {"loss_param.ignore_label": 255, "loss_param.normalize": True}, ignored=(1,)
+        ),
+        Published(
+            "normalize-false", _IMAGE, {"loss_param.ignore_label": 255, "loss_param.normalize": False}, ignored=(1,)
+        ),
+    ),
+    extremes=(
+        *(Extreme(name, facets, (x, y), options) for name, facets, x, y, options in extreme_logits(floor=87.3365)),
+        Extreme("huge-weight", ("loss-weight",), (exact([[0.75] * 5]), exact([2])), weight=HUGE_WEIGHT),
+    ),
+    large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0))),
+    refused=(
+        *(
+            refused
+            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
+            for refused in Refused.counts(shapes)
+        ),
+        Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
+    ),
+    quirk_nets=(
+        QuirkNet("implicit-weight-once", _two_tops(), fields=_FED),
+        QuirkNet("softmax-inner-loss-weights", _two_tops(1.0, 0.5), fields=_FED),
+    ),
+    operations=(1, 4, 1),
+    equivalents={},
+)

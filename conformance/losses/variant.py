@@ -1,0 +1,125 @@
+"""Variant: a loss with one set of options on bottoms of certain shapes, as the one-layer nets that checks start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.contract.case import Array, Case
+from conformance.losses.nets import layer, source
+from conformance.losses.options import Options, options_text
+from conformance.losses.roles import Shape
+
+if TYPE_CHECKING:
+    from conformance.losses.loss import Loss
+
+__all__ = ["Fill", "Variant"]
+
+Fill = Callable[[np.random.Generator, Shape, int], Array]
+"""Draws a bottom's values, from its shape and the number of classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """``shapes`` are the bottoms', in the layer's order; labels are drawn below ``classes``.
+
+    ``ignored`` are the flat positions of the answers that hold the ignore_label, ``fill`` draws what a role does not.
+    ``learned`` bottoms take a gradient. ``forced`` nets use force_backward; in the others what is learnt is a
+    Parameter layer.
+    """
+
+    loss: Loss
+    name: str
+    shapes: Mapping[str, Shape]
+    options: Options
+    classes: int
+    ignored: tuple[int, ...] = ()
+    fill: Mapping[str, Fill] = field(default_factory=dict)
+    tops: tuple[str, ...] = ("loss",)
+    unforced: bool = False
+    only_first: bool = False
+
+    @property
+    def forced(self) -> bool:
+        return self.loss.forced and not self.unforced
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return self.loss.learned[:1] if self.only_first else self.loss.learned
+
+    @property
+    def first(self) -> str:
+        """The first bottom."""
+        return self.loss.bottoms[0].name
+
+    def given(self, options: Options) -> Variant:
+        """With further options."""
+        return replace(self, options={**self.options, **options})
+
+    def reshaped(self, shapes: Mapping[str, Shape]) -> Variant:
+        """With some bottoms in other shapes, and classes as many as they were."""
+        return replace(self, shapes={name: shapes.get(name, shape) for name, shape in self.shapes.items()})
+
+    def batch(self, size: int) -> Variant:
+        """With ``size`` items; a matrix has none."""
+        return self.reshaped({name: (size, *self.shapes[name][1:]) for name in self.by_item})
+
+    @property
+    def by_item(self) -> tuple[str, ...]:
+        """The bottoms whose first axis counts items."""
+        return tuple(bottom.name for bottom in self.loss.bottoms if bottom.name in self.shapes and bottom.role.by_item)
+
+    def layer(
+        self,
+        *,
+        name: str = "loss",
+        weights: Sequence[float] = (),
+        extra: str = "",
+    ) -> str:
+        """The loss layer's prototxt; tops are suffixed like the layer's name."""
+        tops = [top if name == "loss" else f"{top}_{name}" for top in self.tops]
+        options = f"{options_text(self.options)} {extra}".strip()
+        return layer(name, self.loss.type, list(self.shapes), tops, weights, options)
+
+    def sources(self) -> str:
+        """The layers that feed it: Input for data, Parameter for what is learnt where force_backward is fatal."""
+        text = "force_backward: true\n" if self.forced else ""
+        return text + "".join(self.source(name) for name in self.shapes)
+
+    def source(self, name: str) -> str:
+        """The layer that feeds one bottom."""
+        return source(name, self.shapes[name], learnt=name in self.learned and not self.forced)
+
+    def values(self, seed: int = 0) -> dict[str, Array]:
+        """Every bottom's values, exact in float32; the same for the same name and seed."""
+        rng = np.random.default_rng([seed, len(self.name), sum(map(ord, self.name))])
+        values = self.loss.draw(rng, self)
+        if self.ignored:
+            ignored = self.options["loss_param.ignore_label"]
+            assert isinstance(ignored, int)
+            values[self.loss.answer.name].ravel()[list(self.ignored)] = ignored
+        return values
+
+    def feed(self, values: Mapping[str, Array]) -> dict[str, Any]:
+        """A case's ``inputs`` and ``params`` that hold the values."""
+        learnt = () if self.forced else self.learned
+        return {
+            "inputs": {name: array for name, array in values.items() if name not in learnt},
+            "params": {name: (values[name],) for name in learnt},
+        }
+
+    def case(
+        self,
+        case_id: str,
+        *,
+        weights: Sequence[float] = (),
+        seed: int = 0,
+        values: Mapping[str, Array] | None = None,
+        **fields: Any,
+    ) -> Case:
+        """The one-layer net as a case; ``fields`` are further fields of `Case`."""
+        net = self.sources() + self.layer(weights=weights)
+        return Case(case_id, net, **self.feed(self.values(seed) if values is None else values), **fields)
