@@ -1,4 +1,4 @@
-"""Variant: a loss with one set of options on bottoms of certain shapes, as the one-layer nets that checks start from."""
+"""Variant: a loss with one set of options on bottoms of certain shapes, as the one-layer nets of checks."""
 
 from __future__ import annotations
 

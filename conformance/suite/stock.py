@@ -1,4 +1,4 @@
-"""Stock: the losses that a net is built with where it is the net that a check is about, and almost any loss would do."""
+"""Stock: the losses that a net is built with where the check is about the net, and almost any loss would do."""
 
 from __future__ import annotations
 
