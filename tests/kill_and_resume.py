@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from conformance.views.terminal import render
 
 __all__ = ["RUNS", "SHORT", "Outcome", "Stage", "Trial", "disturbed", "undisturbed", "verdicts"]

@@ -13,7 +13,8 @@ import pytest
 
 from conformance.cli.main import main
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.record.jsonl import Judged, Report, verdict_to_json
+from conformance.record.report import Judged, Report
+from conformance.record.writer import verdict_to_json
 
 __all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "saved", "verdict"]
 

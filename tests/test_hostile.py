@@ -21,13 +21,15 @@ from rich.console import Console
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.outcome import Outcome
-from conformance.diagnosis import Cause, Evidence
+from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.exhibit import exhibit_of
 from conformance.gate import Baseline, Lock, judge_report
 from conformance.gate.update import updated
-from conformance.record.changes import changes_between
-from conformance.record.jsonl import Judged, read_report
+from conformance.record.cause import Cause
+from conformance.record.differences import differences_between
 from conformance.record.merging import joined, matrix
+from conformance.record.reader import read_report
+from conformance.record.report import Judged
 from conformance.views.badge import badge_json
 from conformance.views.html import html_page
 from conformance.views.junit import junit_xml
@@ -236,7 +238,7 @@ def test_a_line_of_any_shape_is_refused_in_one_line_or_shown(tmp_path: Path, kin
                 for form in (html_page, junit_xml, markdown_page, badge_json):
                     form(report).encode()
                 matrix(joined({path: report, Path("good"): good}))
-                changes_between(report, good)
+                differences_between(report, good)
                 judge_report(report, None, Lock.of(good, path))
                 Lock.of(report, path)
                 updated(Baseline(), report)

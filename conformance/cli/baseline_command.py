@@ -38,7 +38,7 @@ def update(report: Path, baseline: Path, this_device: bool) -> int:
     """
     from conformance.gate import Baseline, judge_report, read_baseline, write_baseline
     from conformance.gate.update import updated
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
 
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
     after = updated(before, found, this_device)
@@ -66,7 +66,7 @@ def lock(report: Path, lock: Path) -> int:
     from conformance.contract.errors import UsageError
     from conformance.gate import Lock, write_lock
     from conformance.gate.gate import is_partial
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
 
     found = read_report(report)
     if is_partial(found):

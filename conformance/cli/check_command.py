@@ -41,7 +41,7 @@ def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
 def told(path: Path, baseline: Path | None, lock: Path | None) -> int:
     """Print what a gate says of the report, and give its exit code."""
     from conformance.gate import judge_report, read_baseline, read_lock
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
 
     judgement = judge_report(
         read_report(path), read_baseline(baseline) if baseline else None, read_lock(lock) if lock else None

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.contract.verdict import Verdict
-    from conformance.record.changes import Change, Changes
+    from conformance.record.differences import Change, Differences
 
 __all__ = ["command"]
 
@@ -32,11 +32,11 @@ def command(old: Path, new: Path) -> int:
     Examples:
       lossconf diff main.jsonl report.jsonl
     """
-    from conformance.record.changes import changes_between
-    from conformance.record.jsonl import read_report
+    from conformance.record.differences import differences_between
+    from conformance.record.reader import read_report
 
     reports = [read_report(path) for path in (old, new)]
-    changes = changes_between(*reports)
+    changes = differences_between(*reports)
     for path, report in zip((old, new), reports, strict=True):
         if not report.complete:
             click.echo(f"note: {path} is incomplete, so that what it lacks may be missing for that alone")
@@ -45,7 +45,7 @@ def command(old: Path, new: Path) -> int:
     return 1 if changes.regressions else 0
 
 
-def _lines(changes: Changes) -> Iterator[str]:
+def _lines(changes: Differences) -> Iterator[str]:
     ours = [change for change in changes.changed if not change.by_suite]
     theirs = [change for change in changes.changed if change.by_suite]
     for title, some in (("the implementation", ours), ("the suite", theirs)):

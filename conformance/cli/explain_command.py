@@ -40,7 +40,7 @@ def command(report: Path, case: str, dtype: str | None) -> int:
     """
     from conformance.cli.failing_case import failing_case
     from conformance.diagnosis.exhibit import exhibit_of
-    from conformance.views.printable import printable
+    from conformance.views.text import printable
 
     found = failing_case(report, case, dtype)
     exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from conformance.contract.case import Case
-    from conformance.diagnosis import Cause, Evidence
-    from conformance.record.jsonl import Judged, Report
+    from conformance.diagnosis.evidence import Evidence
+    from conformance.record.cause import Cause
+    from conformance.record.report import Judged, Report
 
 __all__ = ["FailingCase", "failing_case"]
 
@@ -38,9 +39,9 @@ def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
     Raises `UsageError` where the report has no such case, or it failed nothing.
     """
     from conformance.contract.errors import UsageError, unknown
-    from conformance.diagnosis import Evidence
+    from conformance.diagnosis.evidence import Evidence
     from conformance.diagnosis.report_evidence import causes_of, evidence_of
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
 
     report = read_report(path)
     checks = {judged.verdict.check for judged in report.judged}

@@ -59,7 +59,7 @@ def command(path: Path, folder: Path | None, dialect: str | None, workers: int, 
     from conformance.adapters.answers import Answers
     from conformance.adapters.files import spelled
     from conformance.engine.order import Order
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
     from conformance.views.terminal import output, render
 
     lines = path if path.is_file() else None

@@ -29,8 +29,9 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool) -> i
       lossconf merge cpu.jsonl cuda.jsonl --markdown
     """
     from conformance.contract.errors import UsageError
-    from conformance.record.jsonl import read_report
-    from conformance.record.merging import joined, matrix, write_report
+    from conformance.record.merging import joined, matrix
+    from conformance.record.reader import read_report
+    from conformance.record.writer import write_report
 
     runs = joined({path: read_report(path) for path in reports})
     if output is not None:
@@ -66,7 +67,7 @@ def _plain(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def _markdown(columns: Sequence[Column]) -> Iterator[str]:
-    from conformance.views.printable import markdown
+    from conformance.views.text import markdown
 
     head, *rows = _rows(columns)
     yield f"| {' | '.join(map(markdown, head))} |"

@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.gate import Baseline
-    from conformance.record.jsonl import Report
+    from conformance.record.report import Report
 
 __all__ = ["command"]
 
@@ -51,7 +51,7 @@ def command(
     from importlib.resources import files
 
     from conformance.gate import read_baseline
-    from conformance.record.jsonl import read_report
+    from conformance.record.reader import read_report
     from conformance.views.terminal import output, render
 
     if schema:

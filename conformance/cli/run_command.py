@@ -16,7 +16,7 @@ from conformance.cli.simulate_option import simulate_option
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
 from conformance.engine.resume import Earlier, earlier_run
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from conformance.views.terminal import output, render
 
 __all__ = ["command"]

@@ -11,7 +11,7 @@ from conformance.contract.exit_codes import ExitCode
 from conformance.engine.order import Order
 from conformance.engine.recorder import Recorder
 from conformance.engine.resume import Earlier
-from conformance.record.jsonl import ReportWriter
+from conformance.record.writer import ReportWriter
 from conformance.views.progress import ProgressBar
 
 __all__ = ["MOST_WORKERS", "run"]

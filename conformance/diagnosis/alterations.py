@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.scene import Scene, compared
+from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter

@@ -8,9 +8,9 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
+from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 
 __all__ = ["told_weight_clues", "total_clues", "weight_clues"]

@@ -11,7 +11,6 @@ from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.alterations import alteration_clues
 from conformance.diagnosis.bookkeeping import told_weight_clues, total_clues, weight_clues
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.passes import pass_clues
 from conformance.diagnosis.places import is_rearranged, place_clues
@@ -20,6 +19,7 @@ from conformance.diagnosis.reach import bottom_clues, is_weight_unasked, mixed_u
 from conformance.diagnosis.refusals import refusal_clues
 from conformance.diagnosis.scene import Scene
 from conformance.judge.judgement import Judgement
+from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.layer import LossLayer
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.clues import SAME_FACTOR
 from conformance.diagnosis.evidence import Evidence
+from conformance.record.cause import Cause
 
 __all__ = ["diagnose"]
 

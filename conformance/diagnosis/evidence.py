@@ -11,9 +11,9 @@ import numpy as np
 
 from conformance.contract.case import Array, Case, array_to_json
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
-from conformance.diagnosis.cause import Cause
 from conformance.judge.tolerance import UNIT
-from conformance.record.jsonl import plain
+from conformance.record.cause import Cause
+from conformance.record.writer import plain
 
 __all__ = ["LARGEST", "Evidence"]
 

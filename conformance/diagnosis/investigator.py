@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.evidence import Evidence
 from conformance.judge.judgement import Judgement, judge_outcome
+from conformance.record.cause import Cause
 
 if TYPE_CHECKING:
     from conformance.contract.check import Check

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
+from conformance.record.cause import Cause
 
 __all__ = ["pass_clues"]
 

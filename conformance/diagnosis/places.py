@@ -8,10 +8,10 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from conformance.diagnosis.sizes import Sizes
+from conformance.record.cause import Cause
 from refimpl.arithmetic import value_of
 
 __all__ = ["is_rearranged", "place_clues"]

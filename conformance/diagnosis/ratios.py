@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from conformance.diagnosis.sizes import Sizes
+from conformance.record.cause import Cause
 
 __all__ = ["ratio_clues"]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene, compared
+from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.prototxt import dump_net, parse_net
 

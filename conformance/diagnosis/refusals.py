@@ -9,8 +9,8 @@ import numpy as np
 
 from conformance.contract.case import Case
 from conformance.diagnosis.alterations import LABELLED
-from conformance.diagnosis.cause import Cause
 from conformance.judge.reference import build, run_steps
+from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import dump_net, parse_net

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Level, Status
-from conformance.diagnosis import Cause, Evidence, diagnose
-from conformance.record.jsonl import Report
+from conformance.diagnosis.diagnosis import diagnose
+from conformance.diagnosis.evidence import Evidence
+from conformance.record.cause import Cause
+from conformance.record.report import Report
 
 __all__ = ["Diagnosis", "causes_of", "diagnosis_of", "evidence_of"]
 

@@ -13,7 +13,9 @@ from conformance.contract.verdict import Verdict
 from conformance.contract.version import VERSION
 from conformance.engine.order import Order
 from conformance.engine.resume import Earlier
-from conformance.record.jsonl import SCHEMA, ReportWriter, conforms, verdict_from_json
+from conformance.record.reader import verdict_from_json
+from conformance.record.report import SCHEMA, conforms
+from conformance.record.writer import ReportWriter
 
 __all__ = ["Display", "Recorder"]
 

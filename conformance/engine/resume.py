@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Verdict
-from conformance.record.jsonl import read_report, verdict_from_json
+from conformance.record.reader import read_report, verdict_from_json
 
 __all__ = ["Earlier", "earlier_run"]
 

@@ -26,7 +26,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
-from conformance.record.jsonl import plain
+from conformance.record.writer import plain
 
 __all__ = ["main", "run_order"]
 

@@ -12,7 +12,7 @@ from conformance.contract.exit_codes import ExitCode
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.gate.baseline import Baseline, Known
 from conformance.gate.lock import Lock, decided
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 
 __all__ = ["Judgement", "Objection", "broken", "is_partial", "judge_report"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Status, Verdict
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 

@@ -9,7 +9,7 @@ from conformance.contract.verdict import Verdict
 from conformance.diagnosis.report_evidence import causes_of
 from conformance.gate.baseline import Baseline, Known
 from conformance.gate.gate import broken, is_partial
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 
 __all__ = ["UNEXPLAINED", "updated"]
 

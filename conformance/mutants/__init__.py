@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.record.cause import Cause
 
 __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "mutants_by_id"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.diagnosis.cause import Cause
 from conformance.judge.serving import STEMS
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from
 from conformance.mutants.slips import Blobs, Slip, mutants_of
+from conformance.record.cause import Cause
 from refimpl.errors import LayerError, PrototxtError
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY

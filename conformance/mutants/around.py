@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.slips import Alter, At, Blobs, gradient, loss
+from conformance.record.cause import Cause
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY
 

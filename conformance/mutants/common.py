@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, weight
+from conformance.record.cause import Cause
 from refimpl.layer import Layer
 
 __all__ = ["COMMON", "random_last_bit"]

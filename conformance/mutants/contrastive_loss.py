@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.slips import Alter, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading
+from conformance.record.cause import Cause
 from refimpl.layers.contrastive_loss import OFFSET, ContrastiveLoss
 
 __all__ = ["MUTANTS"]

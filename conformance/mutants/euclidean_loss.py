@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.slips import Blobs, Slip, control, gradient, instead, loss, mutants_of
+from conformance.record.cause import Cause
 from refimpl.layers.euclidean_loss import EuclideanLoss
 
 __all__ = ["MUTANTS"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.logits import LOGITS, SECOND_TOP
 from conformance.mutants.normalising import CONTROL, IGNORING, normalising, with_default
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of
+from conformance.record.cause import Cause
 from refimpl.layer import pick_label
 from refimpl.layers.infogain_loss import FLOOR, InfogainLoss
 

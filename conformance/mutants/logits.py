@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, reading
+from conformance.record.cause import Cause
 from refimpl.layer import Layer
 from refimpl.layers.softmax import softmax, softmax_gradient
 

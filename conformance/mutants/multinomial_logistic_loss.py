@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading
+from conformance.record.cause import Cause
 from refimpl.layers.multinomial_logistic_loss import FLOOR, MultinomialLogisticLoss
 
 __all__ = ["MUTANTS"]

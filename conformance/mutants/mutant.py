@@ -9,8 +9,8 @@ from conformance.adapters.reference import outcome_of
 from conformance.contract.case import Case
 from conformance.contract.implementation import Crash, Description
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.diagnosis.cause import Cause
 from conformance.judge.reference import build, run_steps
+from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.layer import Layer
 from refimpl.net import Net

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import COMMON
 from conformance.mutants.normalising import CONTROL, IGNORING, NORMALIZE, normalising, with_default
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading
+from conformance.record.cause import Cause
 from refimpl.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
 
 __all__ = ["MUTANTS"]

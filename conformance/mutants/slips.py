@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
+from conformance.record.cause import Cause
 from refimpl.blob import Blob
 from refimpl.layer import Layer, refuse_labels_outside
 from refimpl.layers.normalisation import Normalisation

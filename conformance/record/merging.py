@@ -11,9 +11,9 @@ from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Level, Status
-from conformance.record.jsonl import Report, ReportWriter, conforms, verdict_to_json
+from conformance.record.report import Report, conforms
 
-__all__ = ["Column", "joined", "matrix", "write_report"]
+__all__ = ["Column", "joined", "matrix"]
 
 _OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "dtypes")
 
@@ -86,14 +86,6 @@ def _whole(reports: Sequence[Report]) -> bool:
     shares = [share for report in reports for share in _shares(report)]
     counts = {count for _, count in shares}
     return len(counts) == 1 and sorted(index for index, _ in shares) == list(range(1, counts.pop() + 1))
-
-
-def write_report(path: Path, report: Report) -> None:
-    """Write a report's lines. Raises `UsageError` where the file cannot be made."""
-    lines = [report.header, *map(verdict_to_json, report.judged), *report.evidence, *report.harness_errors]
-    lines += [*report.ended, *([report.footer] if report.footer else [])]
-    with ReportWriter(path) as writer:
-        writer.write(*lines)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from conformance.gate import Baseline
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 from conformance.views.summary import Summary
 
 __all__ = ["badge_json"]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis import Cause
 from conformance.diagnosis.report_evidence import causes_of
 from conformance.gate import Baseline, judge_report
-from conformance.record.jsonl import Judged, Report
-from conformance.views.printable import printable
+from conformance.record.cause import Cause
+from conformance.record.report import Judged, Report
+from conformance.views.text import printable
 
 __all__ = ["junit_xml"]
 

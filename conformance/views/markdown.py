@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis import Cause
 from conformance.diagnosis.report_evidence import causes_of
 from conformance.gate import Baseline, judge_report
 from conformance.gate.gate import broken
-from conformance.record.jsonl import Judged, Report
-from conformance.views.printable import markdown
+from conformance.record.cause import Cause
+from conformance.record.report import Judged, Report
 from conformance.views.summary import Summary, decided_stems, implementation_of
+from conformance.views.text import markdown
 
 __all__ = ["markdown_page"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from conformance.contract.verdict import Level, Status
 from conformance.gate import Baseline, judge_report
-from conformance.record.jsonl import Judged, Report
+from conformance.record.report import Judged, Report
 
 __all__ = ["Summary", "decided_stems", "implementation_of"]
 

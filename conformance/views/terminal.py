@@ -15,9 +15,9 @@ from rich.text import Text
 
 from conformance.contract.errors import one_line
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis import Cause
 from conformance.diagnosis.report_evidence import diagnosis_of
-from conformance.record.jsonl import Judged, Report
+from conformance.record.cause import Cause
+from conformance.record.report import Judged, Report
 from conformance.views.summary import decided_stems
 
 __all__ = ["output", "render"]

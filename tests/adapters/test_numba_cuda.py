@@ -19,7 +19,7 @@ from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import Crash, DoesNotStart, Unsupported
 from conformance.contract.outcome import Outcome
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from refimpl.fast.cuda.device import NoDevice, gpu
 from refimpl.fast.cuda.memory import SimulationError
 from tests.command_line import Lossconf, lossconf_in

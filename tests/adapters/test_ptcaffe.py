@@ -21,7 +21,7 @@ from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
 from conformance.fixtures import load
 from conformance.judge.judgement import judge
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from conformance.suite import all_checks
 from tests.explained import Explainer, Loss, Situation, below_floor, ignored_not_finite, listed
 

@@ -16,11 +16,12 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
-from conformance.diagnosis import Cause, Evidence
+from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.exhibit import exhibit_of
 from conformance.diagnosis.report_evidence import evidence_of
 from conformance.fixtures import load
-from conformance.record.jsonl import read_report
+from conformance.record.cause import Cause
+from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import failed, failing_run, passed, report_of, saved, verdict
 

@@ -22,7 +22,8 @@ from conformance.contract.selection import Selection
 from conformance.contract.verdict import Status
 from conformance.engine.order import Order
 from conformance.engine.supervisor import supervise
-from conformance.record.jsonl import Judged, Report, read_report
+from conformance.record.reader import read_report
+from conformance.record.report import Judged, Report
 from tests.command_line import Lossconf, lossconf_in
 
 MINIATURE = "direct:tests.direct_miniatures:"

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.diagnosis import Cause, Evidence, diagnose
 from conformance.diagnosis.clues import clues_of
+from conformance.diagnosis.diagnosis import diagnose
+from conformance.diagnosis.evidence import Evidence
 from conformance.judge.judgement import judge_outcome
+from conformance.record.cause import Cause
 
 Array = NDArray[np.floating]
 

@@ -20,7 +20,8 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Status
 from conformance.fixtures import load
 from conformance.protocol.index import Index
-from conformance.record.jsonl import Report, read_report
+from conformance.record.reader import read_report
+from conformance.record.report import Report
 from tests.command_line import Lossconf, lossconf_in
 from tests.miniatures import well_behaved
 

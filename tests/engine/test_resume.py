@@ -11,7 +11,7 @@ import pytest
 
 from conformance.contract.errors import UsageError
 from conformance.engine.resume import earlier_run
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.kill_and_resume import disturbed, undisturbed, verdicts
 

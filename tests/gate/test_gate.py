@@ -23,7 +23,7 @@ from conformance.gate import (
     write_lock,
 )
 from conformance.gate.update import UNEXPLAINED, updated
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import failed, passed, report_of, saved, verdict
 

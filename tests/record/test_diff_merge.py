@@ -9,9 +9,11 @@ import pytest
 
 from conformance.contract.errors import UsageError
 from conformance.contract.verdict import Level, Status
-from conformance.record.changes import changes_between
-from conformance.record.jsonl import Judged, Report, read_report
-from conformance.record.merging import joined, matrix, write_report
+from conformance.record.differences import differences_between
+from conformance.record.merging import joined, matrix
+from conformance.record.reader import read_report
+from conformance.record.report import Judged, Report
+from conformance.record.writer import write_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import HEADER, failed, passed, report_of, verdict
 
@@ -26,7 +28,7 @@ def with_case(report: Report, digest: str) -> Report:
 
 
 def kinds(old: Report, new: Report) -> list[tuple[str, bool]]:
-    return [(change.kind, change.by_suite) for change in changes_between(old, new).changed]
+    return [(change.kind, change.by_suite) for change in differences_between(old, new).changed]
 
 
 GOOD, BAD = report_of(passed("h/1")), report_of(failed("h/1"))
@@ -51,12 +53,14 @@ def test_a_change_is_the_suites_where_the_case_is_another() -> None:
 
 
 def test_recommendations_are_no_regressions() -> None:
-    changes = changes_between(GOOD, report_of(failed("h/1", level=Level.SHOULD)))
+    changes = differences_between(GOOD, report_of(failed("h/1", level=Level.SHOULD)))
     assert (len(changes.changed), changes.regressions) == (1, [])
 
 
 def test_checks_that_come_and_go_are_told_apart_from_changes() -> None:
-    changes = changes_between(report_of(passed("h/1"), passed("h/2")), report_of(passed("h/1"), passed("h/3"), **NEWER))
+    changes = differences_between(
+        report_of(passed("h/1"), passed("h/2")), report_of(passed("h/1"), passed("h/3"), **NEWER)
+    )
     assert [v.check for v in changes.added] == ["h/3"]
     assert [v.check for v in changes.removed] == ["h/2"]
     assert changes.changed == ()
@@ -122,5 +126,5 @@ def test_real_shards_merge_into_the_whole_run(lossconf: Lossconf, tmp_path: Path
     merged, whole = (read_report(tmp_path / name) for name in ("merged.jsonl", "whole.jsonl"))
     assert merged.complete
     assert merged.header["items"] == whole.header["items"]
-    assert changes_between(merged, whole).changed == ()
+    assert differences_between(merged, whole).changed == ()
     assert len(merged.judged) == len(whole.judged)

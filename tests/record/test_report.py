@@ -16,15 +16,9 @@ from rich.console import Console
 
 from conformance.contract.errors import UsageError
 from conformance.contract.verdict import Element, Level, Status, Verdict
-from conformance.record.jsonl import (
-    Judged,
-    Report,
-    ReportWriter,
-    conforms,
-    read_report,
-    verdict_from_json,
-    verdict_to_json,
-)
+from conformance.record.reader import read_report, verdict_from_json
+from conformance.record.report import Judged, Report, conforms
+from conformance.record.writer import ReportWriter, verdict_to_json
 from conformance.views.terminal import render
 from tests.reports import HEADER
 

@@ -11,7 +11,7 @@ from conformance.contract.case import Case
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
-from conformance.record.jsonl import read_report
+from conformance.record.reader import read_report
 from conformance.suite import properties
 from tests.command_line import Lossconf, lossconf_in
 

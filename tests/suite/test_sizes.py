@@ -9,13 +9,13 @@ import pytest
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.outcome import Outcome
-from conformance.diagnosis import Cause
 from conformance.diagnosis.clues import clues_of
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.serving import STEMS
 from conformance.losses.recipes import sized
 from conformance.mutants import all_mutants
 from conformance.mutants.mutant import MutantImplementation
+from conformance.record.cause import Cause
 from conformance.suite.sizes import SIZES, checks
 from tests.broken import failed, not_passed, run_family
 

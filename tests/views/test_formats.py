@@ -16,7 +16,8 @@ from rich.console import Console
 from conformance.contract.errors import UsageError
 from conformance.contract.verdict import Level, Status
 from conformance.gate import Baseline, Known
-from conformance.record.jsonl import Report, read_report
+from conformance.record.reader import read_report
+from conformance.record.report import Report
 from conformance.views.badge import badge_json
 from conformance.views.html import html_page
 from conformance.views.junit import junit_xml

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from conformance.contract.verdict import Status, Verdict
-from conformance.record.jsonl import Judged, read_report
+from conformance.record.reader import read_report
+from conformance.record.report import Judged
 from conformance.views.html import html_page
 from conformance.views.html.strips import strips_of
 from tests.browser import Browser, missing

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.common import random_last_bit
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, planned
 from conformance.mutants.slips import Blobs, gradient
+from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from
 from conformance.mutants.slips import loss
+from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import Term, is_loss, totalling
+from conformance.record.cause import Cause
 from refimpl.net import AUTOMATIC_TOP, Net
 
 __all__ = ["MUTANTS"]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.diagnosis.cause import Cause
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, weighted
+from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.net import Net

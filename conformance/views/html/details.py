@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.diagnosis import Cause, Evidence
+from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.exhibit import Exhibit, Shown, exhibit_of
-from conformance.record.jsonl import Report
-from conformance.views.printable import printable
+from conformance.record.cause import Cause
+from conformance.record.report import Report
+from conformance.views.text import printable
 
 __all__ = ["MOST", "details_of"]
 

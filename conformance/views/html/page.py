@@ -13,15 +13,16 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from conformance.diagnosis import Cause, Evidence
+from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.report_evidence import diagnosis_of
 from conformance.gate import Baseline, judge_report
-from conformance.record.jsonl import Judged, Report
+from conformance.record.cause import Cause
+from conformance.record.report import Judged, Report
 from conformance.views.html.details import MOST, details_of
 from conformance.views.html.rows import STATES, Words, rows_of, state_of
 from conformance.views.html.strips import strips_of
-from conformance.views.printable import printable
 from conformance.views.summary import Summary, decided_stems, implementation_of
+from conformance.views.text import printable
 
 __all__ = ["html_page"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis import Cause
-from conformance.record.jsonl import Judged, Report
-from conformance.views.printable import printable
+from conformance.record.cause import Cause
+from conformance.record.report import Judged, Report
+from conformance.views.text import printable
 
 __all__ = ["STATES", "Words", "rows_of", "state_of"]
 

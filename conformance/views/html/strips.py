@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from conformance.contract.verdict import Status
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 
 __all__ = ["BARS", "Strip", "strips_of"]
 

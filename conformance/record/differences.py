@@ -1,4 +1,4 @@
-"""Changes: what is different between two reports, and whether the implementation changed it or the suite did."""
+"""Differences: what is different between two reports, and whether the implementation changed it or the suite did."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.record.jsonl import Report
+from conformance.record.report import Report
 
-__all__ = ["Change", "Changes", "changes_between"]
+__all__ = ["Change", "Differences", "differences_between"]
 
 Key = tuple[str, str, str]
 """Check, dtype and requirement."""
@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Changes:
+class Differences:
     """``added`` and ``removed`` are verdicts that only one report has; ``suites`` are the two versions of the suite."""
 
     changed: tuple[Change, ...]
@@ -46,7 +46,7 @@ class Changes:
         return [c for c in self.changed if c.kind == "broke" and not c.by_suite and c.new.level is not Level.SHOULD]
 
 
-def changes_between(old: Report, new: Report) -> Changes:
+def differences_between(old: Report, new: Report) -> Differences:
     """The verdicts of two reports, compared by check, type and requirement.
 
     A change is the suite's where the check was given another case (its digest differs), or where the implementation is
@@ -61,7 +61,7 @@ def changes_between(old: Report, new: Report) -> Changes:
         for key in before.keys() & after.keys()
         if before[key].status is not after[key].status
     )
-    return Changes(
+    return Differences(
         tuple(sorted(changed, key=lambda c: (c.new.check, c.new.dtype, c.new.requirement))),
         tuple(verdict for key, verdict in after.items() if key not in before),
         tuple(verdict for key, verdict in before.items() if key not in after),

@@ -1,0 +1,137 @@
+"""Writer: a report's lines as the run goes: a header, the verdicts of every item and its end, a footer."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from conformance.contract.errors import UsageError
+from conformance.contract.verdict import Element
+from conformance.record.report import Judged, Report
+
+__all__ = ["ReportWriter", "plain", "verdict_to_json", "write_report"]
+
+_LONGEST = 20_000
+"""Characters of a string that a report keeps."""
+
+
+class ReportWriter:
+    """Writes a report line by line and flushes each, so that a killed run loses nothing.
+
+    The file is made at the first line: a run that never starts leaves an earlier report as it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises `UsageError` where the file could not be made."""
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise UsageError(f"cannot write the report {path}: no such folder, or not writable")
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def write(self, *lines: Mapping[str, Any]) -> None:
+        """Lines of any kind, flushed together. Raises `UsageError` where the file cannot be made."""
+        if self._file is None:
+            self._file = self._opened(self.path)
+        for line in lines:
+            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def begin_with(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Put ``lines`` in place of what the file holds, at once, and go on after them.
+
+        Raises `UsageError` where the file cannot be made.
+        """
+        beside = self.path.with_name(self.path.name + ".new")
+        self._file = self._opened(beside)
+        self.write(*lines)
+        os.replace(beside, self.path)
+
+    def _opened(self, path: Path) -> IO[str]:
+        try:
+            return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+        except OSError as error:
+            raise UsageError(f"cannot write the report {path}: {error.strerror}") from None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> ReportWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a report's lines. Raises `UsageError` where the file cannot be made."""
+    lines = [report.header, *map(verdict_to_json, report.judged), *report.evidence, *report.harness_errors]
+    lines += [*report.ended, *([report.footer] if report.footer else [])]
+    with ReportWriter(path) as writer:
+        writer.write(*lines)
+
+
+def verdict_to_json(judged: Judged) -> dict[str, Any]:
+    """A verdict's line; what is empty is left out."""
+    verdict = judged.verdict
+    line: dict[str, Any] = {
+        "kind": "verdict",
+        "check": verdict.check,
+        "family": judged.family,
+        "stem": judged.stem,
+        "requirement": verdict.requirement,
+        "dtype": verdict.dtype,
+        "status": verdict.status.value,
+        "level": verdict.level.value,
+    }
+    optional: dict[str, Any] = {
+        "side": verdict.side,
+        "headroom": _number(verdict.headroom),
+        "reason": verdict.reason or None,
+        "layer": verdict.layer,
+        "element": _element_to_json(verdict.element),
+        "seconds": None if verdict.seconds is None else round(verdict.seconds, 6),
+        "detail": dict(verdict.detail) or None,
+    }
+    whole: dict[str, Any] = plain(line | {name: value for name, value in optional.items() if value is not None})
+    return whole
+
+
+def _element_to_json(element: Element | None) -> dict[str, Any] | None:
+    if element is None:
+        return None
+    numbers = {"got": element.got, "want": element.want, "bound": element.bound}
+    return {"blob": element.blob, "index": [int(i) for i in element.index]} | {
+        k: _number(v) for k, v in numbers.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it; an implementation may put anything into its description or a verdict's details.
+
+    Numbers that are not finite become their names, long strings lose their middle, and what is no JSON becomes its
+    text.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return _number(value)
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+
+
+def _number(value: float | None) -> float | str | None:
+    if value is None or math.isfinite(value):
+        return None if value is None else float(value)
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
