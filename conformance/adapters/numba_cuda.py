@@ -16,13 +16,14 @@ from conformance.contract.version import VERSION
 from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
 from refimpl.fast.cuda.layers import LAYERS
 from refimpl.fast.cuda.memory import SimulationError, TooLarge
+from refimpl.fast.cuda.simulator import Simulator
 
 __all__ = ["NumbaCudaImplementation", "SimulatedImplementation", "open_numba_cuda"]
 
 ORDERS = {1: "forward", 2: "reverse"}
 """What stands for one thread and for two; more are as many seeds of the shuffled order."""
 
-EXTRA = "pip install 'caffe-loss-conformance[{}]'"
+EXTRA = "pip install 'caffe-loss-conformance[cuda]'"
 
 
 class NumbaCudaImplementation(NetAround):
@@ -76,7 +77,7 @@ def open_numba_cuda(argument: str, timeout: float | None = None) -> NumbaCudaImp
     """On the GPU for an empty argument; simulated for ``--simulate`` or ``--simulate=ORDER``.
 
     ORDER is the order in which threads take turns: forward, reverse, shuffled, or a number that draws the shuffled one.
-    Raises `ValueError` for another argument, `DoesNotStart` where there is no GPU or no simulator.
+    Raises `ValueError` for another argument, `DoesNotStart` where there is no GPU.
     """
     if argument:
         return SimulatedImplementation(_simulator(argument), timeout)
@@ -84,7 +85,7 @@ def open_numba_cuda(argument: str, timeout: float | None = None) -> NumbaCudaImp
         return NumbaCudaImplementation(gpu(), False, timeout)
     except NoDevice as error:
         raise DoesNotStart(
-            f"{error}; with an NVIDIA GPU and its driver: {EXTRA.format('cuda')}; without: numba-cuda --simulate"
+            f"{error}; with an NVIDIA GPU and its driver: {EXTRA}; without: numba-cuda --simulate"
         ) from None
 
 
@@ -93,10 +94,6 @@ def _simulator(argument: str) -> Device:
     option, _, order = argument.partition("=")
     if option != "--simulate":
         raise ValueError(f"there is no {argument!r}")
-    try:
-        from refimpl.fast.cuda.simulator import Simulator
-    except ImportError as error:
-        raise DoesNotStart(f"the simulator needs greenlet ({error}): {EXTRA.format('simulate')}") from None
     if order.isdecimal():
         return Simulator("shuffled", int(order))
     return Simulator(order or "forward")

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("greenlet")
-
 from conformance.adapters import open_implementation
 from conformance.adapters.numba_cuda import SimulatedImplementation, open_numba_cuda
 from conformance.contract.case import Case
@@ -113,14 +111,6 @@ def test_numbas_own_simulator_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("refimpl.fast.cuda.device.config.ENABLE_CUDASIM", 1)
     with pytest.raises(NoDevice, match="NUMBA_ENABLE_CUDASIM is set"):
         gpu()
-
-
-def test_without_greenlet_the_simulator_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "refimpl.fast.cuda.simulator")
-    monkeypatch.delitem(sys.modules, "refimpl.fast.cuda.block")
-    monkeypatch.setitem(sys.modules, "greenlet", None)
-    with pytest.raises(DoesNotStart, match=r"pip install 'caffe-loss-conformance\[simulate\]'"):
-        open_numba_cuda("--simulate")
 
 
 @pytest.mark.parametrize("spec", ["numba-cuda --simulate=sideways", "numba-cuda --fast", "numba-cuda:--simulat"])

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("greenlet")
-
 from conformance.timing.expectation import expect
 from conformance.timing.gpu import MOST_SETS, UNTESTED, WARM, Gpu
 from conformance.timing.measure import Plan, measure

@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("greenlet")
-
 from numpy.typing import NDArray
 
 from refimpl.fast.cuda.arguments import floats, integers

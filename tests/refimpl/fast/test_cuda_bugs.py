@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("greenlet")
-
 from refimpl.fast.cuda.toolchain import NoToolchain, find_toolchain
 from tests.cuda_bugs.bugs import BUGS, Bug
 from tests.cuda_bugs.package import Package, planted

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("greenlet")
-
 from conformance.timing import prediction
 from conformance.timing.sizes import SIZES
 from refimpl.fast.cuda import assemble, grid, team

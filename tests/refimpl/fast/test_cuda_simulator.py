@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("greenlet")
-
 from numba import cuda
 from numba.extending import register_jitable
 
