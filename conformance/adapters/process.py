@@ -6,19 +6,16 @@ import contextlib
 import itertools
 import os
 import shlex
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from conformance.adapters.child import Child, Ended, Late, Overlong
 from conformance.adapters.direct import LayerImplementation
+from conformance.adapters.host import End, Ended, Host, Late, Overlong, last_lines
 from conformance.adapters.remote_layer import Computed, RemoteLayer
-from conformance.adapters.worker import fatal_text, signal_name
+from conformance.adapters.worker import fatal_text
 from conformance.contract.case import Case
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
@@ -37,7 +34,6 @@ from refimpl.layers import REGISTRY
 
 __all__ = ["ProcessImplementation"]
 
-_STDERR_LINES = 30
 T = TypeVar("T")
 _MOST_FAILED_STARTS = 3  # in a row; a start may take a minute to fail, and there is one for every case left
 _GRACE = 2.0  # seconds a process has to end by itself once its pipes are closed
@@ -64,11 +60,15 @@ class ProcessImplementation:
         self.timeout, self.start_timeout, self.limit = timeout, start_timeout, limit
         self._environment = dict(os.environ if environment is None else environment)
         self._numbers = itertools.count(1)
-        self._child: Child | None = None
-        self.scratch: str | None = None
+        self._host: Host | None = None
         self._description: Description | None = None
         self._stage = "construct"
         self._failed_starts = 0
+
+    @property
+    def scratch(self) -> str | None:
+        """The running process's folder for what it leaves lying about."""
+        return None if self._host is None else self._host.scratch
 
     def describe(self) -> Description:
         """What the process says of itself; starts it if need be. Raises `DoesNotStart`."""
@@ -98,28 +98,27 @@ class ProcessImplementation:
 
     def close(self) -> None:
         """Asks the process to stop, kills it where it does not, and leaves nothing behind."""
-        if self._child is not None and self._child.alive:
+        if self._host is not None and self._host.alive:
             with contextlib.suppress(Ended, Late):  # whom words do not reach is killed
-                self._child.send(request("stop", next(self._numbers)), time.monotonic() + _GRACE)
+                self._host.send(request("stop", next(self._numbers)), time.monotonic() + _GRACE)
         self._discard(_GRACE)
 
-    def _started(self) -> Child:
+    def _started(self) -> Host:
         """The running process: the one there is, unless it died or spoke out of turn since the last case."""
-        if self._child is not None and self._child.alive and not self._child.unread:
-            return self._child
+        if self._host is not None and self._host.alive and not self._host.unread:
+            return self._host
         self._discard()
         if self._failed_starts >= _MOST_FAILED_STARTS:
             raise DoesNotStart(f"it has not started {self._failed_starts} times in a row and is not tried again")
         self._failed_starts += 1
-        self._child, self._description = self._start()
+        host, self._description = self._start()
         self._failed_starts = 0
-        return self._child
+        return host
 
-    def _start(self) -> tuple[Child, Description]:
-        self.scratch = tempfile.mkdtemp(prefix="lossconf-")
+    def _start(self) -> tuple[Host, Description]:
         try:
-            child = self._child = Child(self.command, {**self._environment, "TMPDIR": self.scratch}, self.limit)
-            return child, self._introduce(child, time.monotonic() + self.start_timeout)
+            host = self._host = Host(self.command, self._environment, self.limit)
+            return host, self._introduce(host, time.monotonic() + self.start_timeout)
         except OSError as error:
             self._discard()
             raise DoesNotStart(f"cannot start {shlex.join(self.command)}: {error.strerror}") from None
@@ -127,13 +126,13 @@ class ProcessImplementation:
             raise DoesNotStart(f"no description within {self.start_timeout:g} s", self._discard().said) from None
         except Ended:
             end = self._discard(_GRACE)
-            last = "".join(f": {line}" for line in end.said.splitlines()[-1:])
-            raise DoesNotStart(f"{end.how} before it described itself{last}", end.said) from None
+            last = last_lines(end.errors, 1)
+            raise DoesNotStart(f"{end.how} before it described itself{last and f': {last}'}", end.said) from None
         except (ValueError, Overlong) as error:
             raise DoesNotStart(f"its description is none: {error}", self._discard().said) from None
 
-    def _introduce(self, child: Child, deadline: float) -> Description:
-        answer = self._ask(child, "describe", deadline, protocol=VERSION)
+    def _introduce(self, host: Host, deadline: float) -> Description:
+        answer = self._ask(host, "describe", deadline, protocol=VERSION)
         if answer.kind != "description":
             raise ValueError(f"answered describe with {answer.kind}: {answer.body}")
         return read_description(answer.body)
@@ -142,12 +141,12 @@ class ProcessImplementation:
         """A case's request and its answer, with everything that can go wrong in between turned into what it means."""
         if dtype not in self.describe().dtypes:
             raise Unsupported(f"{dtype} is not among its types: {', '.join(self.describe().dtypes)}")
-        child = self._started()
-        child.forget_errors()
+        host = self._started()
+        host.forget_errors()
         deadline, self._stage, answer = time.monotonic() + self.timeout, "construct", None
         try:
-            answer = self._ask(child, verb, deadline, dtype=dtype, **fields)
-            self._introduce(child, deadline)
+            answer = self._ask(host, verb, deadline, dtype=dtype, **fields)
+            self._introduce(host, deadline)
         except Late:
             reason = f"no sign of life within {self.timeout:g} s, {self._when(answer)}"
             raise TimedOut(reason, self._discard().said) from None
@@ -158,10 +157,11 @@ class ProcessImplementation:
             raise ProtocolError(reason, self._discard().said) from None
         except Ended:
             end = self._discard(_GRACE)
-            if end.refusal is not None and answer is None:
-                return Refusal(self._stage, end.refusal)
+            text = fatal_text(end.errors) if end.status == -signal.SIGABRT else None
+            if text is not None and answer is None:
+                return Refusal(self._stage, text)
             raise Crash(f"{end.how} {self._when(answer)}", end.said) from None
-        return self._settled(answer, _last_lines(child.errors))
+        return self._settled(answer, last_lines(host.errors))
 
     def _compute(self, dtype: str, fields: Mapping[str, Any]) -> Computed | Refusal:
         """One layer's tops and gradients."""
@@ -175,7 +175,7 @@ class ProcessImplementation:
                 raise ValueError(f"answered with {answer.kind}")
             return reader(answer.body, *context)
         except ValueError as error:
-            said = "" if self._child is None else _last_lines(self._child.errors)
+            said = "" if self._host is None else last_lines(self._host.errors)
             raise ProtocolError(str(error), said) from None
 
     def _when(self, answer: Answer | None) -> str:
@@ -194,53 +194,22 @@ class ProcessImplementation:
             raise ProtocolError(f"it could make nothing of the request: {answer.body}", said)
         return answer
 
-    def _ask(self, child: Child, verb: str, deadline: float, **fields: Any) -> Answer:
+    def _ask(self, host: Host, verb: str, deadline: float, **fields: Any) -> Answer:
         """One request and its answer; notes the stages announced meanwhile.
 
         Raises `Late`, `Ended`, `Overlong`, and `ValueError` for what is no answer.
         """
         number = next(self._numbers)
-        child.send(request(verb, number, **fields), deadline)
+        host.send(request(verb, number, **fields), deadline)
         while True:
-            answer = read_answer(child.receive(deadline))
+            answer = read_answer(host.receive(deadline))
             if answer.id != number:
                 raise ValueError(f"{answer.kind} with id {answer.id} where {number} was asked")
             if answer.kind != "stage":
                 return answer
             self._stage = answer.body
 
-    def _discard(self, grace: float = 0.0) -> _End:
-        """Ends the process, if there is one, and removes its folder."""
-        child, self._child = self._child, None
-        status, errors = (None, "") if child is None else (child.end(grace), child.errors)
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            self.scratch = None
-        return _End(status, errors)
-
-
-@dataclass(frozen=True)
-class _End:
-    """A process's exit status, negative for a signal and None where it had to be killed, and its standard error."""
-
-    status: int | None
-    errors: str
-
-    @property
-    def how(self) -> str:
-        if self.status is None:
-            return "closed its standard output and went on"
-        return f"died by {signal_name(-self.status)}" if self.status < 0 else f"exited with status {self.status}"
-
-    @property
-    def refusal(self) -> str | None:
-        """The failed check, where it died of one."""
-        return fatal_text(self.errors) if self.status == -signal.SIGABRT else None
-
-    @property
-    def said(self) -> str:
-        return _last_lines(self.errors)
-
-
-def _last_lines(text: str) -> str:
-    return "\n".join(text.splitlines()[-_STDERR_LINES:])
+    def _discard(self, grace: float = 0.0) -> End:
+        """Ends the process, if there is one."""
+        host, self._host = self._host, None
+        return End(None, "") if host is None else host.end(grace)

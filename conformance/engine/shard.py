@@ -1,23 +1,18 @@
 """Shard: a process that runs its share of the suite on its own implementation, and tells what happens in JSON lines.
 
-Started by the supervisor with an order on standard input. Standard output carries events and nothing else: what the
-implementation prints goes to standard error.
+Started by the supervisor with an order on standard input.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import signal
-import sys
 import traceback
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import IO, Any
+from typing import Any
 
 from conformance.adapters import open_implementation
-from conformance.adapters.worker import die_with
+from conformance.adapters.host import Channel
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
@@ -48,12 +43,8 @@ def run_order(order: Order, emit: Emit) -> None:
 
 def main() -> None:
     """The order on standard input, the events on standard output."""
-    die_with(os.getppid())  # a case that hangs would outlive a run that is killed
-    order = Order.from_json(json.loads(sys.stdin.buffer.read()))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
-    os.dup2(2, 1)
-    run_order(order, lambda event: _send(channel, event))
+    channel = Channel()
+    run_order(Order.from_json(channel.order()), channel.send)
 
 
 def _planned(order: Order, description: Description) -> list[Planned]:
@@ -106,14 +97,6 @@ class _WatchedThreaded(_Watched):
     def use_threads(self, count: int | None) -> None:
         assert isinstance(self._inner, Threaded)
         self._inner.use_threads(count)
-
-
-def _send(channel: IO[str], event: Mapping[str, Any]) -> None:
-    try:
-        channel.write(json.dumps(event, separators=(",", ":")) + "\n")
-        channel.flush()
-    except BrokenPipeError:  # nobody listens any more
-        os._exit(ExitCode.HARNESS_BROKEN)
 
 
 def _stop(code: ExitCode, message: str, detail: str = "") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.adapters import SPELLINGS, open_implementation
-from conformance.adapters.child import Child, Ended, Late, Overlong
+from conformance.adapters.host import Ended, Host, Late, Overlong, last_lines, line_of, own_command
 from conformance.adapters.process import ProcessImplementation
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import ImplementationError
@@ -48,8 +47,7 @@ SAMPLE = 2e-3
 
 MOST_PASSES = 201
 
-_ROOT = str(Path(__file__).resolve().parents[2])
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from conformance.timing.worker import main; main()"
+_GRACE = 1.0  # seconds that a subject has to end by itself once its standard input is closed
 
 Entries = NDArray[np.int64]
 
@@ -125,13 +123,13 @@ class Hosted:
     def __init__(self, spec: str, threads: int, tree: Path | None = None) -> None:
         self.spec, self.threads, self.tree = spec, threads, tree
         self.spins = False
-        self._child: Child | None = None
+        self._host: Host | None = None
 
     def open(self) -> About:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONWARNINGS": "ignore"}
         tree = [] if self.tree is None else [str(self.tree)]
-        command = [sys.executable, "-c", _BOOT, _ROOT, self.spec, str(self.threads), *tree]
-        self._child = Child(command, environment, ANSWER)
+        command = own_command("conformance.timing.worker", self.spec, str(self.threads), *tree)
+        self._host = Host(command, environment, ANSWER)
         told = self._ask("open")
         self.spins = told["spins"]
         return About(told["name"], told["version"], told["environment"])
@@ -163,35 +161,30 @@ class Hosted:
         self._ask("release")
 
     def close(self) -> None:
-        if self._child is not None:
-            self._child.end(1.0)
-            self._child = None
+        if self._host is not None:
+            self._host.end(_GRACE)
+            self._host = None
 
     def _ask(self, verb: str, **fields: Any) -> Mapping[str, Any]:
-        if self._child is None:
+        if self._host is None:
             self.open()
-        assert self._child is not None
+        assert self._host is not None
         deadline = time.monotonic() + PATIENCE
         try:
-            self._child.send(json.dumps({"verb": verb, **fields}).encode("ascii") + b"\n", deadline)
-            told: dict[str, Any] = json.loads(self._child.receive(deadline))
+            self._host.send(line_of({"verb": verb, **fields}), deadline)
+            told: dict[str, Any] = json.loads(self._host.receive(deadline))
         except (Ended, Late, Overlong) as error:
-            reason = f"no answer within {PATIENCE:g} s" if isinstance(error, Late) else self._obituary()
-            self.close()
-            raise NotTimed(reason) from None
+            end = self._host.end(0.0 if isinstance(error, Late) else _GRACE)
+            last = last_lines(end.errors, 1)
+            self._host = None
+            raise NotTimed(
+                f"no answer within {PATIENCE:g} s"
+                if isinstance(error, Late)
+                else f"its process {end.how}{last and f': {last}'}"
+            ) from None
         if "not_timed" in told:
             raise NotTimed(told["not_timed"])
         return told
-
-    def _obituary(self) -> str:
-        assert self._child is not None
-        status = self._child.end(1.0)
-        last = "".join(self._child.errors.splitlines()[-1:])
-        return (
-            f"its process died ({'killed' if status is None else status}): {last}"
-            if last
-            else f"its process died ({status})"
-        )
 
 
 class Remote:

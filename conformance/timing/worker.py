@@ -11,15 +11,15 @@ import base64
 import gc
 import json
 import math
-import os
 import sys
 from collections.abc import Callable
 from itertools import repeat
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from conformance.adapters.host import Channel
 from conformance.timing.memory import peak_beyond
 from conformance.timing.problem import Problem
 from conformance.timing.runtimes import openmp_runtimes, spins
@@ -163,9 +163,9 @@ class Worker:
         return {}
 
 
-def serve(worker: Worker, requests: BinaryIO, answers: BinaryIO) -> None:
+def serve(worker: Worker, channel: Channel) -> None:
     """Answer requests until standard input ends."""
-    for line in requests:
+    for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
             reply = getattr(worker, request["verb"])(request)
@@ -174,8 +174,7 @@ def serve(worker: Worker, requests: BinaryIO, answers: BinaryIO) -> None:
         except MemoryError:
             worker.release({})
             reply = {"not_timed": "not enough memory"}
-        answers.write(json.dumps(reply).encode("ascii") + b"\n")
-        answers.flush()
+        channel.send(reply)
 
 
 def main() -> None:
@@ -184,7 +183,4 @@ def main() -> None:
     spec, threads, *tree = sys.argv[1:]
     if tree:
         sys.path.insert(0, tree[0])
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    serve(Worker(spec, int(threads)), sys.stdin.buffer, answers)
+    serve(Worker(spec, int(threads)), Channel())

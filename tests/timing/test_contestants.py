@@ -65,9 +65,9 @@ def test_memory_is_told_in_bytes_or_not_at_all(hosted: Hosted) -> None:
 def test_a_dead_process_is_no_measurement_and_can_be_started_again(hosted: Hosted) -> None:
     doomed = Hosted("numba-cpu", 1)
     doomed.open()
-    assert doomed._child is not None
-    doomed._child._popen.kill()
-    with pytest.raises(NotTimed, match="its process died"):
+    assert doomed._host is not None
+    doomed._host._popen.kill()
+    with pytest.raises(NotTimed, match="its process died by SIGKILL"):
         doomed.prepare(SMALL, ("both",))
     assert doomed.prepare(SMALL, ("both",)) == ("both",)
     doomed.close()
