@@ -263,6 +263,7 @@ class Loss:
                 rng, variant.shapes[bottom.name], variant.classes
             )
             for bottom in self.bottoms
+            if bottom.name in variant.shapes
         }
 
     def sized(self, shape: Shape) -> Variant:
@@ -270,6 +271,11 @@ class Loss:
         if "flat" in self.traits:
             shape = (shape[0], int(np.prod(shape[1:])))
         return self._bound(Published(self.plain.name, shape, self.plain.options))
+
+    def on(self, name: str, bottoms: Sequence[Array], options: Options) -> Variant:
+        """A variant of the shapes of given arrays, in the order of the bottoms; what it draws itself is of no use."""
+        shapes = {bottom: array.shape for bottom, array in zip(self.names, bottoms, strict=True)}
+        return Variant(self, name, shapes, options, self.classes(bottoms[0].shape, options))
 
     def named(self, facets: Sequence[str]) -> tuple[str, ...]:
         """The ids of its requirements on these facets."""

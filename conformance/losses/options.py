@@ -8,7 +8,7 @@ __all__ = ["Option", "Options", "options_text"]
 
 Option = bool | int | float | str | None
 Options = Mapping[str, Option]
-"""``message.field`` to its value: a bool, a number, an enum's name, a string in its quotes; None where it is left out."""
+"""``message.field`` to a bool, a number, an enum's name or a string in its quotes; None where it is left out."""
 
 
 def options_text(options: Options) -> str:

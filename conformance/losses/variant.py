@@ -63,6 +63,10 @@ class Variant:
         """With some bottoms in other shapes, and classes as many as they were."""
         return replace(self, shapes={name: shapes.get(name, shape) for name, shape in self.shapes.items()})
 
+    def without(self, bottom: str) -> Variant:
+        """With one bottom less, an optional one."""
+        return replace(self, shapes={name: shape for name, shape in self.shapes.items() if name != bottom})
+
     def batch(self, size: int) -> Variant:
         """With ``size`` items; a matrix has none."""
         return self.reshaped({name: (size, *self.shapes[name][1:]) for name in self.by_item})

@@ -6,7 +6,6 @@ Each layer has a small case, run again after another one, and a large one, where
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from conformance.contract.implementation import DETERMINISM, Threaded
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.judge.serving import STEMS
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses import LOSSES, Variant
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import guarded
 
@@ -33,14 +31,14 @@ DECLARED = "determinism.declared"
 
 
 def checks() -> Iterator[Check]:
-    for stem in STEMS:
-        yield _small(recipes_of(stem)[0])
-        yield _large(recipes_of(stem)[0])
+    for loss in LOSSES.values():
+        yield _small(loss.plain)
+        yield _large(loss.plain)
 
 
-def _small(recipe: Recipe) -> Check:
-    check_id = f"{FAMILY}/{recipe.stem}"
-    case, between = (recipe.case(check_id, weights=(WEIGHT,), seed=seed) for seed in (8, 9))
+def _small(variant: Variant) -> Check:
+    check_id = f"{FAMILY}/{variant.loss.stem}"
+    case, between = (variant.case(check_id, weights=(WEIGHT,), seed=seed) for seed in (8, 9))
 
     def body(session: Session) -> Iterator[Verdict]:
         yield _verdict(session, check_id, AGAIN, _again(session, case, between))
@@ -48,12 +46,12 @@ def _small(recipe: Recipe) -> Check:
     def run(session: Session) -> list[Verdict]:
         return guarded(session, check_id, [AGAIN], lambda: body(session))
 
-    return Check(check_id, FAMILY, recipe.stem, (AGAIN,), run, layer_types=(recipe.type,))
+    return Check(check_id, FAMILY, variant.loss.stem, (AGAIN,), run, layer_types=(variant.loss.type,))
 
 
-def _large(recipe: Recipe) -> Check:
-    check_id = f"{FAMILY}/{recipe.stem}-large"
-    case = _enlarged(recipe).case(check_id, weights=(WEIGHT,), seed=8)
+def _large(variant: Variant) -> Check:
+    check_id = f"{FAMILY}/{variant.loss.stem}-large"
+    case = _enlarged(variant).case(check_id, weights=(WEIGHT,), seed=8)
     requirements = (AGAIN, ANY_THREADS, DECLARED)
 
     def body(session: Session) -> Iterator[Verdict]:
@@ -68,20 +66,18 @@ def _large(recipe: Recipe) -> Check:
     return Check(
         check_id,
         FAMILY,
-        recipe.stem,
+        variant.loss.stem,
         requirements,
         lambda session: guarded(session, check_id, requirements, lambda: body(session)),
         dtypes=("float32",),
         core=False,
-        layer_types=(recipe.type,),
+        layer_types=(variant.loss.type,),
     )
 
 
-def _enlarged(recipe: Recipe) -> Recipe:
-    """The recipe with a batch and a number of classes that keep more than one thread busy."""
-    rows, columns = LARGE
-    sizes = {1: (rows,), 2: LARGE, 4: (1, 1, columns, columns)}
-    return replace(recipe, bottoms=tuple((name, sizes[len(shape)], maker) for name, shape, maker in recipe.bottoms))
+def _enlarged(variant: Variant) -> Variant:
+    """A batch and a number of classes that keep more than one thread busy; labels stay below the classes there were."""
+    return variant.reshaped(variant.loss.shapes(LARGE, variant.options))
 
 
 def _declared(session: Session, check_id: str, again: str | None, threads: str | None, told: bool) -> Verdict:

@@ -2,120 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
 
 from conformance.contract.case import Array, Case
+from conformance.losses import Loss
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import recipes_of
+from conformance.losses.options import Option, Options, options_text
+from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets
+from conformance.suite.stock import CLASSIFIER, CROSS_ENTROPY, DISTANCE, MARGINS
 
 __all__ = ["loss_cases", "net_cases"]
 
 _WEIGHTS = st.sampled_from([None, 1.0, 0.0, 2.5, -0.75, 1e-3])
 _SCORES = st.integers(-256, 256).filter(lambda k: k % 8 != 0).map(lambda k: k / 64)
-_MODES = st.sampled_from(
-    ["", "normalization: FULL", "normalization: VALID", "normalization: BATCH_SIZE", "normalization: NONE"]
-)
+_ENTRIES: dict[type[Role], st.SearchStrategy[float]] = {
+    Scores: _SCORES,
+    Probabilities: st.integers(1, 128).map(lambda k: k / 128),
+    Targets: st.integers(0, 16).map(lambda k: k / 16),
+    Similarity: st.integers(0, 1).map(float),
+    Matrix: st.integers(-16, 32).map(lambda k: k / 16),
+}
+"""The entries of a bottom by its role; labels depend on how many classes there are."""
 
 
-def _array(draw: st.DrawFn, entries: st.SearchStrategy[float], shape: tuple[int, ...]) -> Array:
+def _array(draw: st.DrawFn, entries: st.SearchStrategy[float], shape: Shape) -> Array:
     size = int(np.prod(shape))
     return np.array(draw(st.lists(entries, min_size=size, max_size=size)), dtype=np.float64).reshape(shape)
 
 
-def _shape(draw: st.DrawFn, axes: int) -> tuple[int, ...]:
+def _shape(draw: st.DrawFn, loss: Loss) -> Shape:
+    """A shape of the first bottom."""
+    if "flat" in loss.traits:
+        return (*draw(st.tuples(st.integers(1, 4), st.integers(1, 4))), *draw(st.sampled_from([(), (1, 1)])))
+    axes = draw(st.integers(1 if len(loss.learned) == len(loss.bottoms) else 2, 4))
     return tuple(draw(st.lists(st.integers(1, 4 if axes < 3 else 3), min_size=axes, max_size=axes)))
 
 
-def _labels(draw: st.DrawFn, classes: int, shape: tuple[int, ...], ignored: int | None = None) -> Array:
+def _options(draw: st.DrawFn, loss: Loss, axes: int) -> Options:
+    """Every option left out or given one of its values, an axis one that the scores have."""
+    options: dict[str, Option] = {}
+    for name, values in loss.options.items():
+        known = st.integers(1, axes - 1) if name == loss.axis_option else st.sampled_from(list(values))
+        options[name] = draw(st.one_of(st.none(), known))
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _labels(classes: int, ignored: Option = None) -> st.SearchStrategy[float]:
     known = st.integers(0, classes - 1).map(float)
-    return _array(draw, known if ignored is None else st.one_of(known, st.just(float(ignored))), shape)
-
-
-def _loss_param(draw: st.DrawFn, ignored: int | None) -> str:
-    inside = " ".join(part for part in (draw(_MODES), "" if ignored is None else f"ignore_label: {ignored}") if part)
-    return f"loss_param {{ {inside} }}" if inside else ""
-
-
-def _softmax(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, draw(st.integers(2, 4)))
-    axis = draw(st.integers(1, len(shape) - 1))
-    ignored = draw(st.sampled_from([None, 255, -1]))
-    labels = _labels(draw, shape[axis], shape[:axis] + shape[axis + 1 :], ignored)
-    return {
-        "x": _array(draw, _SCORES, shape),
-        "y": labels,
-    }, f"{_loss_param(draw, ignored)} softmax_param {{ axis: {axis} }}"
-
-
-def _infogain(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    values, options = _softmax(draw)
-    axis = int(options.rpartition("axis: ")[2].split()[0])
-    classes = values["x"].shape[axis]
-    values["H"] = _array(draw, st.integers(-16, 32).map(lambda k: k / 16), (1, 1, classes, classes))
-    return values, options.replace("softmax_param", "infogain_loss_param")
-
-
-def _sigmoid(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, draw(st.integers(2, 4)))
-    ignored = draw(st.sampled_from([None, 255]))
-    targets: st.SearchStrategy[float] = st.integers(0, 16).map(lambda k: k / 16)
-    targets = targets if ignored is None else st.one_of(targets, st.just(float(ignored)))
-    return {"x": _array(draw, _SCORES, shape), "t": _array(draw, targets, shape)}, _loss_param(draw, ignored)
-
-
-def _hinge(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, draw(st.integers(2, 4)))
-    values = {"x": _array(draw, _SCORES, shape), "y": _labels(draw, int(np.prod(shape[1:])), shape[:1])}
-    return values, f"hinge_loss_param {{ norm: {draw(st.sampled_from(['L1', 'L2']))} }}"
-
-
-def _multinomial(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, draw(st.integers(2, 4)))
-    values = {"x": _array(draw, st.integers(1, 128).map(lambda k: k / 128), shape)}
-    return {**values, "y": _labels(draw, int(np.prod(shape[1:])), shape[:1])}, ""
-
-
-def _euclidean(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, draw(st.integers(1, 4)))
-    return {"x": _array(draw, _SCORES, shape), "z": _array(draw, _SCORES, shape)}, ""
-
-
-def _contrastive(draw: st.DrawFn) -> tuple[dict[str, Array], str]:
-    shape = _shape(draw, 2) + draw(st.sampled_from([(), (1, 1)]))
-    margin = draw(st.sampled_from(["", "margin: 0.25", "margin: 3.5", "margin: 12"]))
-    legacy = draw(st.sampled_from(["", "legacy_version: true"]))
-    values = {"x": _array(draw, _SCORES, shape), "z": _array(draw, _SCORES, shape), "s": _labels(draw, 2, shape[:1])}
-    return values, f"contrastive_loss_param {{ {margin} {legacy} }}"
-
-
-_DRAW: dict[str, Callable[[st.DrawFn], tuple[dict[str, Array], str]]] = {
-    "contrastive_loss": _contrastive,
-    "euclidean_loss": _euclidean,
-    "hinge_loss": _hinge,
-    "infogain_loss": _infogain,
-    "multinomial_logistic_loss": _multinomial,
-    "sigmoid_cross_entropy_loss": _sigmoid,
-    "softmax_with_loss": _softmax,
-}
+    return known if ignored is None else st.one_of(known, st.just(float(ignored)))
 
 
 @st.composite
-def loss_cases(draw: st.DrawFn, stem: str) -> Case:
+def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
     """One loss layer over inputs, with drawn shapes, options and weight."""
-    values, options = _DRAW[stem](draw)
+    shape = _shape(draw, loss)
+    options = _options(draw, loss, len(shape))
+    ignored = options.get("loss_param.ignore_label")
+    values: dict[str, Array] = {}
+    for bottom, wanted in zip(loss.bottoms, loss.shapes(shape, options).values(), strict=True):
+        if isinstance(bottom.role, Labels):
+            entries = _labels(loss.classes(shape, options), ignored)
+        else:
+            entries = _ENTRIES[type(bottom.role)]
+            if bottom is loss.answer and ignored is not None:
+                entries = st.one_of(entries, st.just(float(ignored)))
+        values[bottom.name] = _array(draw, entries, wanted)
     weight = draw(_WEIGHTS)
-    forced = "H" not in values
-    net = "force_backward: true\n" if forced else ""
-    for name, array in values.items():
-        net += source(name, array.shape, learnt=name == "x" and not forced)
+    variant = loss.on("generated", list(values.values()), options)
     weights = () if weight is None else (weight,)
-    net += layer("loss", recipes_of(stem)[0].type, values, weights=weights, options=options)
-    learnt = {} if forced else {"x": (values.pop("x"),)}
-    return Case(f"properties/{stem}/generated", net, values, params=learnt)
+    return variant.case(f"properties/{loss.stem}/generated", weights=weights, values=values)
 
 
 @dataclass
@@ -180,16 +138,14 @@ def _add_layer(draw: st.DrawFn, grown: _Growing, name: str, batch: int) -> None:
 
 
 def _add_loss(draw: st.DrawFn, grown: _Growing, name: str, batch: int) -> None:
-    kind = draw(st.sampled_from(["SoftmaxWithLoss", "SigmoidCrossEntropyLoss", "EuclideanLoss", "HingeLoss"]))
+    loss = draw(st.sampled_from([CLASSIFIER, CROSS_ENTROPY, DISTANCE, MARGINS]))
     below = draw(st.sampled_from(sorted(grown.widths)))
     width = grown.widths[below]
     target = f"y_{name}"
-    if kind in ("SoftmaxWithLoss", "HingeLoss"):
-        grown.inputs[target] = _labels(draw, width, (batch,))
-    else:
-        grown.inputs[target] = _array(draw, st.integers(0, 16).map(lambda k: k / 16), (batch, width))
+    entries = _labels(width) if loss.labelled else _ENTRIES[Targets]
+    grown.inputs[target] = _array(draw, entries, (batch,) if loss.labelled else (batch, width))
     grown.net += source(target, grown.inputs[target].shape)
     weight = draw(_WEIGHTS)
-    options = "hinge_loss_param { norm: L2 }" if kind == "HingeLoss" else ""
+    smooth = {name: values[-1] for name, values in loss.options.items()} if loss is MARGINS else {}
     weights = () if weight is None else (weight,)
-    grown.net += layer(name, kind, (below, target), weights=weights, options=options)
+    grown.net += layer(name, loss.type, (below, target), weights=weights, options=options_text(smooth))

@@ -12,7 +12,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, load_all
 from conformance.judge.judgement import judge
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 
 __all__ = ["checks"]
 
@@ -46,7 +46,7 @@ def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
 
 def _stem(requirements: tuple[str, ...]) -> str:
     """The loss layer that the requirements are about, or "net"."""
-    stems = {requirement.partition(".")[0] for requirement in requirements} & STEMS.keys()
+    stems = {requirement.partition(".")[0] for requirement in requirements} & LOSSES.keys()
     return stems.pop() if len(stems) == 1 else "net"
 
 

@@ -19,10 +19,9 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.judge.reference import build, run_steps
 from conformance.judge.replay import replay
-from conformance.judge.serving import STEMS
 from conformance.judge.side import Side, sides_of
 from conformance.judge.tolerance import rounding_of
-from conformance.losses.recipes import RECIPES, Recipe, recipes_of
+from conformance.losses import LOSSES, Variant, variants
 from conformance.requirements import CATALOGUE
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
 from conformance.suite.judged import guarded, judged, single
@@ -37,16 +36,17 @@ BIAS_BATCH = 12
 
 
 def checks() -> Iterator[Check]:
-    for recipe in RECIPES:
-        yield _check(recipe)
-    for stem in STEMS:
-        yield _bias(recipes_of(stem)[0])
+    for variant in variants():
+        yield _check(variant)
+    for loss in LOSSES.values():
+        yield _bias(loss.plain)
 
 
-def _check(recipe: Recipe) -> Check:
-    check_id = f"{FAMILY}/{recipe.stem}/{recipe.name}"
-    requirement = f"{recipe.stem}.gradient"
-    case = recipe.case(check_id, weights=(WEIGHT,), seed=1)
+def _check(variant: Variant) -> Check:
+    stem = variant.loss.stem
+    check_id = f"{FAMILY}/{stem}/{variant.name}"
+    requirement = f"{stem}.gradient"
+    case = variant.case(check_id, weights=(WEIGHT,), seed=1)
 
     def run(session: Session) -> list[Verdict]:
         if session.dtype == "float32":
@@ -55,18 +55,18 @@ def _check(recipe: Recipe) -> Check:
             session,
             check_id,
             [requirement],
-            lambda: differenced(session, check_id, recipe.stem, case, recipe.learned),
+            lambda: differenced(session, check_id, stem, case, variant.learned),
         )
 
-    return Check(check_id, FAMILY, recipe.stem, (requirement,), run, differences=True, layer_types=(recipe.type,))
+    return Check(check_id, FAMILY, stem, (requirement,), run, differences=True, layer_types=(variant.loss.type,))
 
 
-def _bias(recipe: Recipe) -> Check:
+def _bias(variant: Variant) -> Check:
     """A batch large enough for the mean of its rounding errors to say something."""
-    check_id = f"{FAMILY}/{recipe.stem}/bias"
-    tall = tuple((b, shape if b == "H" else (BIAS_BATCH, *shape[1:]), make) for b, shape, make in recipe.bottoms)
-    case = replace(recipe, bottoms=tall).case(check_id, weights=(WEIGHT,), seed=1)
-    return single(check_id, recipe.stem, [f"{recipe.stem}.bias"], case, layer_types=(recipe.type,))
+    stem = variant.loss.stem
+    check_id = f"{FAMILY}/{stem}/bias"
+    case = variant.batch(BIAS_BATCH).case(check_id, weights=(WEIGHT,), seed=1)
+    return single(check_id, stem, [f"{stem}.bias"], case, layer_types=(variant.loss.type,))
 
 
 def differenced(session: Session, check: str, stem: str, case: Case, blobs: tuple[str, ...]) -> list[Verdict]:

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
-from conformance.judge.serving import STEMS
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses import LOSSES, Variant
+from conformance.losses.loss import MODES
+from conformance.losses.options import Options
+from conformance.losses.roles import Similarity, Targets
 from conformance.suite.judged import bundle
 
 __all__ = ["checks"]
 
 FAMILY = "labels"
 WEIGHT = 2.5
-MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
 Served = tuple[Case, Sequence[str]]
 
 
 def checks() -> Iterator[Check]:
-    for stem, kind in STEMS.items():
-        cases = list(_cases(recipes_of(stem)[0]))
+    for stem, loss in LOSSES.items():
+        cases = list(_cases(loss.plain))
         if cases:
-            yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(kind,))
+            yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
 
 
-def _cases(recipe: Recipe) -> Iterator[Served]:
-    if recipe.stem in ("hinge_loss", "infogain_loss", "multinomial_logistic_loss", "softmax_with_loss"):
-        yield _case(recipe, "fractional", _FRACTIONS), [f"{recipe.stem}.label-truncation"]
-    if recipe.stem == "contrastive_loss":
+def _cases(variant: Variant) -> Iterator[Served]:
+    loss = variant.loss
+    if loss.labelled:
+        yield _case(variant, "fractional", _FRACTIONS), [f"{loss.stem}.label-truncation"]
+    if loss.bottom(Similarity):
         for name, flags in _SIMILARITIES.items():
-            yield _case(recipe, name, flags), ["contrastive_loss.similarity-truncation"]
-    if recipe.stem == "sigmoid_cross_entropy_loss":
-        yield _case(recipe, "beyond-one", _TARGETS), [f"{recipe.stem}.fractional-targets"]
-    if recipe.stem in ("infogain_loss", "sigmoid_cross_entropy_loss", "softmax_with_loss"):
-        yield from _ignoring(recipe)
+            yield _case(variant, name, flags), [f"{loss.stem}.similarity-truncation"]
+    if loss.bottom(Targets):
+        yield _case(variant, "beyond-one", _TARGETS), [f"{loss.stem}.fractional-targets"]
+    if loss.ignores:
+        yield from _ignoring(variant)
 
 
 _FRACTIONS = np.array([0.75, 2.5, -0.5, 3.9375])
@@ -53,31 +54,35 @@ _SIMILARITIES = {
 _TARGETS = np.resize([2.0, -1.0, 0.5, 1.0, 1.5, -0.25, 0.0], 20)
 
 
-def _ignoring(recipe: Recipe) -> Iterator[Served]:
+def _ignoring(variant: Variant) -> Iterator[Served]:
     """Ignored labels of either sign and 0, fractional ones with them; and nothing but ignored labels."""
-    served = [f"{recipe.stem}.ignore-label", f"{recipe.stem}.normalization"]
+    stem = variant.loss.stem
+    served = [f"{stem}.ignore-label", f"{stem}.normalization"]
     for ignored, near in ((0, -0.75), (-1, -1.5), (2, 2.25), (255, 255.0)):
-        for mode in ("", *(f"normalization: {mode}" for mode in MODES)):
-            labels = _labels(recipe)
+        for mode in (None, *MODES):
+            labels = _labels(variant)
             labels[[0, -1]], labels[labels.size // 2] = ignored, near
-            name = f"ignore-{ignored}-{mode.rpartition(' ')[2].lower() or 'default'}"
-            yield _case(recipe, name, labels, f"ignore_label: {ignored} {mode}"), served
+            name = f"ignore-{ignored}-{(mode or 'default').lower()}"
+            yield _case(variant, name, labels, _loss_param(ignored, mode)), served
     for mode in MODES:
-        labels = np.full(_labels(recipe).size, 255.0)
-        case = _case(recipe, f"all-ignored-{mode.lower()}", labels, f"ignore_label: 255 normalization: {mode}")
-        yield case, [f"{recipe.stem}.all-ignored", f"{recipe.stem}.normalization"]
+        labels = np.full(_labels(variant).size, 255.0)
+        case = _case(variant, f"all-ignored-{mode.lower()}", labels, _loss_param(255, mode))
+        yield case, [f"{stem}.all-ignored", f"{stem}.normalization"]
 
 
-def _labels(recipe: Recipe) -> Array:
-    """The recipe's own labels or targets, flat."""
-    return recipe.values(seed=4)[recipe.bottoms[1][0]].ravel()
+def _loss_param(ignored: int, mode: str | None) -> Options:
+    return {"loss_param.ignore_label": ignored, "loss_param.normalization": mode}
 
 
-def _case(recipe: Recipe, name: str, labels: Array, loss_param: str = "") -> Case:
-    """The recipe with other labels (targets, similarities), and a loss_param."""
-    given = f"loss_param {{ {loss_param} }}" if loss_param else ""
-    varied = replace(recipe, options=f"{recipe.options} {given}")
-    blob = recipe.bottoms[2 if recipe.stem == "contrastive_loss" else 1][0]
-    values = varied.values(seed=4)
-    values[blob] = labels.astype(np.float64).reshape(values[blob].shape)
-    return varied.case(f"{FAMILY}/{recipe.stem}/{name}", weights=(WEIGHT,), values=values)
+def _labels(variant: Variant) -> Array:
+    """The variant's own labels or targets, flat."""
+    return variant.values(seed=4)[variant.loss.answer.name].ravel()
+
+
+def _case(variant: Variant, name: str, answers: Array, options: Options | None = None) -> Case:
+    """The variant with other labels (targets, similarities), and further options."""
+    blob = variant.loss.answer.name
+    values = variant.values(seed=4)
+    values[blob] = answers.astype(np.float64).reshape(values[blob].shape)
+    case_id = f"{FAMILY}/{variant.loss.stem}/{name}"
+    return variant.given(options or {}).case(case_id, weights=(WEIGHT,), values=values)

@@ -13,11 +13,11 @@ from conformance.contract.check import Check
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import Recipe, recipes_of
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import bundle, guarded, judged, single
+from conformance.suite.stock import DISTANCE
 
 __all__ = ["checks"]
 
@@ -38,54 +38,55 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
 
 
 def checks() -> Iterator[Check]:
-    for stem in STEMS:
-        for recipe in recipes_of(stem)[:2]:
-            yield _weights(recipe)
-        plain = recipes_of(stem)[0]
-        yield from (_top_diff(plain, value) for value in (5.0, -0.5, 0.0))
-        yield _scaling(plain)
-        yield _removed(plain)
+    for loss in LOSSES.values():
+        yield from (_weights(variant) for variant in loss.variants[:2])
+        yield from (_top_diff(loss.plain, value) for value in (5.0, -0.5, 0.0))
+        yield _scaling(loss.plain)
+        yield _removed(loss.plain)
     yield _any_layer()
 
 
-def _weights(recipe: Recipe) -> Check:
-    facet = f"{recipe.stem}.loss-weight"
+def _weights(variant: Variant) -> Check:
+    stem = variant.loss.stem
+    facet = f"{stem}.loss-weight"
     cases = []
     for name, weights in WEIGHTS.items():
         kind = "net.explicit-loss-weight" if weights else "net.implicit-loss-weight"
         zero = ["net.zero-loss-weight"] if weights and np.float32(weights[0]) == 0 else []
-        case = recipe.case(f"{FAMILY}/{recipe.stem}/{recipe.name}/{name}", weights=weights)
+        case = variant.case(f"{FAMILY}/{stem}/{variant.name}/{name}", weights=weights)
         cases.append((case, [facet, kind, *zero, "net.total-loss", "net.top-diff-is-the-weight"]))
-    return bundle(f"{FAMILY}/{recipe.stem}/{recipe.name}", recipe.stem, cases, layer_types=(recipe.type,))
-
-
-def _top_diff(recipe: Recipe, value: float) -> Check:
-    """The top's diff, set by hand between the passes, is what scales the gradient."""
-    check_id = f"{FAMILY}/{recipe.stem}/top-diff/{value:g}"
-    case = recipe.case(check_id, weights=(2.0,), top_diff={"loss": value})
-    return single(
-        check_id,
-        recipe.stem,
-        [f"{recipe.stem}.loss-weight", "net.top-diff-is-the-weight"],
-        case,
-        layer_types=(recipe.type,),
+    return bundle(
+        f"{FAMILY}/{variant.loss.stem}/{variant.name}", variant.loss.stem, cases, layer_types=(variant.loss.type,)
     )
 
 
-def _scaling(recipe: Recipe) -> Check:
+def _top_diff(variant: Variant, value: float) -> Check:
+    """The top's diff, set by hand between the passes, is what scales the gradient."""
+    check_id = f"{FAMILY}/{variant.loss.stem}/top-diff/{value:g}"
+    case = variant.case(check_id, weights=(2.0,), top_diff={"loss": value})
+    return single(
+        check_id,
+        variant.loss.stem,
+        [f"{variant.loss.stem}.loss-weight", "net.top-diff-is-the-weight"],
+        case,
+        layer_types=(variant.loss.type,),
+    )
+
+
+def _scaling(variant: Variant) -> Check:
     """A weight that is a power of two changes nothing but exponents, in any order of evaluation."""
-    check_id = f"{FAMILY}/{recipe.stem}/scaling"
-    requirement = f"{recipe.stem}.weight-scaling"
+    check_id = f"{FAMILY}/{variant.loss.stem}/scaling"
+    requirement = f"{variant.loss.stem}.weight-scaling"
 
     def body(session: Session) -> Iterator[Verdict]:
-        whole = session.run(recipe.case(check_id, weights=(1.0,)))
+        whole = session.run(variant.case(check_id, weights=(1.0,)))
         for weight in (4.0, -0.5):
-            part = session.run(recipe.case(check_id, weights=(weight,)))
+            part = session.run(variant.case(check_id, weights=(weight,)))
             yield _same(
-                check_id, requirement, session.dtype, part, _scaled(whole, weight, recipe.learned), recipe.learned
+                check_id, requirement, session.dtype, part, _scaled(whole, weight, variant.learned), variant.learned
             )
 
-    return _checked(check_id, recipe, [requirement], body)
+    return _checked(check_id, variant, [requirement], body)
 
 
 def _scaled(answer: Outcome | Refusal, weight: float, blobs: Sequence[str]) -> Outcome | Refusal:
@@ -98,34 +99,35 @@ def _scaled(answer: Outcome | Refusal, weight: float, blobs: Sequence[str]) -> O
     )
 
 
-def _removed(recipe: Recipe) -> Check:
+def _removed(variant: Variant) -> Check:
     """A loss of weight 0 on a blob that another loss uses leaves no trace, bit for bit."""
-    check_id = f"{FAMILY}/{recipe.stem}/zero-is-removed"
-    requirement = f"{recipe.stem}.zero-weight-removed"
-    first = replace(recipe, forced=False)
+    check_id = f"{FAMILY}/{variant.loss.stem}/zero-is-removed"
+    requirement = f"{variant.loss.stem}.zero-weight-removed"
+    first = replace(variant, unforced=True)
     alone, beside = _case(first, check_id, ()), _case(first, check_id, (0.0,))
 
     def body(session: Session) -> Iterator[Verdict]:
         with_both = session.run(beside)
         yield from judged(replace_run(session, with_both), check_id, ["net.zero-loss-weight"], beside)
-        same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), recipe.learned)
-        if same.status is Status.FAILED and recipe.stem == "hinge_loss" and session.dialect != "documented":
-            explained = judged(replace_run(session, with_both), check_id, ["quirk.hinge-scratch"], beside)
+        same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), variant.learned)
+        leaks = [f"quirk.{net.quirk}" for net in variant.loss.quirk_nets if net.shows == "leaks"]
+        if same.status is Status.FAILED and leaks and session.dialect != "documented":
+            explained = judged(replace_run(session, with_both), check_id, leaks, beside)
             yield from (replace(v, reason=v.reason or same.reason) for v in explained)
             if not any(v.status.breaks for v in explained):
                 return
         yield same
 
-    return _checked(check_id, recipe, [requirement, "net.zero-loss-weight"], body)
+    return _checked(check_id, variant, [requirement, "net.zero-loss-weight"], body)
 
 
-def _case(recipe: Recipe, check_id: str, weights: tuple[float, ...]) -> Case:
-    """A EuclideanLoss on the recipe's first bottom and, with ``weights``, the recipe's loss beside it."""
-    blob, shape, _ = recipe.bottoms[0]
-    net = recipe.sources() + source("target", shape) + layer("main", "EuclideanLoss", (blob, "target"))
-    net += recipe.layer(name="aside", weights=weights) if weights else ""
-    values = recipe.values()
-    fed = recipe.feed(values)
+def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
+    """A distance on the variant's first bottom and, with ``weights``, the variant's loss beside it."""
+    blob, shape = variant.first, variant.shapes[variant.first]
+    net = variant.sources() + source("target", shape) + layer("main", DISTANCE.type, (blob, "target"))
+    net += variant.layer(name="aside", weights=weights) if weights else ""
+    values = variant.values()
+    fed = variant.feed(values)
     fed["inputs"]["target"] = (
         np.linspace(-2, 2, values[blob].size).round(2).astype(np.float32).astype(np.float64).reshape(shape)
     )
@@ -186,15 +188,15 @@ def _short(array: Array) -> str:
 
 
 def _checked(
-    check_id: str, recipe: Recipe, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]
+    check_id: str, variant: Variant, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]
 ) -> Check:
     return Check(
         check_id,
         FAMILY,
-        recipe.stem,
+        variant.loss.stem,
         tuple(requirements),
         lambda session: guarded(session, check_id, requirements, lambda: body(session)),
-        layer_types=(recipe.type,),
+        layer_types=(variant.loss.type,),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import RECIPES, Recipe, recipes_of
+from conformance.losses.values import exact
 from conformance.suite.judged import bundle
+from conformance.suite.stock import CLASSIFIER, CROSS_ENTROPY, DISTANCE, MARGINS
 
 __all__ = ["checks"]
 
@@ -27,9 +30,9 @@ def checks() -> Iterator[Check]:
     yield from _tops("slice-3", "Slice", 3, "slice_param { slice_point: 1 slice_point: 3 }")
     yield from _tops("split-2", "Split", 2, "")
     yield from _tops("split-3", "Split", 3, "")
-    for stem in ("infogain_loss", "softmax_with_loss"):
-        yield from _second_top(recipes_of(stem)[0])
-        yield from _second_top(recipes_of(stem)[1])
+    for loss in LOSSES.values():
+        if loss.two_tops:
+            yield from (_second_top(variant) for variant in loss.variants[:2])
     yield _consumed()
     yield _siblings()
     yield _several_losses()
@@ -56,36 +59,23 @@ def _tops(name: str, kind: str, count: int, options: str) -> Iterator[Check]:
     yield bundle(f"{FAMILY}/net/{name}", "net", cases, needs_net=True)
 
 
-def _second_top(recipe: Recipe) -> Iterator[Check]:
+def _second_top(variant: Variant) -> Check:
     """The second top of a loss: weight 0 unasked, and part of the gradient where it has one."""
-    two = Recipe(
-        recipe.name,
-        recipe.type,
-        recipe.stem,
-        recipe.bottoms,
-        recipe.options,
-        recipe.learned,
-        ("loss", "prob"),
-        recipe.forced,
-    )
-    check_id = f"{FAMILY}/{recipe.stem}/{recipe.name}-two-tops"
-    cases = [
-        (two.case(f"{check_id}/{_named(weights)}", weights=weights), [f"{recipe.stem}.softmax-top", "net.multi-top"])
-        for weights in _combinations(2)
-    ]
-    cases += [
-        (_softmax_read(two, f"{check_id}/{_named(w)}-read", w), cases[0][1]) for w in ((), (1.0, 0.0), (0.0, 0.5))
-    ]
-    yield bundle(check_id, recipe.stem, cases, layer_types=(recipe.type,))
+    two, loss = replace(variant, tops=("loss", "prob")), variant.loss
+    check_id = f"{FAMILY}/{loss.stem}/{variant.name}-two-tops"
+    served = [f"{loss.stem}.softmax-top", "net.multi-top"]
+    cases = [(two.case(f"{check_id}/{_named(w)}", weights=w), served) for w in _combinations(2)]
+    cases += [(_softmax_read(two, f"{check_id}/{_named(w)}-read", w), served) for w in ((), (1.0, 0.0), (0.0, 0.5))]
+    return bundle(check_id, loss.stem, cases, layer_types=(loss.type,))
 
 
-def _softmax_read(two: Recipe, case_id: str, weights: Sequence[float]) -> Case:
+def _softmax_read(two: Variant, case_id: str, weights: Sequence[float]) -> Case:
     """Another loss reads the second top: what it sends down is not the same for all classes, as a weight is."""
-    target = np.linspace(0, 1, two.values()["x"].size).round(3).astype(np.float32).astype(np.float64)
-    shape = two.values()["x"].shape
-    reader = layer("reader", "EuclideanLoss", ["prob", "target"], weights=(1.5,))
+    shape = two.shapes[two.first]
+    target = exact(np.linspace(0, 1, int(np.prod(shape))).round(3)).reshape(shape)
+    reader = layer("reader", DISTANCE.type, ["prob", "target"], weights=(1.5,))
     fed = two.feed(two.values())
-    fed["inputs"]["target"] = target.reshape(shape)
+    fed["inputs"]["target"] = target
     return Case(case_id, two.sources() + source("target", shape) + two.layer(weights=weights) + reader, **fed)
 
 
@@ -100,13 +90,10 @@ _CONSUMERS = {
 def _consumed() -> Check:
     """A loss top that another layer consumes counts once, keeps its weight, and takes the consumer's gradient."""
     cases = []
-    for stem, (consumer, above), weights in product(
-        ("softmax_with_loss", "euclidean_loss"), _CONSUMERS.items(), ((), (0.0,), (3.0,))
-    ):
-        recipe = recipes_of(stem)[0]
-        learnt = Recipe(recipe.name, recipe.type, stem, recipe.bottoms, recipe.options, ("x",), forced=False)
+    for loss, (consumer, above), weights in product((CLASSIFIER, DISTANCE), _CONSUMERS.items(), ((), (0.0,), (3.0,))):
+        learnt = replace(loss.plain, only_first=True, unforced=True)
         net = learnt.sources() + learnt.layer(weights=weights) + above
-        case_id = f"{FAMILY}/net/consumed/{stem}-{_named(weights)}-{consumer}"
+        case_id = f"{FAMILY}/net/consumed/{loss.stem}-{_named(weights)}-{consumer}"
         case = Case(case_id, net, **learnt.feed(learnt.values()), steps=("forward", "backward") * 2)
         cases.append((case, ["net.consumed-loss-top", "net.total-loss"]))
     return bundle(f"{FAMILY}/net/consumed", "net", cases, needs_net=True)
@@ -130,17 +117,15 @@ def _siblings() -> Check:
 def _several_losses() -> Check:
     """Losses on one blob: each loss counts with its weight, and the gradients add."""
     cases = []
-    softmax, hinge, sigmoid = (
-        next(r for r in RECIPES if r.stem == stem)
-        for stem in ("softmax_with_loss", "hinge_loss", "sigmoid_cross_entropy_loss")
-    )
+    losses = [loss.plain for loss in (CLASSIFIER, MARGINS, CROSS_ENTROPY)]
+    labelled, _, targeted = losses
     for weights in ((1.0, -1.0, 0.25), (0.3, 0.3, 1.0), (2.5, 0.0, 1.0)):
-        net = softmax.sources() + sigmoid.sources().partition("\n")[2].partition("\n")[2]
+        net = labelled.sources() + targeted.source(targeted.loss.answer.name)
         net += "".join(
-            recipe.layer(name=f"loss{i}", weights=(weight,))
-            for i, (recipe, weight) in enumerate(zip((softmax, hinge, sigmoid), weights, strict=True))
+            variant.layer(name=f"loss{i}", weights=(weight,))
+            for i, (variant, weight) in enumerate(zip(losses, weights, strict=True))
         )
-        inputs = {**sigmoid.values(), **softmax.values()}
+        inputs = {**targeted.values(), **labelled.values()}
         cases.append((Case(f"{FAMILY}/net/one-blob/{_named(weights)}", net, inputs), ["net.split", "net.total-loss"]))
     return bundle(f"{FAMILY}/net/one-blob", "net", cases, needs_net=True)
 
@@ -157,7 +142,7 @@ def _deep_supervision() -> Check:
             net += layer(f"t{i}", "InnerProduct", [below], options="inner_product_param { num_output: 3 }")
             net += layer(f"r{i}", "ReLU", [f"t{i}"], [f"t{i}"])
             net += layer(f"c{i}", "InnerProduct", [f"t{i}"], options="inner_product_param { num_output: 4 }")
-            net += layer(f"loss{i}", "SoftmaxWithLoss", [f"c{i}", "y"], weights=(weight,))
+            net += layer(f"loss{i}", CLASSIFIER.type, [f"c{i}", "y"], weights=(weight,))
             params[f"t{i}"] = (rng.integers(-16, 32, (3, width)) / 16, rng.integers(-8, 24, 3) / 16)
             params[f"c{i}"] = (rng.integers(-16, 17, (4, 3)) / 16, rng.integers(-8, 9, 4) / 16)
             below, width = f"t{i}", 3

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES, Loss, Variant
+from conformance.losses.loss import MODES
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses.roles import Matrix
 from conformance.suite.judged import bundle
+from conformance.suite.stock import DISTANCE
 
 __all__ = ["checks"]
 
@@ -28,102 +29,100 @@ Served = tuple[Case, Sequence[str]]
 
 
 def checks() -> Iterator[Check]:
-    for stem in ("contrastive_loss", "euclidean_loss", "hinge_loss", "multinomial_logistic_loss"):
-        yield _check(stem, _unread_loss_param(recipes_of(stem)[0]))
-    for stem in ("infogain_loss", "softmax_with_loss"):
-        plain = recipes_of(stem)[0]
-        yield _check(
-            stem, [_axis_of_another_layer(plain), *_axes(plain), *_both_normalisations(plain), *_matrices(plain)]
-        )
-    yield _check("sigmoid_cross_entropy_loss", _both_normalisations(recipes_of("sigmoid_cross_entropy_loss")[0]))
+    for stem, loss in LOSSES.items():
+        yield bundle(f"{FAMILY}/{stem}", stem, list(_cases(loss)), layer_types=(loss.type,))
     yield bundle(f"{FAMILY}/net/rules", "net", list(_rules()), needs_net=True)
     yield bundle(f"{FAMILY}/net/phase", "net", list(_test_phase()), needs_net=True)
 
 
-def _check(stem: str, cases: Iterator[Served] | Sequence[Served]) -> Check:
-    return bundle(f"{FAMILY}/{stem}", stem, list(cases), layer_types=(STEMS[stem],))
+def _cases(loss: Loss) -> Iterator[Served]:
+    if not loss.default_mode:
+        yield from _unread_loss_param(loss.plain)
+    if loss.axis_option:
+        yield from _axis_of_another_layer(loss.plain)
+        yield from _axes(loss.plain)
+    if loss.normalize_option:
+        yield from _both_normalisations(loss.plain)
+    if loss.bottom(Matrix):
+        yield from _matrices(loss.plain)
 
 
-def _unread_loss_param(recipe: Recipe) -> Iterator[Served]:
+def _unread_loss_param(variant: Variant) -> Iterator[Served]:
     """A loss_param on layers that have no use for one; 1 is a label, or a value, of all their second bottoms."""
-    for name, inside in {
-        "ignore-label": "ignore_label: 1",
-        "full": "normalization: FULL",
-        "valid": "normalization: VALID",
-        "none": "normalization: NONE",
-        "normalize": "normalize: false",
+    for name, (field, value) in {
+        "ignore-label": ("ignore_label", 1),
+        "full": ("normalization", "FULL"),
+        "valid": ("normalization", "VALID"),
+        "none": ("normalization", "NONE"),
+        "normalize": ("normalize", False),
     }.items():
-        unread = replace(recipe, options=f"{recipe.options} loss_param {{ {inside} }}")
+        unread, stem = variant.given({f"loss_param.{field}": value}), variant.loss.stem
         values = unread.values(seed=9)
-        values[recipe.bottoms[-1][0]].ravel()[0] = 1.0
-        case = unread.case(f"{FAMILY}/{recipe.stem}/loss-param-{name}", weights=(WEIGHT,), values=values)
-        yield case, [f"{recipe.stem}.ignores-loss-param"]
+        values[variant.loss.names[-1]].ravel()[0] = 1.0
+        case = unread.case(f"{FAMILY}/{stem}/loss-param-{name}", weights=(WEIGHT,), values=values)
+        yield case, [f"{stem}.ignores-loss-param"]
 
 
-def _axis_of_another_layer(recipe: Recipe) -> Served:
-    """The other layer's axis is set as well; the scores have as many labels along either."""
-    own, other = "softmax_param", "infogain_loss_param"
-    if recipe.stem == "infogain_loss":
-        own, other = other, own
-    shapes = {"x": (2, 3, 3), "y": (2, 3), "H": (1, 1, 3, 3)}
-    bottoms = tuple((name, shapes[name], maker) for name, _, maker in recipe.bottoms)
-    varied = replace(recipe, bottoms=bottoms, options=f"{own} {{ axis: 1 }} {other} {{ axis: 2 }}")
-    values = varied.values(seed=9)
-    values["y"] %= 3
-    case = varied.case(f"{FAMILY}/{recipe.stem}/axis-of-{other}", weights=(WEIGHT,), values=values)
-    return case, [f"{recipe.stem}.axis"]
+def _axis_of_another_layer(variant: Variant) -> Iterator[Served]:
+    """Another loss's axis is set as well; the scores have as many labels along either."""
+    own, stem = variant.loss.axis_option, variant.loss.stem
+    for other in (loss.axis_option for loss in LOSSES.values() if loss.axis_option not in ("", own)):
+        varied = variant.reshaped(variant.loss.shapes((2, 3, 3), {})).given({own: 1, other: 2})
+        case_id = f"{FAMILY}/{stem}/axis-of-{other.partition('.')[0]}"
+        yield varied.case(case_id, weights=(WEIGHT,), values=_folded(varied, 3)), [f"{stem}.axis"]
 
 
-def _axes(recipe: Recipe) -> Iterator[Served]:
+def _folded(variant: Variant, classes: int) -> dict[str, Array]:
+    """The variant's values, its labels folded into fewer classes than they were drawn from."""
+    values = variant.values(seed=9)
+    values[variant.loss.answer.name] %= classes
+    return values
+
+
+def _axes(variant: Variant) -> Iterator[Served]:
     """Every axis of scores that have several outer and several inner positions, with every normalization."""
-    block = "infogain_loss_param" if recipe.stem == "infogain_loss" else "softmax_param"
+    loss, shape = variant.loss, (2, 3, 2, 4)
     for axis in (1, 2, 3, -1, -2):
-        shape = (2, 3, 2, 4)
-        classes = shape[axis]
-        positions = tuple(size for i, size in enumerate(shape) if i != axis % 4)
-        shapes = {"x": shape, "y": positions, "H": (1, 1, classes, classes)}
-        bottoms = tuple((name, shapes[name], maker) for name, _, maker in recipe.bottoms)
-        for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
-            options = f"{block} {{ axis: {axis} }} loss_param {{ normalization: {mode} ignore_label: 255 }}"
-            varied = replace(recipe, bottoms=bottoms, options=options)
-            values = varied.values(seed=9)
-            values["y"] %= classes
-            values["y"].ravel()[[0, 7]] = 255.0
-            case = varied.case(f"{FAMILY}/{recipe.stem}/axis-{axis}-{mode.lower()}", weights=(WEIGHT,), values=values)
-            yield case, [f"{recipe.stem}.axis", f"{recipe.stem}.normalization"]
+        along = {loss.axis_option: axis}
+        reshaped = variant.reshaped(loss.shapes(shape, along))
+        for mode in MODES:
+            varied = reshaped.given(along | {"loss_param.normalization": mode, "loss_param.ignore_label": 255})
+            values = _folded(varied, shape[axis])
+            values[loss.answer.name].ravel()[[0, 7]] = 255.0
+            case_id = f"{FAMILY}/{loss.stem}/axis-{axis}-{mode.lower()}"
+            case = varied.case(case_id, weights=(WEIGHT,), values=values)
+            yield case, [f"{loss.stem}.axis", f"{loss.stem}.normalization"]
 
 
-def _both_normalisations(recipe: Recipe) -> Iterator[Served]:
-    """normalization beside the deprecated normalize, which InfogainLoss refuses: the former decides."""
-    if recipe.stem == "infogain_loss":
-        return
-    for mode in ("FULL", "VALID", "BATCH_SIZE", "NONE"):
-        for flag in ("true", "false"):
-            inside = f"normalization: {mode} normalize: {flag} ignore_label: 255"
-            varied = replace(recipe, options=f"{recipe.options} loss_param {{ {inside} }}")
+def _both_normalisations(variant: Variant) -> Iterator[Served]:
+    """normalization beside the deprecated normalize: the former decides."""
+    stem = variant.loss.stem
+    for mode in MODES:
+        for flag in (True, False):
+            both = {"loss_param.normalization": mode, "loss_param.normalize": flag, "loss_param.ignore_label": 255}
+            varied = variant.given(both)
             values = varied.values(seed=9)
-            values[recipe.bottoms[1][0]].ravel()[1] = 255.0
-            case_id = f"{FAMILY}/{recipe.stem}/normalize-{flag}-beside-{mode.lower()}"
-            served = [f"{recipe.stem}.normalization", f"{recipe.stem}.deprecated-normalize"]
+            values[variant.loss.answer.name].ravel()[1] = 255.0
+            case_id = f"{FAMILY}/{stem}/normalize-{str(flag).lower()}-beside-{mode.lower()}"
+            served = [f"{stem}.normalization", f"{stem}.deprecated-normalize"]
             yield varied.case(case_id, weights=(WEIGHT,), values=values), served
 
 
-def _matrices(recipe: Recipe) -> Iterator[Served]:
-    """An infogain matrix in a file, in the third bottom, and in both."""
-    if recipe.stem != "infogain_loss":
-        return
-    values = recipe.values(seed=9)
-    classes = values["x"].shape[1]
-    other = np.linspace(-1, 2, classes * classes).round(3).reshape(classes, classes)
+def _matrices(variant: Variant) -> Iterator[Served]:
+    """A matrix in a file, in its bottom, and in both."""
+    matrix, stem = variant.loss.bottom(Matrix), variant.loss.stem
+    assert matrix is not None
+    values = variant.values(seed=9)
+    other = np.linspace(-1, 2, variant.classes**2).round(3).reshape(variant.classes, -1)
     files = {"H.binaryproto": _blobproto(other)}
-    named = replace(recipe, options='infogain_loss_param { source: "H.binaryproto" }')
+    named = variant.given({matrix.file: '"H.binaryproto"'})
     for name, content in (("matrix-beside-a-file", files), ("matrix-beside-a-missing-file", {})):
-        case = named.case(f"{FAMILY}/infogain_loss/{name}", weights=(WEIGHT,), values=values, files=content)
-        yield case, ["infogain_loss.matrix-bottom"]
-    alone = replace(named, bottoms=recipe.bottoms[:2])
-    fed = {name: array for name, array in values.items() if name != "H"}
-    case = alone.case(f"{FAMILY}/infogain_loss/matrix-in-a-file", weights=(WEIGHT,), values=fed, files=files)
-    yield case, ["infogain_loss.matrix-file"]
+        case = named.case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,), values=values, files=content)
+        yield case, [f"{stem}.matrix-bottom"]
+    alone = named.without(matrix.name)
+    fed = {name: values[name] for name in alone.shapes}
+    case = alone.case(f"{FAMILY}/{stem}/matrix-in-a-file", weights=(WEIGHT,), values=fed, files=files)
+    yield case, [f"{stem}.matrix-file"]
 
 
 def _blobproto(values: Array) -> bytes:
@@ -157,16 +156,16 @@ def _rules() -> Iterator[Served]:
     """A loss with rules beside one without: where it is in the net, it adds to loss and gradient."""
     for name, (rules, states) in _RULES.items():
         for i, state in enumerate(states):
-            net = _losses(source("x", _X.shape), rules)
+            net = "force_backward: true\n" + _losses(source("x", _X.shape), rules)
             yield Case(f"{FAMILY}/net/rules/{name}-{i}", net, _inputs("x"), **state), ["net.rules", "net.total-loss"]
 
 
 def _losses(sources: str, rules: str) -> str:
-    """Two EuclideanLosses on the blob x."""
+    """Two distances on the blob x."""
     targets = source("y", _X.shape) + source("z", _X.shape)
-    always = layer("always", "EuclideanLoss", ["x", "y"])
-    chosen = layer("chosen", "EuclideanLoss", ["x", "z"], weights=(0.5,), options=rules)
-    return "force_backward: true\n" + sources + targets + always + chosen
+    always = layer("always", DISTANCE.type, ["x", "y"])
+    chosen = layer("chosen", DISTANCE.type, ["x", "z"], weights=(0.5,), options=rules)
+    return sources + targets + always + chosen
 
 
 def _inputs(name: str) -> dict[str, Array]:
@@ -175,15 +174,14 @@ def _inputs(name: str) -> dict[str, Array]:
 
 def _test_phase() -> Iterator[Served]:
     """A net in phase TEST has its loss and its gradients as in TRAIN."""
-    for stem in STEMS:
-        recipe = recipes_of(stem)[0]
-        case = recipe.case(f"{FAMILY}/net/phase/{stem}", weights=(WEIGHT,), seed=9, phase="TEST")
+    for stem, loss in LOSSES.items():
+        case = loss.plain.case(f"{FAMILY}/net/phase/{stem}", weights=(WEIGHT,), seed=9, phase="TEST")
         yield case, ["net.phase", "net.total-loss"]
     trunk = source("data", _X.shape) + layer(
         "x", "InnerProduct", ["data"], options="inner_product_param { num_output: 3 }"
     )
     params = {"x": (np.eye(3) / 2, np.array([0.5, -0.25, 1.0]))}
     for phase in ("TRAIN", "TEST"):
-        net = _losses(trunk, "").partition("\n")[2]
+        net = _losses(trunk, "")
         case = Case(f"{FAMILY}/net/phase/learning-{phase}", net, _inputs("data"), phase, params)
         yield case, ["net.phase", "net.parameter-gradient"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
@@ -24,7 +25,7 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.replay import replay
 from conformance.judge.side import sides_of
 from conformance.judge.tolerance import rounding_of
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses import LOSSES, Variant
 from conformance.requirements import CATALOGUE
 from conformance.suite.generated import loss_cases, net_cases
 from conformance.suite.judged import guarded, judged
@@ -38,25 +39,16 @@ EXAMPLES = 12
 
 def checks(seed: int = 0, explore: int = 1) -> Iterator[Check]:
     """``explore`` times as many generated cases as in a gate, drawn from ``seed``; 0: the gate's."""
-    for stem in _LOSSES:
-        yield _differential(stem, loss_cases(stem), seed, explore)
-    yield _differential("net", net_cases(), seed, explore)
+    for stem, loss in LOSSES.items():
+        yield _differential(stem, loss_cases(loss), seed, explore, layer_types=(loss.type,))
+    yield _differential("net", net_cases(), seed, explore, needs_net=True)
     for relation in _RELATIONS:
-        yield from (relation.check(recipe) for stem in relation.stems for recipe in recipes_of(stem)[:2])
+        for loss in LOSSES.values():
+            if relation.trait in ("", *loss.traits):
+                yield from (relation.check(variant) for variant in loss.variants[:2])
 
 
-_LOSSES = (
-    "contrastive_loss",
-    "euclidean_loss",
-    "hinge_loss",
-    "infogain_loss",
-    "multinomial_logistic_loss",
-    "sigmoid_cross_entropy_loss",
-    "softmax_with_loss",
-)
-
-
-def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explore: int) -> Check:
+def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explore: int, **about: Any) -> Check:
     """Generated cases, judged like any other; the smallest one that fails speaks for all."""
     check_id = f"{FAMILY}/{subject}/differential"
     requirement = "properties.differential"
@@ -91,8 +83,7 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explo
             return _smallest(check_id, requirement, verdict, {"case": json.dumps(case.to_json())})
         return [_best(check_id, requirement, session.dtype, passed)]
 
-    types = () if subject == "net" else (recipes_of(subject)[0].type,)
-    return Check(check_id, FAMILY, subject, (requirement,), run, needs_net=subject == "net", layer_types=types)
+    return Check(check_id, FAMILY, subject, (requirement,), run, **about)
 
 
 def _smallest(check: str, requirement: str, verdict: Verdict, detail: dict[str, str]) -> list[Verdict]:
@@ -123,49 +114,52 @@ def _best(check: str, requirement: str, dtype: str, verdicts: Sequence[Verdict])
     return Verdict(check, requirement, dtype, Status.PASSED, level, headroom=min(rooms, default=None), reason=reason)
 
 
-Runs = Callable[[Recipe, str], list[Case]]
+Runs = Callable[[Variant, str], list[Case]]
 Prediction = tuple[float, dict[str, Array]]
-Predict = Callable[[Sequence[Outcome], Recipe], Prediction]
+Predict = Callable[[Sequence[Outcome], Variant], Prediction]
 
 
 @dataclass(frozen=True)
 class Relation:
-    """Runs of one net on related inputs or weights: what the first must give follows from what the others gave."""
+    """Runs of one net on related inputs or weights: what the first must give follows from what the others gave.
+
+    It holds for losses with ``trait``, for all where that is empty.
+    """
 
     name: str
-    stems: tuple[str, ...]
+    trait: str
     runs: Runs
     predict: Predict
 
-    def check(self, recipe: Recipe) -> Check:
-        check_id = f"{FAMILY}/{recipe.stem}/{recipe.name}-{self.name}"
+    def check(self, variant: Variant) -> Check:
+        check_id = f"{FAMILY}/{variant.loss.stem}/{variant.name}-{self.name}"
         requirement = f"{FAMILY}.{self.name}"
 
         def run(session: Session) -> list[Verdict]:
             return guarded(
-                session, check_id, [requirement], lambda: [self._judge(session, check_id, requirement, recipe)]
+                session, check_id, [requirement], lambda: [self._judge(session, check_id, requirement, variant)]
             )
 
-        return Check(check_id, FAMILY, recipe.stem, (requirement,), run, layer_types=(recipe.type,))
+        return Check(check_id, FAMILY, variant.loss.stem, (requirement,), run, layer_types=(variant.loss.type,))
 
-    def _judge(self, session: Session, check_id: str, requirement: str, recipe: Recipe) -> Verdict:
+    def _judge(self, session: Session, check_id: str, requirement: str, variant: Variant) -> Verdict:
         level = CATALOGUE[requirement].level
-        cases = self.runs(recipe, check_id)
+        cases = self.runs(variant, check_id)
         answers = [session.run(case) for case in cases]
         outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
         if len(outcomes) < len(answers):
             return Verdict(check_id, requirement, session.dtype, Status.FAILED, level, reason="a plain net was refused")
-        if any(name not in outcome.diff for outcome in outcomes for name in recipe.learned):
+        if any(name not in outcome.diff for outcome in outcomes for name in variant.learned):
             return Verdict(
                 check_id, requirement, session.dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported"
             )
-        loss, gradients = self.predict(outcomes[1:], recipe)
+        loss, gradients = self.predict(outcomes[1:], variant)
         wanted = {"net loss": np.array(loss), **gradients}
         got = {
             "net loss": np.array(outcomes[0].loss),
-            **{name: _wide(outcomes[0].diff[name]) for name in recipe.learned},
+            **{name: _wide(outcomes[0].diff[name]) for name in variant.learned},
         }
-        bounds = [_bounds(case, session.dtype, recipe) for case in cases]
+        bounds = [_bounds(case, session.dtype, variant) for case in cases]
         room = np.inf
         for name, want in wanted.items():
             allowed = sum(float(bound[name].max(initial=0.0)) for bound in bounds)
@@ -178,82 +172,88 @@ class Relation:
         return Verdict(check_id, requirement, session.dtype, Status.PASSED, level, headroom=room)
 
 
-def _bounds(case: Case, dtype: str, recipe: Recipe) -> dict[str, Array]:
+def _bounds(case: Case, dtype: str, variant: Variant) -> dict[str, Array]:
     """The running error of the loss and of each gradient in the reference's evaluation of the case."""
     side = next(sides_of(case, "documented"))
     net, comparisons = replay(case, Outcome(dtype, 0.0), side.dialect(), rounding_of(dtype))
     total = next(c for c in comparisons if c.aspect == "total")
-    return {"net loss": total.want.error, **{name: net.blobs[name].diff.error for name in recipe.learned}}
+    return {"net loss": total.want.error, **{name: net.blobs[name].diff.error for name in variant.learned}}
 
 
 def _wide(array: Array) -> Array:
     return np.asarray(array, dtype=np.float64)
 
 
-def _on(change: Callable[[dict[str, Array]], dict[str, Array]]) -> Runs:
+def _on(change: Callable[[Variant, dict[str, Array]], dict[str, Array]]) -> Runs:
     """The plain inputs, and the changed ones to predict them from."""
 
-    def runs(recipe: Recipe, case_id: str) -> list[Case]:
-        values = recipe.values(seed=3)
-        return [recipe.case(case_id, weights=(2.5,), values=v) for v in (values, change(values))]
+    def runs(variant: Variant, case_id: str) -> list[Case]:
+        values = variant.values(seed=3)
+        return [variant.case(case_id, weights=(2.5,), values=v) for v in (values, change(variant, values))]
 
     return runs
 
 
-def _each_batch(values: dict[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
-    return {name: array if name == "H" else change(array) for name, array in values.items()}
+def _each_batch(variant: Variant, values: dict[str, Array], change: Callable[[Array], Array]) -> dict[str, Array]:
+    return {name: change(array) if name in variant.by_item else array for name, array in values.items()}
 
 
-def _halves(recipe: Recipe, case_id: str) -> list[Case]:
+def _halves(variant: Variant, case_id: str) -> list[Case]:
     """The batch, and its two halves (as nets of their own: the halves' shapes are fed, not declared)."""
-    values = recipe.values(seed=3)
-    half = len(values[recipe.bottoms[0][0]]) // 2
-    parts = [values, _each_batch(values, lambda a: a[:half]), _each_batch(values, lambda a: a[half:])]
-    return [_declared(recipe, case_id, part) for part in parts]
+    values = variant.values(seed=3)
+    half = len(values[variant.first]) // 2
+    parts = [values, _each_batch(variant, values, lambda a: a[:half]), _each_batch(variant, values, lambda a: a[half:])]
+    return [_declared(variant, case_id, part) for part in parts]
 
 
-def _declared(recipe: Recipe, case_id: str, values: dict[str, Array]) -> Case:
-    bottoms = tuple((name, values[name].shape, maker) for name, _, maker in recipe.bottoms)
-    return replace(recipe, bottoms=bottoms).case(case_id, weights=(2.5,), values=values)
+def _declared(variant: Variant, case_id: str, values: dict[str, Array]) -> Case:
+    shapes = {name: array.shape for name, array in values.items()}
+    return variant.reshaped(shapes).case(case_id, weights=(2.5,), values=values)
 
 
-def _weighted_by_batch(outcomes: Sequence[Outcome], recipe: Recipe) -> Prediction:
+def _weighted_by_batch(outcomes: Sequence[Outcome], variant: Variant) -> Prediction:
     """A mean over the batch is the mean of its parts' means, weighted by their sizes."""
-    sizes = [len(outcome.diff[recipe.learned[0]]) for outcome in outcomes]
+    sizes = [len(outcome.diff[variant.learned[0]]) for outcome in outcomes]
     shares = [size / sum(sizes) for size in sizes]
     loss = sum(share * outcome.loss for share, outcome in zip(shares, outcomes, strict=True))
     return loss, {
         name: np.concatenate(
             [share * _wide(outcome.diff[name]) for share, outcome in zip(shares, outcomes, strict=True)]
         )
-        for name in recipe.learned
+        for name in variant.learned
     }
 
 
-def _by_weight(recipe: Recipe, case_id: str) -> list[Case]:
-    values = recipe.values(seed=3)
-    return [recipe.case(case_id, weights=(weight,), values=values) for weight in (2.5, 3.25, -0.75)]
+def _by_weight(variant: Variant, case_id: str) -> list[Case]:
+    values = variant.values(seed=3)
+    return [variant.case(case_id, weights=(weight,), values=values) for weight in (2.5, 3.25, -0.75)]
 
 
-def _added(outcomes: Sequence[Outcome], recipe: Recipe) -> Prediction:
+def _added(outcomes: Sequence[Outcome], variant: Variant) -> Prediction:
     return sum(o.loss for o in outcomes), {
-        name: np.sum([_wide(outcome.diff[name]) for outcome in outcomes], axis=0) for name in recipe.learned
+        name: np.sum([_wide(outcome.diff[name]) for outcome in outcomes], axis=0) for name in variant.learned
     }
 
 
-def _reversed(outcomes: Sequence[Outcome], recipe: Recipe) -> Prediction:
-    return outcomes[0].loss, {name: _wide(outcomes[0].diff[name])[::-1] for name in recipe.learned}
+def _reversed(outcomes: Sequence[Outcome], variant: Variant) -> Prediction:
+    return outcomes[0].loss, {name: _wide(outcomes[0].diff[name])[::-1] for name in variant.learned}
 
 
-def _equal(outcomes: Sequence[Outcome], recipe: Recipe) -> Prediction:
-    return outcomes[0].loss, {name: _wide(outcomes[0].diff[name]) for name in recipe.learned}
+def _equal(outcomes: Sequence[Outcome], variant: Variant) -> Prediction:
+    return outcomes[0].loss, {name: _wide(outcomes[0].diff[name]) for name in variant.learned}
+
+
+def _upside_down(variant: Variant, values: dict[str, Array]) -> dict[str, Array]:
+    return _each_batch(variant, values, lambda array: array[::-1].copy())
+
+
+def _shifted(variant: Variant, values: dict[str, Array]) -> dict[str, Array]:
+    return {**values, variant.first: values[variant.first] + 1.5}
 
 
 _RELATIONS = (
-    Relation("permutation", _LOSSES, _on(lambda values: _each_batch(values, lambda a: a[::-1].copy())), _reversed),
-    Relation(
-        "shift-invariance", ("softmax_with_loss", "infogain_loss"), _on(lambda v: {**v, "x": v["x"] + 1.5}), _equal
-    ),
-    Relation("batch-split", _LOSSES, _halves, _weighted_by_batch),
-    Relation("weight-additivity", _LOSSES, _by_weight, _added),
+    Relation("permutation", "batch-mean", _on(_upside_down), _reversed),
+    Relation("shift-invariance", "shift-invariant", _on(_shifted), _equal),
+    Relation("batch-split", "batch-mean", _halves, _weighted_by_batch),
+    Relation("weight-additivity", "", _by_weight, _added),
 )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.contract.check import Check
-from conformance.judge.serving import STEMS
-from conformance.losses.recipes import sized
+from conformance.losses import LOSSES
+from conformance.losses.roles import Matrix
 from conformance.suite.judged import bundle
 
 __all__ = ["SIZES", "checks"]
@@ -27,18 +27,16 @@ SIZES: dict[str, tuple[int, ...]] = {
 }
 """The first bottom's shapes: over 1024 items, entries of an item, positions; over 65535 items."""
 
-_NARROWER = {("infogain_loss", "entries"): (3, 131)}
+_NARROWER = {"entries": (3, 131)}
 """Where a thousand classes would need a matrix of a million entries."""
 
 
 def checks() -> Iterator[Check]:
     """One check for each layer."""
-    for stem, kind in STEMS.items():
+    for stem, loss in LOSSES.items():
+        sizes = SIZES | (_NARROWER if loss.bottom(Matrix) else {})
         cases = [
-            (
-                sized(stem, _NARROWER.get((stem, name), shape)).case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,)),
-                (f"{stem}.large-shapes",),
-            )
-            for name, shape in SIZES.items()
+            (loss.sized(shape).case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,)), (f"{stem}.large-shapes",))
+            for name, shape in sizes.items()
         ]
-        yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(kind,))
+        yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(loss.type,))
