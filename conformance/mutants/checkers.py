@@ -18,7 +18,7 @@ from conformance.contract.case import Case
 from conformance.fixtures import load_all
 from conformance.judge.reference import build
 from conformance.judge.serving import STEMS
-from conformance.losses.recipes import recipes_of
+from conformance.losses import LOSSES
 from conformance.mutants.mutant import Mutant
 from refimpl.backward_plan import Node
 from refimpl.errors import LayerError, NetError
@@ -180,7 +180,7 @@ def compared(mutants: Sequence[Mutant]) -> tuple[str, dict[str, Any]]:
 
 def kills(checker: Checker, mutant: Mutant) -> bool:
     """Whether the checker rejects a layer's mutant on any of the suite's recipes for the layer."""
-    cases = [recipe.case(f"checkers/{recipe.stem}/{recipe.name}", seed=1) for recipe in recipes_of(mutant.stem)]
+    cases = [variant.case(f"checkers/{mutant.stem}/{variant.name}", seed=1) for variant in LOSSES[mutant.stem].variants]
     return any(not _accepted(checker, case, mutant.stem, mutant.layers) for case in cases)
 
 

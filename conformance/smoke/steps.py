@@ -25,24 +25,19 @@ from conformance.contract.implementation import (
 )
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.fixtures import case_ids, load
-from conformance.judge.serving import STEMS
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses import LOSSES, Loss, Variant
 from conformance.smoke.found import Found, State
 from conformance.smoke.outcome_faults import faults_of
 
 __all__ = ["STEPS", "Bench"]
 
 WEIGHT = 2.5
-_PREFERRED = (
-    "softmax_with_loss",
-    "hinge_loss",
-    "multinomial_logistic_loss",
-    "sigmoid_cross_entropy_loss",
-    "euclidean_loss",
-    "contrastive_loss",
-    "infogain_loss",
-)
-"""The layer that the cases are made of is the first of these that is claimed."""
+
+
+def _plainness(loss: Loss) -> tuple[bool, ...]:
+    """Less for a loss that shows more of what an implementation has to get right, in a plainer net."""
+    return not loss.forced, not loss.labelled, not loss.axis_option, "flat" in loss.traits
+
 
 _REMEDIES: Mapping[type[ImplementationError], str] = {
     Crash: "run `lossconf show` on a case and that case by hand; the last lines it wrote are below",
@@ -50,7 +45,7 @@ _REMEDIES: Mapping[type[ImplementationError], str] = {
     ProtocolError: "docs/protocol.md and docs/adapters/direct.md say what an answer holds",
     Unsupported: "leave out of `layers` and `dtypes` what is not there, or build it",
 }
-_NO_LOSS = "it claims none of the seven losses; `lossconf run` checks what it has without a formula"
+_NO_LOSS = "it claims no loss that is known here; `lossconf run` checks what it has without a formula"
 _HERE = "it runs in the suite's own process; where a case kills that, `lossconf run` starts another"
 
 
@@ -60,9 +55,9 @@ class Bench:
     def __init__(self, implementation: Implementation, description: Description) -> None:
         self.implementation, self.description = implementation, description
         self.is_net = description.capability == "net"
-        claimed = [s for s in _PREFERRED if not description.layers or STEMS[s] in description.layers]
-        self.recipe: Recipe | None = recipes_of(claimed[0])[0] if claimed else None
-        self.stems = claimed
+        claimed = [loss for loss in LOSSES.values() if not description.layers or loss.type in description.layers]
+        self.losses = sorted(claimed, key=_plainness)
+        self.plainest: Variant | None = self.losses[0].plain if self.losses else None
         self.dtype = description.dtypes[0] if description.dtypes else "float32"
 
     def describe(self) -> Found:
@@ -81,8 +76,8 @@ class Bench:
             return _fix("describe", f"dtypes are {list(told.dtypes)}", "name float32, float64 or both")
         if not told.name:
             return _fix("describe", "it has no name", "a name is what reports are filed under")
-        if not self.stems and "Python" not in told.layers:
-            near = unknown("loss layer", told.layers[0], STEMS.values())
+        if not self.losses and "Python" not in told.layers:
+            near = unknown("loss layer", told.layers[0], [loss.type for loss in LOSSES.values()])
             return _fix("describe", f"none of its layers is a loss of Caffe's: {', '.join(told.layers)}", str(near))
         layers = ", ".join(told.layers) if 0 < len(told.layers) <= 7 else f"{len(told.layers) or 'any'} layers"
         who = " ".join(word for word in (told.name, told.version) if word)
@@ -90,71 +85,73 @@ class Bench:
 
     def plain(self) -> Found:
         """The smallest net with a loss."""
-        return self._try("plain", lambda recipe: recipe.case("smoke/plain", weights=(WEIGHT,)))
+        return self._try("plain", lambda variant: variant.case("smoke/plain", weights=(WEIGHT,)))
 
     def spatial(self) -> Found:
         """Scores of four axes."""
-        recipe = next((r for r in recipes_of(self.stems[0]) if len(r.bottoms[0][1]) == 4), None) if self.stems else None
-        if recipe is None:
+        if not self.losses:
             return _skipped("spatial", _NO_LOSS)
-        return self._tried("spatial", recipe.case("smoke/spatial", weights=(WEIGHT,)), recipe)
+        variant = next(v for v in self.losses[0].variants if len(v.shapes[v.first]) == 4)
+        return self._tried("spatial", variant.case("smoke/spatial", weights=(WEIGHT,)), variant)
 
     def reshape(self) -> Found:
         """Inputs larger than the net declares them."""
 
-        def grown(recipe: Recipe) -> Case:
-            tall = tuple((b, s if b == "H" else (s[0] + 3, *s[1:]), m) for b, s, m in recipe.bottoms)
-            fed = replace(recipe, bottoms=tall).case("smoke/reshape", weights=(WEIGHT,))
-            return replace(fed, net=recipe.sources() + recipe.layer(weights=(WEIGHT,)))
+        def grown(variant: Variant) -> Case:
+            fed = variant.batch(variant.shapes[variant.first][0] + 3).case("smoke/reshape", weights=(WEIGHT,))
+            return replace(fed, net=variant.sources() + variant.layer(weights=(WEIGHT,)))
 
-        if self.recipe is not None and not self.recipe.forced:
+        if self.plainest is not None and not self.plainest.forced:
             return _skipped("reshape", "its scores come from a parameter, which has one shape")
         return self._try("reshape", grown)
 
     def not_finite(self) -> Found:
         """NaN and an infinity among the inputs."""
 
-        def spoilt(recipe: Recipe) -> Case:
-            values = recipe.values()
-            values[recipe.learned[0]].flat[:2] = np.nan, np.inf
-            return recipe.case("smoke/not-finite", weights=(WEIGHT,), values=values)
+        def spoilt(variant: Variant) -> Case:
+            values = variant.values()
+            values[variant.learned[0]].flat[:2] = np.nan, np.inf
+            return variant.case("smoke/not-finite", weights=(WEIGHT,), values=values)
 
         return self._try("not-finite", spoilt)
 
     def passes(self) -> Found:
         """Forward and backward, twice."""
         steps = ("forward", "backward") * 2
-        return self._try("passes", lambda recipe: recipe.case("smoke/passes", weights=(WEIGHT,), steps=steps))
+        return self._try("passes", lambda variant: variant.case("smoke/passes", weights=(WEIGHT,), steps=steps))
 
     def dtype_two(self) -> Found:
         """The second of its types."""
         if len(self.description.dtypes) < 2:
             return _skipped("second-dtype", f"it computes in {self.dtype} alone")
         other = self.description.dtypes[1]
-        return self._try("second-dtype", lambda recipe: recipe.case("smoke/dtype", weights=(WEIGHT,)), other)
+        return self._try("second-dtype", lambda variant: variant.case("smoke/dtype", weights=(WEIGHT,)), other)
 
     def files(self) -> Found:
         """A file that the net reads."""
-        if not self.is_net or "infogain_loss" not in self.stems:
-            return _skipped("files", "only InfogainLoss reads one, in a net")
-        case = load(next(name for name in case_ids() if name.startswith("infogain_source/"))).case
+        readers = [loss for loss in self.losses if any(bottom.file for bottom in loss.bottoms)]
+        if not self.is_net or not readers:
+            return _skipped("files", "it has no loss that reads one, or is no net")
+        case = next(case for name in case_ids() if (case := load(name).case).files and readers[0].type in case.net)
         answer = self._answer("files", case, self.dtype)
         return answer if isinstance(answer, Found) else _right("files", f"read {', '.join(case.files)}")
 
     def refusal(self) -> Found:
         """Something that Caffe refuses."""
-        recipe = self.recipe
-        if recipe is None:
+        variant = self.plainest
+        if variant is None:
             return _skipped("refusal", _NO_LOSS)
         if self.is_net:
-            short = tuple((b, (s[0] - 1, *s[1:]) if i == 1 else s, m) for i, (b, s, m) in enumerate(recipe.bottoms))
-            case, why = replace(recipe, bottoms=short).case("smoke/refusal"), "a batch that does not match"
-        elif "y" in (name for name, _, _ in recipe.bottoms):
-            values = recipe.values()
-            values["y"].flat[0] = 1e6
-            case, why = recipe.case("smoke/refusal", values=values), "a label that is no class"
+            second = variant.loss.names[1]
+            batch, *others = variant.shapes[second]
+            short = variant.reshaped({second: (batch - 1, *others)})
+            case, why = short.case("smoke/refusal"), "a batch that does not match"
+        elif variant.loss.labelled:
+            values = variant.values()
+            values[variant.loss.answer.name].flat[0] = 1e6
+            case, why = variant.case("smoke/refusal", values=values), "a label that is no class"
         else:
-            return _skipped("refusal", f"there is nothing that a {recipe.type} alone has to refuse")
+            return _skipped("refusal", f"there is nothing that a {variant.loss.type} alone has to refuse")
         try:
             answer = self.implementation.run(case, self.dtype)
         except ImplementationError as error:
@@ -180,7 +177,7 @@ class Bench:
             return _fix("error", f"a net that is no prototxt: {_told(error)}", remedy, error.detail)
         if isinstance(answer, Outcome):
             return _fix("error", "it computed a net that is no prototxt", "read the net that the case gives")
-        after = self._tried("error", self._plain_case(), self.recipe)
+        after = self._tried("error", self._plain_case(), self.plainest)
         return after if after.state is State.FIX else _right("error", "said no to a torn net, and went on")
 
     def restart(self) -> Found:
@@ -193,32 +190,34 @@ class Bench:
             running.run(self._plain_case(), self.dtype)
         running.timeout = limit
         started = time.perf_counter()
-        after = self._tried("restart", self._plain_case(), self.recipe)
+        after = self._tried("restart", self._plain_case(), self.plainest)
         seconds = time.perf_counter() - started
         return (
             after if after.state is State.FIX else _right("restart", f"killed, and answering again in {seconds:.2g} s")
         )
 
     def _plain_case(self) -> Case:
-        return self.recipe.case("smoke/plain", weights=(WEIGHT,)) if self.recipe else Case("smoke/nothing", "")
+        return self.plainest.case("smoke/plain", weights=(WEIGHT,)) if self.plainest else Case("smoke/nothing", "")
 
-    def _try(self, step: str, make: Callable[[Recipe], Case], dtype: str = "") -> Found:
-        return self._tried(step, make(self.recipe), self.recipe, dtype) if self.recipe else _skipped(step, _NO_LOSS)
+    def _try(self, step: str, make: Callable[[Variant], Case], dtype: str = "") -> Found:
+        return (
+            self._tried(step, make(self.plainest), self.plainest, dtype) if self.plainest else _skipped(step, _NO_LOSS)
+        )
 
-    def _tried(self, step: str, case: Case, recipe: Recipe | None, dtype: str = "") -> Found:
+    def _tried(self, step: str, case: Case, variant: Variant | None, dtype: str = "") -> Found:
         """Run a net of one loss and look at the answer."""
-        if recipe is None:
+        if variant is None:
             return _skipped(step, _NO_LOSS)
         answer = self._answer(step, case, dtype or self.dtype)
         if isinstance(answer, Found):
             return answer
-        for said, remedy in faults_of(answer, case, dtype or self.dtype, recipe.learned[0], WEIGHT):
+        for said, remedy in faults_of(answer, case, dtype or self.dtype, variant.learned[0], WEIGHT):
             return _fix(step, said, remedy)
-        learned = recipe.learned[0]
-        shape = case.inputs[learned].shape if learned in case.inputs else recipe.bottoms[0][1]
+        learned = variant.learned[0]
+        shape = case.inputs[learned].shape if learned in case.inputs else variant.shapes[variant.first]
         shown = " x ".join(str(size) for size in shape)
         alone = "" if "loss" in answer.data else "; it reports no tops, so that only nets of one layer can be judged"
-        return _right(step, f"{recipe.type} on {shown}, {dtype or self.dtype}: total {answer.loss:g}{alone}")
+        return _right(step, f"{variant.loss.type} on {shown}, {dtype or self.dtype}: total {answer.loss:g}{alone}")
 
     def _answer(self, step: str, case: Case, dtype: str) -> Outcome | Found:
         try:

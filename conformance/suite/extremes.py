@@ -23,7 +23,7 @@ from conformance.losses.loss import Extreme, LargeCount
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import bundle, guarded
 
-__all__ = ["checks"]
+__all__ = ["LARGE_COUNT", "case_of", "checks"]
 
 FAMILY = "extremes"
 
@@ -31,14 +31,14 @@ FAMILY = "extremes"
 def checks() -> Iterator[Check]:
     """One check for each loss, and one of its many terms."""
     for stem, loss in LOSSES.items():
-        cases = [(_case(loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
+        cases = [(case_of(loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
     for loss in LOSSES.values():
         if loss.large_count is not None:
             yield _large_count(loss, loss.large_count(LARGE_COUNT))
 
 
-def _case(loss: Loss, extreme: Extreme, **fields: Any) -> Case:
+def case_of(loss: Loss, extreme: Extreme, **fields: Any) -> Case:
     variant = loss.on(extreme.name, extreme.bottoms, extreme.options)
     values = dict(zip(variant.shapes, extreme.bottoms, strict=True))
     return variant.case(f"{FAMILY}/{loss.stem}/{extreme.name}", weights=(extreme.weight,), values=values, **fields)
@@ -51,7 +51,7 @@ LARGE_COUNT = 2**20
 def _large_count(loss: Loss, count: LargeCount) -> Check:
     """A loss of a million terms, all but one of them equal, whose exact sum is a closed form."""
     requirement, exact = f"{loss.stem}.large-count-accuracy", count.exact
-    case = _case(loss, Extreme("large-count", (), count.bottoms, weight=1.0), steps=("forward",))
+    case = case_of(loss, Extreme("large-count", (), count.bottoms, weight=1.0), steps=("forward",))
 
     def body(session: Session) -> Iterator[Verdict]:
         answer, level = session.run(case), CATALOGUE[requirement].level

@@ -23,8 +23,8 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.execution import execute, inapplicable
+from conformance.losses import LOSSES
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import recipes_of
 from conformance.suite import FAMILIES, all_checks
 from tests.command_line import Lossconf, lossconf_in
 
@@ -247,7 +247,7 @@ class TestRunning:
 
     def test_a_known_type_has_its_implicit_weight(self) -> None:
         implementation = open_python_layer(f"{EXAMPLES}:EuclideanLoss --as EuclideanLoss")
-        outcome = outcome_of(implementation, recipes_of("euclidean_loss")[0].case("test"))
+        outcome = outcome_of(implementation, LOSSES["euclidean_loss"].plain.case("test"))
         assert outcome.loss == outcome.data["loss"] != 0
         assert outcome.layers is not None
         assert outcome.layers[-1].loss_weights == (1.0,)
@@ -266,11 +266,11 @@ class TestRunning:
         np.testing.assert_array_equal(outcome.param_diff["layer"][0], 2 * X.sum(axis=0))
 
     def test_options_that_it_cannot_be_told_are_unsupported(self) -> None:
-        recipe = next(r for r in recipes_of("hinge_loss") if r.name == "l2-plain")
+        recipe = next(v for v in LOSSES["hinge_loss"].variants if v.name == "l2-plain")
         implementation = open_python_layer(f"{LAYERS}:Logistic --as HingeLoss")
         with pytest.raises(Unsupported, match="cannot be told hinge_loss_param; --options-as-param-str"):
             implementation.run(recipe.case("test"), "float32")
-        assert isinstance(implementation.run(recipes_of("hinge_loss")[-1].case("test"), "float32"), Outcome)
+        assert isinstance(implementation.run(LOSSES["hinge_loss"].variants[-1].case("test"), "float32"), Outcome)
 
     def test_options_can_be_told_as_json(self, tmp_path: Path) -> None:
         told = (
@@ -278,7 +278,7 @@ class TestRunning:
         )
         path = written(tmp_path, HEADER + told)
         implementation = open_python_layer(f"{path}:Mine --as HingeLoss --options-as-param-str")
-        recipe = next(r for r in recipes_of("hinge_loss") if r.name == "l2-plain")
+        recipe = next(v for v in LOSSES["hinge_loss"].variants if v.name == "l2-plain")
         implementation.run(recipe.case("test"), "float32")
         assert json.loads(sys.modules["python_layer_mine"].Mine.seen[-1]) == {"hinge_loss_param": {"norm": "L2"}}
 

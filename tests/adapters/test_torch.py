@@ -16,7 +16,7 @@ from conformance.contract.verdict import Status
 from conformance.fixtures import load
 from conformance.judge.judgement import judge
 from conformance.judge.serving import STEMS
-from conformance.losses.recipes import recipes_of
+from conformance.losses import LOSSES
 from conformance.suite import all_checks
 from tests.explained import Explainer, Situation, below_floor, ignored_not_finite, listed, nothing_counts
 
@@ -52,14 +52,14 @@ def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("stem", list(STEMS))
 def test_torch_computes_every_loss_and_its_gradient(torch_losses: Implementation, stem: str) -> None:
     for dtype in ("float32", "float64"):
-        case = recipes_of(stem)[0].case(f"plain/{stem}", weights=(2.5,))
+        case = LOSSES[stem].plain.case(f"plain/{stem}", weights=(2.5,))
         judged = judge("plain", [f"{stem}.forward", f"{stem}.backward"], case, torch_losses.run(case, dtype), dtype)
         assert {verdict.status for verdict in judged} == {Status.PASSED}
 
 
 @pytest.mark.parametrize(("stem", "label"), [(s, y) for s in CLASSIFIERS for y in (-1.0, 1e3)])
 def test_torch_refuses_a_label_that_is_no_class(torch_losses: Implementation, stem: str, label: float) -> None:
-    recipe = recipes_of(stem)[0]
+    recipe = LOSSES[stem].plain
     values = recipe.values()
     values["y"][0] = label
     answer = torch_losses.run(recipe.case("label", values=values), "float64")

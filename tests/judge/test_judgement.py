@@ -13,8 +13,8 @@ from conformance.contract.case import Array, Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level
 from conformance.judge.judgement import judge_outcome
+from conformance.losses import LOSSES, Variant, variants
 from conformance.losses.nets import layer
-from conformance.losses.recipes import RECIPES, Recipe
 from tests.answers import (
     SOFTMAX,
     X,
@@ -33,119 +33,119 @@ from tests.answers import (
 DTYPES = ("float32", "float64")
 STEP = {"float32": 2.0**-15, "float64": 2.0**-40}
 """A relative error that a single element must not have."""
-FIRST_OF_EACH = list({recipe.stem: recipe for recipe in reversed(RECIPES)}.values())
+FIRST_OF_EACH = [loss.plain for loss in LOSSES.values()]
 WEIGHT = 2.5
 
 
-def named(recipe: Recipe) -> str:
-    return f"{recipe.stem}-{recipe.name}"
+def named(variant: Variant) -> str:
+    return f"{variant.loss.stem}-{variant.name}"
 
 
-def case_from(recipe: Recipe) -> Case:
-    return recipe.case(f"tests/{named(recipe)}", weights=(WEIGHT,))
+def case_from(variant: Variant) -> Case:
+    return variant.case(f"tests/{named(variant)}", weights=(WEIGHT,))
 
 
 @pytest.mark.parametrize("dialect", ["documented", "bvlc"])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("recipe", RECIPES, ids=named)
-def test_the_reference_is_accepted(recipe: Recipe, dtype: str, dialect: str) -> None:
-    case = case_from(recipe)
+@pytest.mark.parametrize("variant", list(variants()), ids=named)
+def test_the_reference_is_accepted(variant: Variant, dtype: str, dialect: str) -> None:
+    case = case_from(variant)
     assert failures(case, answer(case, dtype, dialect), dtype, dialect) == []
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("recipe", FIRST_OF_EACH, ids=named)
+@pytest.mark.parametrize("variant", FIRST_OF_EACH, ids=named)
 class TestOfEveryLoss:
     """One thing wrong at a time, in the first variant of each loss layer."""
 
-    def test_an_element_of_the_gradient_is_off(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_an_element_of_the_gradient_is_off(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         outcome = answer(case, dtype)
         place = first_largest(outcome.diff["x"])
         found = failures(case, with_diff(outcome, "x", changed(place, lambda v: v * (1 + STEP[dtype]))), dtype)
         assert found[0].kind == "backward"
-        assert found[0].layer_type == recipe.type
+        assert found[0].layer_type == variant.loss.type
         assert found[0].element is not None
         assert found[0].element.index == np.unravel_index(place, outcome.diff["x"].shape)
         assert not found[0].by_weight
 
-    def test_the_top_is_off(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_top_is_off(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         outcome = with_data(answer(case, dtype), "loss", lambda a: a * (1 + STEP[dtype]))
         found = failures(case, replace(outcome, loss=float(outcome.data["loss"]) * WEIGHT), dtype)
-        assert [(f.kind, f.layer_type) for f in found] == [("forward", recipe.type)]
+        assert [(f.kind, f.layer_type) for f in found] == [("forward", variant.loss.type)]
 
-    def test_the_total_is_off(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_total_is_off(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         outcome = answer(case, dtype)
         finding = only(case, replace(outcome, loss=outcome.loss * (1 + STEP[dtype])), dtype)
         assert (finding.kind, finding.layer_type, finding.level) == ("total", "net", Level.MUST)
 
     @pytest.mark.parametrize("factor", [1 / WEIGHT, WEIGHT], ids=["missing", "squared"])
-    def test_the_weight_of_the_gradient_is_lost(self, recipe: Recipe, dtype: str, factor: float) -> None:
-        case = case_from(recipe)
+    def test_the_weight_of_the_gradient_is_lost(self, variant: Variant, dtype: str, factor: float) -> None:
+        case = case_from(variant)
         outcome = answer(case, dtype)
-        for blob in recipe.learned:
+        for blob in variant.learned:
             outcome = with_diff(outcome, blob, lambda a: (a * factor).astype(dtype))
-        found = [f for f in failures(case, outcome, dtype) if f.layer_type == recipe.type]
+        found = [f for f in failures(case, outcome, dtype) if f.layer_type == variant.loss.type]
         assert found
         assert all(f.kind == "backward" and f.by_weight and not f.absent for f in found)
 
-    def test_the_weight_of_the_total_is_lost(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_weight_of_the_total_is_lost(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         outcome = answer(case, dtype)
         assert only(case, replace(outcome, loss=float(outcome.data["loss"])), dtype).kind == "total"
 
-    def test_the_weight_in_the_top_is_wrong(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_weight_in_the_top_is_wrong(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         finding = only(case, with_diff(answer(case, dtype), "loss", lambda a: a * 0 + 1), dtype)
-        assert (finding.kind, finding.layer_type) == ("weight", recipe.type)
+        assert (finding.kind, finding.layer_type) == ("weight", variant.loss.type)
 
-    def test_the_gradient_is_missing(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_gradient_is_missing(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         found = failures(case, with_diff(answer(case, dtype), "x", lambda a: a * 0), dtype)
         assert found[0].kind == "backward"
         assert found[0].absent
         assert not found[0].by_weight
 
-    def test_the_gradient_is_added_to_what_was_there(self, recipe: Recipe, dtype: str) -> None:
-        case = replace(case_from(recipe), prefill_diff={"x": 7.0})
+    def test_the_gradient_is_added_to_what_was_there(self, variant: Variant, dtype: str) -> None:
+        case = replace(case_from(variant), prefill_diff={"x": 7.0})
         outcome = answer(case, dtype)
         assert failures(case, outcome, dtype) == []
         assert "backward" in kinds(case, with_diff(outcome, "x", lambda a: a + 7), dtype)
 
     @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-    def test_a_number_is_not_finite(self, recipe: Recipe, dtype: str, special: float) -> None:
-        case = case_from(recipe)
+    def test_a_number_is_not_finite(self, variant: Variant, dtype: str, special: float) -> None:
+        case = case_from(variant)
         spoilt = changed(0, lambda _: special)
         assert "backward" in kinds(case, with_diff(answer(case, dtype), "x", spoilt), dtype)
         assert "forward" in kinds(case, with_data(answer(case, dtype), "loss", spoilt), dtype)
         assert kinds(case, replace(answer(case, dtype), loss=special), dtype) == {"total"}
 
-    def test_the_sign_of_zero_does_not_count(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_sign_of_zero_does_not_count(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         outcome = with_diff(answer(case, dtype), "x", lambda a: np.where(a == 0, -a, a))
         assert failures(case, outcome, dtype) == []
 
-    def test_the_top_has_an_axis(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_top_has_an_axis(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         finding = only(case, with_data(answer(case, dtype), "loss", lambda a: a.reshape(1)), dtype)
-        assert (finding.kind, finding.level, finding.layer_type) == ("shape", Level.SHOULD, recipe.type)
+        assert (finding.kind, finding.level, finding.layer_type) == ("shape", Level.SHOULD, variant.loss.type)
 
-    def test_the_gradient_has_an_entry_too_few(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_the_gradient_has_an_entry_too_few(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         found = failures(case, with_diff(answer(case, dtype), "x", lambda a: a.reshape(-1)[1:]), dtype)
         assert (found[0].kind, found[0].level) == ("backward", Level.MUST)
         assert "shape" in found[0].reason
 
-    def test_an_input_is_changed(self, recipe: Recipe, dtype: str) -> None:
-        blob = recipe.bottoms[1][0]
-        case = case_from(recipe)
+    def test_an_input_is_changed(self, variant: Variant, dtype: str) -> None:
+        blob = variant.bottoms[1][0]
+        case = case_from(variant)
         found = failures(case, with_data(answer(case, dtype), blob, changed(0, lambda v: v + 1)), dtype)
         assert [(f.kind, f.level) for f in found] == [("input", Level.MUST)]
 
-    def test_it_refuses_what_runs(self, recipe: Recipe, dtype: str) -> None:
-        case = case_from(recipe)
+    def test_it_refuses_what_runs(self, variant: Variant, dtype: str) -> None:
+        case = case_from(variant)
         finding = only(case, Refusal("forward", "no"), dtype)
         assert (finding.kind, finding.level) == ("refused", Level.MUST)
 

@@ -10,8 +10,8 @@ from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
 from conformance.judge.judgement import judge, judge_outcome
 from conformance.judge.weightless import weightless
+from conformance.losses import LOSSES
 from conformance.losses.nets import layer, source
-from conformance.losses.recipes import recipes_of
 from conformance.suite import gradients
 from refimpl.blob import Blob
 from refimpl.layer import Layer
@@ -108,9 +108,9 @@ def test_a_difference_tells_a_lost_weight_from_a_wrong_gradient(factor: float) -
 
 @pytest.mark.parametrize("stem", ["softmax_with_loss", "infogain_loss", "hinge_loss", "contrastive_loss"])
 def test_without_a_weight_there_is_nothing_to_forget(stem: str) -> None:
-    recipe = recipes_of(stem)[0]
-    of = recipe.case("test", weights=(1.0,))
-    answer = Broken(weightless([recipe.type])).run(of, "float64")
+    loss = LOSSES[stem]
+    of = loss.plain.case("test", weights=(1.0,))
+    answer = Broken(weightless([loss.type])).run(of, "float64")
     assert isinstance(answer, Outcome)
     assert judge_outcome(of, answer, "float64").failures == []
 

@@ -16,7 +16,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.serving import STEMS
-from conformance.losses.recipes import Recipe, recipes_of
+from conformance.losses import LOSSES, Variant
 from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants
 from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
@@ -33,7 +33,7 @@ from refimpl.running_error import Approx, Rounding
 
 MUTANTS = all_mutants()
 WRONG = [mutant for mutant in MUTANTS if mutant.equivalent is None]
-PLAIN: Recipe = recipes_of("euclidean_loss")[0]
+PLAIN: Variant = LOSSES["euclidean_loss"].plain
 
 
 def named(mutant: str) -> Mutant:
@@ -93,7 +93,7 @@ class TestImplementation:
 
     def test_crashes_where_the_mutant_raises(self) -> None:
         with pytest.raises(Crash, match="IndexError: too many indices"):
-            one = recipes_of("euclidean_loss")[2].case("a")
+            one = LOSSES["euclidean_loss"].variants[2].case("a")
             MutantImplementation(named("euclidean_loss/batch-of-one-refused")).run(one, "float64")
 
     def test_runs_the_net_it_replaces(self) -> None:
@@ -113,7 +113,9 @@ class TestEcho:
         assert not Echo("documented").matches(check("golden"), "float64", MutantImplementation(named(mutant)))
 
     def test_does_not_match_what_dies(self) -> None:
-        one = single("a/a", "euclidean_loss", ["euclidean_loss.forward"], recipes_of("euclidean_loss")[2].case("a/a"))
+        one = single(
+            "a/a", "euclidean_loss", ["euclidean_loss.forward"], LOSSES["euclidean_loss"].variants[2].case("a/a")
+        )
         dying = MutantImplementation(named("euclidean_loss/batch-of-one-refused"))
         assert not Echo("documented").matches(one, "float64", dying)
 
@@ -264,16 +266,12 @@ class TestCheckers:
         assert not kills(checker, named("euclidean_loss/mean-of-squares"))  # type: ignore[arg-type]
 
     def test_caffes_accepts_a_contrastive_gradient_of_zeros_in_the_batch_of_its_own_test(self) -> None:
-        bottoms = tuple(
-            (name, (512, *shape[1:2]), maker) for name, shape, maker in recipes_of("contrastive_loss")[0].bottoms
-        )
         rng = np.random.default_rng(1701)
         values = {name: rng.uniform(-1, 1, (512, 2)).astype(np.float32).astype(np.float64) for name in "xz"}
         values["s"] = np.resize([1.0, 0.0], 512)
-        shapes = {"x": (512, 2), "z": (512, 2), "s": (512,)}
-        recipe = Recipe("a", "ContrastiveLoss", "contrastive_loss", tuple((n, shapes[n], m) for n, _, m in bottoms))
+        variant = LOSSES["contrastive_loss"].sized((512, 2))
         wrong = named("contrastive_loss/gradient-zero")
-        probe = Probe.of(recipe.case("a", values=values), "contrastive_loss", "float64", wrong.layers)
+        probe = Probe.of(variant.case("a", values=values), "contrastive_loss", "float64", wrong.layers)
         assert CHECKERS[0].accepts(probe)
 
 

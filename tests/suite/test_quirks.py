@@ -13,14 +13,16 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Status
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.side import touched_by
-from conformance.suite.quirks import QUIRK_NETS, QuirkNet, checks
+from conformance.losses.loss import QuirkNet
+from conformance.suite.quirks import case_of, checks, quirk_nets
 from refimpl.dialect import QUIRKS
 from tests.broken import Broken, not_passed, run_family
 
+QUIRK_NETS = [net for _, net in quirk_nets()]
 DTYPES = ("float32", "float64")
 DIALECTS = ("documented", "bvlc")
 
-every_net = pytest.mark.parametrize("net", QUIRK_NETS, ids=lambda net: net.case().id.partition("/")[2])
+every_net = pytest.mark.parametrize("net", QUIRK_NETS, ids=lambda net: case_of(net).id.partition("/")[2])
 
 
 def test_every_quirk_has_a_net() -> None:
@@ -29,13 +31,13 @@ def test_every_quirk_has_a_net() -> None:
 
 @every_net
 def test_a_net_touches_its_quirk_and_no_other(net: QuirkNet) -> None:
-    assert touched_by(net.case()) == {net.quirk}
+    assert touched_by(case_of(net)) == {net.quirk}
 
 
 @every_net
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_one_side_answers_is_wrong_on_the_other(net: QuirkNet, dtype: str) -> None:
-    case = net.case()
+    case = case_of(net)
     for mine, other in (DIALECTS, DIALECTS[::-1]):
         answer = ReferenceImplementation(mine).run(case, dtype)
         assert not judge_outcome(case, answer, dtype, mine).failures
@@ -56,7 +58,7 @@ def test_either_side_passes_and_is_named(dialect: str) -> None:
 def test_the_other_side_fails_where_a_dialect_is_asked_for(dialect: str) -> None:
     other = DIALECTS[1 - DIALECTS.index(dialect)]
     verdicts = run_family(checks(), ReferenceImplementation(dialect), dialect=other)
-    assert {v.check for v in verdicts if v.status is Status.FAILED} == {net.case().id for net in QUIRK_NETS}
+    assert {v.check for v in verdicts if v.status is Status.FAILED} == {case_of(net).id for net in QUIRK_NETS}
 
 
 def neither(outcome: Outcome) -> Outcome:
@@ -71,7 +73,7 @@ def neither(outcome: Outcome) -> Outcome:
 def test_neither_side_fails() -> None:
     verdicts = run_family(checks(), Broken(change=neither))
     failed = {v.check for v in verdicts if v.status is Status.FAILED and v.level.value == "quirk"}
-    assert failed == {net.case().id for net in QUIRK_NETS}
+    assert failed == {case_of(net).id for net in QUIRK_NETS}
 
 
 class Dies(ReferenceImplementation):
@@ -80,7 +82,7 @@ class Dies(ReferenceImplementation):
 
 
 def test_dying_is_a_side_only_where_it_is_caffes_and_the_documentation_is_not_asked_for() -> None:
-    undefined = {net.case().id for net in QUIRK_NETS if net.undefined}
+    undefined = {case_of(net).id for net in QUIRK_NETS if net.undefined}
     assert undefined == {"quirks/contrastive-buffers-sized-once"}
     for asked, survivors in ((None, undefined), ("bvlc", undefined), ("documented", set())):
         verdicts = run_family(checks(), Dies(), dialect=asked)

@@ -11,7 +11,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.side import touched_by
 from conformance.requirements import CATALOGUE
-from conformance.suite.refusals import Refused, checks, refused_nets
+from conformance.suite.refusals import RefusedNet, checks, refused_nets
 from tests.broken import not_passed, run_family
 
 NETS = tuple(refused_nets())
@@ -21,7 +21,7 @@ every_net = pytest.mark.parametrize("net", NETS, ids=lambda net: net.case().id.p
 
 
 @every_net
-def test_both_dialects_refuse_the_net_at_its_stage(net: Refused) -> None:
+def test_both_dialects_refuse_the_net_at_its_stage(net: RefusedNet) -> None:
     assert not touched_by(net.case())
     for dialect in ("documented", "bvlc"):
         answer = ReferenceImplementation(dialect).run(net.case(), "float64")

@@ -12,7 +12,7 @@ from conformance.contract.outcome import Outcome
 from conformance.diagnosis.clues import clues_of
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.serving import STEMS
-from conformance.losses.recipes import sized
+from conformance.losses import LOSSES
 from conformance.mutants import all_mutants
 from conformance.mutants.mutant import MutantImplementation
 from conformance.record.cause import Cause
@@ -38,9 +38,8 @@ def test_no_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows(
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_labels_reach_every_part_of_a_sized_recipe(stem: str) -> None:
-    recipe = sized(stem, (33, 7))
-    values = recipe.values()
+def test_labels_reach_every_part_of_a_sized_variant(stem: str) -> None:
+    values = LOSSES[stem].sized((33, 7)).values()
     assert values["x"].shape == (33, 7)
     if "y" in values:
         assert set(np.unique(values["y"])) <= set(range(7))
@@ -53,7 +52,7 @@ def test_a_gradient_that_ends_is_rejected_and_told(name: str) -> None:
     wrong = MutantImplementation(mutant)
     broken = failed(run_family([OF["euclidean_loss"]], wrong, ("float32",)))
     assert {requirement for _, requirement in broken} == {"euclidean_loss.large-shapes"}
-    case = sized("euclidean_loss", SIZES["blocks"]).case("blocks", weights=(2.5,))
+    case = LOSSES["euclidean_loss"].sized(SIZES["blocks"]).case("blocks", weights=(2.5,))
     answer = wrong.run(case, "float32")
     assert isinstance(answer, Outcome)
     told = clues_of(case, answer, "float32", judge_outcome(case, answer, "float32"))
@@ -61,7 +60,7 @@ def test_a_gradient_that_ends_is_rejected_and_told(name: str) -> None:
 
 
 def test_no_mutant_that_is_wrong_at_scale_is_wrong_in_a_small_case() -> None:
-    small, reference = sized("euclidean_loss", (5, 4)).case("small"), ReferenceImplementation()
+    small, reference = LOSSES["euclidean_loss"].sized((5, 4)).case("small"), ReferenceImplementation()
     for mutant in (one for one in all_mutants() if one.at_scale and one.stem == "euclidean_loss"):
         answer, right = (one.run(small, "float64") for one in (MutantImplementation(mutant), reference))
         assert isinstance(answer, Outcome)
