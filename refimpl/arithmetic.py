@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.dtypes import FLOAT
 from refimpl.running_error import Approx
 
 __all__ = [
@@ -138,9 +139,7 @@ def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
     if not isinstance(x, Approx):
         return constant
     value = np.asarray(constant, np.float64)
-    with np.errstate(over="ignore"):
-        exact = value.astype(np.float32) == value
-    return Approx(value, np.where(exact, 0.0, x.rounding.of(value)), x.rounding)
+    return Approx(value, np.where(FLOAT.holds(value), 0.0, x.rounding.of(value)), x.rounding)
 
 
 def weighted(x: Any, weight: Any) -> Any:

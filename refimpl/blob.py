@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.arithmetic import value_of
+from refimpl.dtypes import DOUBLE
 from refimpl.errors import LayerError
 
 __all__ = ["Blob", "Zeros", "blobs_of_at_most"]
@@ -45,7 +46,8 @@ class Blob:
 
     As in Caffe, a blob that grows past its memory gets new, zeroed memory for both, a blob that shrinks keeps its
     own, and two blobs may share either. ``data`` and ``diff`` are views in the net's storage dtype; a write through
-    them is seen by every sharer. Layers read through ``wide`` and ``wide_diff``, which are float64 for a float32 net.
+    them is seen by every sharer. Layers read through ``wide`` and ``wide_diff``, which are float64 for a net of a
+    narrower type.
     """
 
     def __init__(self, zeros: Zeros, shape: tuple[int, ...] = (0,)) -> None:
@@ -162,4 +164,4 @@ class Blob:
 
 
 def _widened(array: Any) -> Any:
-    return array.astype(np.float64) if array.dtype == np.float32 else array
+    return array.astype(np.float64) if array.dtype.itemsize < DOUBLE.numpy.itemsize else array

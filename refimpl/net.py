@@ -13,6 +13,7 @@ from refimpl.arithmetic import exact_sum
 from refimpl.backward_plan import Node, plan_backward
 from refimpl.blob import Blob, Zeros
 from refimpl.dialect import Dialect
+from refimpl.dtypes import DOUBLE, NAMES, TYPES
 from refimpl.errors import LayerError, NetError
 from refimpl.layer import Layer, LayerContext
 from refimpl.layers import REGISTRY
@@ -29,7 +30,7 @@ AUTOMATIC_TOP = "(automatic)"
 class Net:
     """A net built from a prototxt, in one dialect and one storage type.
 
-    ``dtype`` is "float64", "float32" (float64 arithmetic, rounded where a layer writes), "complex128" (complex-step
+    ``dtype`` is a type's name (the arithmetic is float64, rounded where a layer writes), "complex128" (complex-step
     differentiation) or a `Rounding`: then every blob carries the bound on its error. ``layers`` replaces the class of
     a layer type, ``files`` the file system for layers that read a source, ``dialect`` is a name or a `Dialect`.
 
@@ -44,7 +45,7 @@ class Net:
         text: str | NetParameter,
         phase: str = "TRAIN",
         dialect: str | Dialect = "documented",
-        dtype: str | Rounding = "float64",
+        dtype: str | Rounding = DOUBLE.name,
         layers: Mapping[str, type[Layer]] | None = None,
         files: Mapping[str, bytes] | None = None,
         level: int | None = None,
@@ -213,9 +214,10 @@ class Net:
 def _storage(dtype: str | Rounding) -> Zeros:
     if isinstance(dtype, Rounding):
         return lambda size: Approx.zeros(size, dtype)
-    if dtype not in ("float64", "float32", "complex128"):
-        raise ValueError(f"no storage of type {dtype!r}: use 'float64', 'float32', 'complex128' or a Rounding")
-    return lambda size: np.zeros(size, dtype)
+    if dtype not in (*TYPES, "complex128"):
+        raise ValueError(f"no storage of type {dtype!r}: use {', '.join(NAMES)}, complex128 or a Rounding")
+    stored = TYPES[dtype].numpy if dtype in TYPES else np.dtype(dtype)
+    return lambda size: np.zeros(size, stored)
 
 
 def _summed(parts: list[Any]) -> Any:

@@ -17,6 +17,7 @@ from conformance.adapters.around import NetAround
 from conformance.adapters.deadline import deadline
 from conformance.adapters.foreign_layer import foreign_code, layer_around
 from conformance.contract.case import Array, Case
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
 from conformance.contract.outcome import Outcome, Refusal
 from refimpl.errors import LayerError
@@ -49,7 +50,7 @@ def wrapped(target: Any, name: str, version: str = "", timeout: float | None = N
     Raises `ValueError` for an object that is none of these, `DoesNotStart` where making it fails.
     """
     environment = {"numpy": np.__version__}
-    base = Description(name, version, "Python", dtypes=("float32", "float64"), environment=environment)
+    base = Description(name, version, "Python", dtypes=DEFAULT, environment=environment)
     if hasattr(target, "run"):
         runner = _made(target, name) if inspect.isclass(target) else target
         return NetImplementation(runner, _described(runner, base), timeout)

@@ -7,6 +7,7 @@ import numba
 import numpy as np
 
 from conformance.adapters.around import NetAround
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description
 from conformance.contract.version import VERSION
 from refimpl.fast.layers import LAYERS, use_threads
@@ -23,7 +24,7 @@ class NumbaCpuImplementation(NetAround):
             version=VERSION,
             language="Python, Numba",
             capability="net",
-            dtypes=("float32", "float64"),
+            dtypes=DEFAULT,
             dialect="documented",
             determinism="bitwise",
             environment={"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__},

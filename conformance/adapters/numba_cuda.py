@@ -10,6 +10,7 @@ from numba import cuda
 
 from conformance.adapters.around import NetAround
 from conformance.contract.case import Case
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Crash, Description, DoesNotStart, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
@@ -36,7 +37,7 @@ class NumbaCudaImplementation(NetAround):
             version=VERSION,
             language="Python, Numba",
             capability="net",
-            dtypes=("float32", "float64"),
+            dtypes=DEFAULT,
             devices=("simulated" if simulated else "cuda",),
             dialect="documented",
             determinism="bitwise",

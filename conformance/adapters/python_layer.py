@@ -22,6 +22,7 @@ import numpy as np
 
 from conformance.adapters.around import NetAround
 from conformance.adapters.pycaffe_standin import TEST, TRAIN, BlobVec, Layer, RawBlobVec, standing_in
+from conformance.contract.dtypes import DOUBLE, FLOAT
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
 from conformance.protocol import layer_message
@@ -102,8 +103,8 @@ def open_python_layer(argument: str, timeout: float | None = None) -> NetAround:
         language="Python",
         capability="layer",
         layers=(layer.type,),
-        dtypes=("float32",),
-        differences=("float64",),
+        dtypes=(FLOAT.name,),
+        differences=(DOUBLE.name,),
         snippets=() if layer.kind else (_snippet(layer),),
         environment={"file": str(layer.path), "numpy": np.__version__, "python": sys.version.split()[0]},
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Case
+from conformance.contract.dtypes import NAMES
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
@@ -30,7 +31,7 @@ class ReferenceImplementation:
             name="reference",
             version=VERSION,
             language="Python",
-            dtypes=("float32", "float64"),
+            dtypes=NAMES,
             dialect=self.dialect,
             determinism="run-to-run",
             environment={"numpy": np.__version__},

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from conformance.adapters.direct import LayerImplementation
 from conformance.contract.case import Array
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, Implementation
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter
@@ -30,7 +31,7 @@ def open_torch(timeout: float | None = None) -> Implementation:
         version=torch.__version__,
         language="Python",
         capability="layer",
-        dtypes=("float32", "float64"),
+        dtypes=DEFAULT,
         environment={"torch": torch.__version__, "threads": torch.get_num_threads(), "numpy": np.__version__},
     )
     return LayerImplementation(LAYERS, description, timeout)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
+from conformance.contract.dtypes import FLOAT
 
 if TYPE_CHECKING:
     from conformance.timing.gate import Finding, Limits
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["gate"]
 
 SIZES = ("tiny", "classifier", "large")
-DTYPES = ("float32",)
+DTYPES = (FLOAT.name,)
 MODES = ("both",)
 
 OWN = "numba-cpu"

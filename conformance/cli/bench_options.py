@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from conformance.contract.dtypes import DEFAULT, NAMES
+
 if TYPE_CHECKING:
     from conformance.timing.problem import Problem
 
@@ -22,7 +24,7 @@ def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--size", "sizes", multiple=True, metavar="SIZE", help="tiny to huge, or a shape as in 1024x1000."
         ),
-        click.option("--dtype", "dtypes", multiple=True, type=click.Choice(["float32", "float64"])),
+        click.option("--dtype", "dtypes", multiple=True, type=click.Choice(NAMES)),
         click.option("--mode", "modes", multiple=True, type=click.Choice(["forward", "backward", "both"])),
         click.option("--threads", type=click.IntRange(1), help="Threads that each may use; default: all cores."),
     )
@@ -45,7 +47,7 @@ def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
     """Every layer asked for (or all) in every size and type. Raises `UsageError` for names that do not exist."""
     from conformance.contract.errors import UsageError, unknown
-    from conformance.timing.problem import DTYPES, LAYERS, Problem
+    from conformance.timing.problem import LAYERS, Problem
     from conformance.timing.sizes import size_named
 
     for name in layers:
@@ -56,7 +58,7 @@ def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[s
     except ValueError as error:
         raise UsageError(str(error)) from None
     return tuple(
-        Problem(layer, size, dtype) for dtype in dtypes or DTYPES for layer in layers or LAYERS for size in shapes
+        Problem(layer, size, dtype) for dtype in dtypes or DEFAULT for layer in layers or LAYERS for size in shapes
     )
 
 

@@ -69,7 +69,7 @@ def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:
         new = change.new
         reason = f": {new.reason}" if new.reason and new.status.breaks else ""
         level = f" ({new.level.value})" if new.level.value != "must" else ""
-        told = f"{new.check}[{new.dtype}] {new.requirement}{level}: {change.old.status.value} to {new.status.value}"
+        told = f"{new.item} {new.requirement}{level}: {change.old.status.value} to {new.status.value}"
         yield f"  {one_line(told + reason)}"
     if len(changes) > _SHOWN:
         yield f"  and {len(changes) - _SHOWN} more"
@@ -78,7 +78,7 @@ def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:
 def _only(title: str, verdicts: Sequence[Verdict]) -> Iterator[str]:
     from conformance.contract.errors import one_line
 
-    checks = list(dict.fromkeys(f"{v.check}[{v.dtype}]" for v in verdicts))
+    checks = list(dict.fromkeys(v.item for v in verdicts))
     if not verdicts:
         return
     yield f"{title}: {len(verdicts)} verdict(s) on {len(checks)} check(s)"

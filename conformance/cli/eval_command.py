@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.contract.dtypes import DOUBLE, NAMES
+
 if TYPE_CHECKING:
     from conformance.contract.case import Array
     from refimpl.messages import NetParameter
@@ -26,7 +28,7 @@ __all__ = ["command"]
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write everything to this .npz.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
 @click.option("--dialect", type=click.Choice(["documented", "bvlc"]), default="documented", show_default=True)
-@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+@click.option("--dtype", type=click.Choice(NAMES), default=DOUBLE.name, show_default=True)
 @click.option("--force-backward", is_flag=True, help="Compute every gradient, as force_backward: true in the net does.")
 def command(
     net: Path, inputs: Path | None, save: Path | None, phase: str, dialect: str, dtype: str, force_backward: bool

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.case_lines import arrays_of, given, titled
+from conformance.contract.dtypes import NAMES
 
 if TYPE_CHECKING:
     from conformance.cli.failing_case import FailingCase
@@ -29,7 +30,7 @@ _LONGEST_LINE = 20_000
 @click.command("explain")
 @click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("case")
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Which type, where both failed.")
+@click.option("--dtype", type=click.Choice(NAMES), help="Which type, where both failed.")
 def command(report: Path, case: str, dtype: str | None) -> int:
     """Explain why CASE failed in REPORT: the likely cause, the formula, the net, the first wrong element.
 

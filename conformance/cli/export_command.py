@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from conformance.contract.dtypes import DEFAULT, NAMES
+
 __all__ = ["command"]
 
 
 @click.command("export")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--dtype", "dtypes", multiple=True, metavar="DTYPE", help="float32 or float64; repeatable. Default: both."
+    "--dtype", "dtypes", multiple=True, type=click.Choice(NAMES), help="Repeatable. Default: all that Caffe has."
 )
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(
@@ -41,12 +43,12 @@ def command(
       ./my-losses --serve < cases/requests.jsonl > cases/answers.jsonl
       lossconf judge cases/answers.jsonl
     """
-    from conformance.contract.selection import DTYPES, Selection
+    from conformance.contract.selection import Selection
     from conformance.engine import export
     from conformance.suite import all_checks
 
     selection = Selection(families, layers, checks, dtypes)
-    index = export(folder, selection, selection.plan(all_checks(), DTYPES), large)
+    index = export(folder, selection, selection.plan(all_checks(), DEFAULT), large)
     click.echo(
         f"{len(index.items)} cases ({', '.join(index.dtypes)}) in {folder}; {folder / 'README.md'} says what to do"
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conformance.contract.item import TYPE
+
 if TYPE_CHECKING:
     from conformance.contract.case import Case
     from conformance.diagnosis.evidence import Evidence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FailingCase", "failing_case"]
 
 _NAME = re.compile(
-    r"(?P<check>.+?)(?:\[(?P<a>float32|float64)\]| \((?P<b>float32|float64)\)| in (?P<c>float32|float64))(?:[ ,:].*)?",
+    rf"(?P<check>.+?)(?:\[(?P<a>{TYPE})\]| \((?P<b>{TYPE})\)| in (?P<c>{TYPE}))(?:[ ,:].*)?",
     re.DOTALL,
 )
 """The ways in which reports, summaries and gates print a check with its type, and what may stand behind it."""

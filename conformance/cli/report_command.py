@@ -48,14 +48,15 @@ def command(
       lossconf report --markdown - >> "$GITHUB_STEP_SUMMARY"
       lossconf report --schema > report.schema.json
     """
-    from importlib.resources import files
+    import json
 
     from conformance.gate import read_baseline
     from conformance.record.reader import read_report
+    from conformance.record.shape import schema as line_schema
     from conformance.views.terminal import output, render
 
     if schema:
-        click.echo((files("conformance.record") / "schema.json").read_text("utf-8"), nl=False)
+        click.echo(json.dumps(line_schema(), indent=2))
         return 0
     report, known = read_report(path), read_baseline(baseline) if baseline else None
     wanted = {"html": html, "junit": junit, "markdown": markdown, "badge": badge}

@@ -13,6 +13,7 @@ from conformance.cli.check_command import told
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
+from conformance.contract.dtypes import NAMES
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
 from conformance.engine.resume import Earlier, earlier_run
@@ -52,8 +53,8 @@ def _new_seed(earlier: Earlier | None) -> int:
     "--dtype",
     "dtypes",
     multiple=True,
-    metavar="DTYPE",
-    help="float32 or float64; repeatable. Default: all the implementation has.",
+    type=click.Choice(NAMES),
+    help="Repeatable. Default: all the implementation has.",
 )
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(

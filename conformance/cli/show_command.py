@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.case_lines import arrays_of, given, titled
+from conformance.contract.dtypes import DOUBLE, NAMES
 
 if TYPE_CHECKING:
     from conformance.fixtures import Fixture
@@ -18,9 +19,7 @@ __all__ = ["command"]
 
 @click.command("show")
 @click.argument("case")
-@click.option(
-    "--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True, help="Whose answer."
-)
+@click.option("--dtype", type=click.Choice(NAMES), default=DOUBLE.name, show_default=True, help="Whose answer.")
 def command(case: str, dtype: str) -> int:
     """Print CASE, the id of a golden case or a fixture's .json file: its net, its inputs, and what the oracle computed.
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.dtypes import DOUBLE, ONE_OF, TYPES
+
 __all__ = ["Array", "Case", "array_from_json", "array_to_json"]
 
 Array = NDArray[np.floating[Any]]
@@ -57,7 +59,7 @@ class Case:
         """The case as an implementation of ``dtype`` holds it: inputs and parameters rounded to that type."""
 
         def fit(array: Array) -> Array:
-            return np.asarray(array).astype(dtype).astype(np.float64)
+            return TYPES[dtype].rounded(array)
 
         return replace(
             self,
@@ -138,7 +140,7 @@ def array_to_json(array: Array) -> dict[str, Any]:
     return {"shape": list(array.shape), "data": [_number_to_json(x) for x in array.ravel().tolist()]}
 
 
-def array_from_json(value: Mapping[str, Any], dtype: str = "float64") -> Array:
+def array_from_json(value: Mapping[str, Any], dtype: str = DOUBLE.name) -> Array:
     """The array of ``{"shape", "data"}`` or of ``{"dtype", "shape", "base64"}`` (little-endian bytes).
 
     Raises `ValueError` where data and shape disagree or the dtype is not a float.
@@ -148,14 +150,11 @@ def array_from_json(value: Mapping[str, Any], dtype: str = "float64") -> Array:
         raise ValueError(f"shape {list(shape)} is not a list of sizes")
     if "base64" in value:
         stored = value.get("dtype", dtype)
-        if stored not in ("float32", "float64"):
-            raise ValueError(f"dtype {stored!r} is not float32 or float64")
+        if stored not in TYPES:
+            raise ValueError(f"dtype {stored!r} is not {ONE_OF}")
+        held = TYPES[stored].numpy
         raw = base64.b64decode(value["base64"], validate=True)
-        flat = (
-            np.frombuffer(raw, np.dtype(stored).newbyteorder("<")).astype(stored)
-            if len(raw) % np.dtype(stored).itemsize == 0
-            else None
-        )
+        flat = np.frombuffer(raw, held.newbyteorder("<")).astype(held) if len(raw) % held.itemsize == 0 else None
     else:
         flat = np.array([_number_from_json(x) for x in value["data"]], dtype=value.get("dtype", dtype))
     if flat is None or flat.size != np.prod(shape, dtype=np.int64):

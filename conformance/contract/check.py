@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 
@@ -26,7 +27,7 @@ class Check:
     layer: str
     requirements: tuple[str, ...]
     run: Callable[[Session], Iterable[Verdict]]
-    dtypes: tuple[str, ...] = ("float32", "float64")
+    dtypes: tuple[str, ...] = DEFAULT
     core: bool = True
     needs_net: bool = False
     differences: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from conformance.contract.case import Case
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.outcome import Outcome, Refusal
 
 __all__ = [
@@ -43,7 +44,7 @@ class Description:
     language: str = ""
     capability: Literal["net", "layer"] = "net"
     layers: tuple[str, ...] = ()
-    dtypes: tuple[str, ...] = ("float32",)
+    dtypes: tuple[str, ...] = (FLOAT.name,)
     devices: tuple[str, ...] = ("cpu",)
     dialect: str | None = None
     determinism: str | None = None
@@ -59,7 +60,7 @@ class Implementation(Protocol):
         """Start if need be. Raises `DoesNotStart`."""
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        """Run one case in ``dtype`` ("float32" or "float64").
+        """Run one case in ``dtype``, the name of a type.
 
         Raises `Unsupported` for what it does not claim to do, `Crash`, `TimedOut` or `ProtocolError` where it fails
         to answer; the next call must work again.

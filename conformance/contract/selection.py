@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from conformance.contract.check import Check
+from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError, unknown
+from conformance.contract.item import item_name
 
 __all__ = ["Planned", "Selection", "share"]
 
 T = TypeVar("T")
-
-DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Planned:
 
     @property
     def name(self) -> str:
-        return f"{self.check.id}[{self.dtype}]"
+        return item_name(self.check.id, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Selection:
         _refuse_unknown("family", self.families, {check.family for check in whole})
         _refuse_unknown("layer", self.layers, {check.layer for check in whole})
         wanted_checks = {_check_of(name, whole) for name in self.checks}
-        _refuse_unknown("dtype", self.dtypes, DTYPES)
+        _refuse_unknown("dtype", self.dtypes, NAMES)
         wanted = self.dtypes or tuple(dtypes)
         return [
             Planned(check, dtype)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from conformance.contract.item import item_name
+
 __all__ = ["Element", "Level", "Status", "Verdict"]
 
 
@@ -75,3 +77,8 @@ class Verdict:
     element: Element | None = None
     seconds: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def item(self) -> str:
+        """What it was judged in: CHECK[TYPE]."""
+        return item_name(self.check, self.dtype)

@@ -8,6 +8,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from conformance.record.cause import Cause
@@ -51,7 +52,7 @@ def total_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
         yield Cause.WEIGHT_MISSING, 1.0
     if is_it(summed([w * w for w in weights])):
         yield Cause.WEIGHT_SQUARED, 1.0
-    if is_it(summed([float(str(np.float32(w))) for w in weights])):
+    if is_it(summed([float(str(FLOAT.numpy.type(w))) for w in weights])):
         yield Cause.COMMON_FACTOR, 1.1
     if any(not term.first for term in terms) and is_it(sum(t.total * t.weight for t in terms if t.first)):
         yield Cause.SECOND_TOP, 1.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.dtypes import TYPES
 from conformance.judge.replay import Aspect, Comparison
-from conformance.judge.tolerance import UNIT
 from refimpl.backward_plan import Node
 
 __all__ = ["Difference"]
@@ -65,7 +65,7 @@ class Difference:
         told = np.broadcast_to(np.asarray(values, dtype=np.float64), self.got.shape)
         with np.errstate(all="ignore"):
             larger = np.maximum(1.0, np.nan_to_num(np.absolute(told / self.want), nan=1.0, posinf=1.0))
-            room = _SLACK * (self.bound * larger + UNIT[self.dtype] * np.absolute(told))
+            room = _SLACK * (self.bound * larger + TYPES[self.dtype].unit_roundoff * np.absolute(told))
             near = np.absolute(self.got - told) <= room
         same = (self.got == told) | (np.isnan(self.got) & np.isnan(told))
         explained: NDArray[np.bool_] = same | near

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case, array_to_json
+from conformance.contract.dtypes import ONE_OF, TYPES, Dtype
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
-from conformance.judge.tolerance import UNIT
 from conformance.record.cause import Cause
 from conformance.record.writer import plain
 
@@ -73,8 +73,8 @@ class Evidence:
         """The evidence of a line. Raises `ValueError` or `KeyError` for what is none."""
         check, dtype = line["check"], line["dtype"]
         net = line.get("case", {"net": ""})["net"]
-        if not isinstance(check, str) or not isinstance(net, str) or dtype not in UNIT:
-            raise ValueError("check and net are texts, dtype is float32 or float64")
+        if not isinstance(check, str) or not isinstance(net, str) or dtype not in TYPES:
+            raise ValueError(f"check and net are texts, dtype is {ONE_OF}")
         known = {cause.value for cause in Cause}
         return cls(
             check,
@@ -96,15 +96,14 @@ def _numbers(case: Case, answer: Outcome | Refusal | None) -> int:
 
 
 def _short(answer: Outcome) -> dict[str, Any]:
-    """An outcome's JSON, its float32 numbers in no more digits than tell them apart."""
-    whole = answer.to_json()
-    if answer.dtype == "float32":
-        whole["data"] = {name: _digits(array) for name, array in answer.data.items()}
-        whole["diff"] = {name: _digits(array) for name, array in answer.diff.items()}
-        whole["param_diff"] = {name: [_digits(a) for a in arrays] for name, arrays in answer.param_diff.items()}
+    """An outcome's JSON, its numbers in no more digits than tell those of its type apart."""
+    whole, dtype = answer.to_json(), TYPES[answer.dtype]
+    whole["data"] = {name: _digits(array, dtype) for name, array in answer.data.items()}
+    whole["diff"] = {name: _digits(array, dtype) for name, array in answer.diff.items()}
+    whole["param_diff"] = {name: [_digits(a, dtype) for a in arrays] for name, arrays in answer.param_diff.items()}
     return whole
 
 
-def _digits(array: Array) -> dict[str, Any]:
-    narrow = np.asarray(array, dtype=np.float32)
+def _digits(array: Array, dtype: Dtype) -> dict[str, Any]:
+    narrow = np.asarray(array, dtype=dtype.numpy)
     return array_to_json(np.array([float(str(x)) for x in narrow.ravel()]).reshape(narrow.shape))

@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from conformance.diagnosis.sizes import Sizes
@@ -133,8 +134,8 @@ def _fractional(scene: Scene, difference: Difference) -> NDArray[np.bool_]:
 
 
 def _mostly_rounding(difference: Difference) -> bool:
-    """Whether float64 numbers are off by what float32 rounds, in several places and by no common factor."""
-    if difference.dtype != "float64":
+    """Whether numbers of a wider type are off by what float32 rounds, in several places and by no common factor."""
+    if TYPES[difference.dtype].significand <= FLOAT.significand:
         return False
     with np.errstate(all="ignore"):
         off = np.abs(difference.got - difference.want)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.scene import Scene
 from conformance.diagnosis.sizes import Sizes
@@ -37,8 +38,8 @@ def ratio_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
 
 
 def _in_float32(difference: Difference) -> bool:
-    """Whether float64 numbers are as exact as float32 allows, and no more."""
-    if difference.dtype != "float64" or not difference.finite:
+    """Whether numbers of a wider type are as exact as float32 allows, and no more."""
+    if TYPES[difference.dtype].significand <= FLOAT.significand or not difference.finite:
         return False
     with np.errstate(all="ignore"):
         off = np.absolute(difference.got / difference.want - 1)[difference.rejected]

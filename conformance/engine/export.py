@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
+from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError
-from conformance.contract.selection import DTYPES, Planned, Selection
+from conformance.contract.selection import Planned, Selection
 from conformance.engine.gather import gather
 from conformance.protocol import VERSION, case_message, request
 from conformance.protocol.index import Index, Item, digest
@@ -47,7 +48,7 @@ def export(folder: Path, selection: Selection, planned: Iterable[Planned], large
         requests.write(request("stop", len(items) + 2))
     for dtype in {item.dtype for item in items}:
         (folder / "answers" / dtype).mkdir(parents=True)
-    index = Index(selection, tuple(dtype for dtype in DTYPES if any(i.dtype == dtype for i in items)), tuple(items))
+    index = Index(selection, tuple(dtype for dtype in NAMES if any(i.dtype == dtype for i in items)), tuple(items))
     index.write(folder)
     _write(folder / "README.md", _instructions(index))
     return index

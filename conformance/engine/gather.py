@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
+from conformance.contract.dtypes import NAMES, TYPES
 from conformance.contract.implementation import Description, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
@@ -29,7 +30,7 @@ class _Listener:
         self.answers = False
 
     def describe(self) -> Description:
-        return Description("listener", dtypes=("float32", "float64"))
+        return Description("listener", dtypes=NAMES)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         if self.answers:
@@ -48,7 +49,7 @@ def gather(planned: Iterable[Planned]) -> Iterator[tuple[str, Case]]:
     """
     listener = _Listener()
     for item in planned:
-        differenced = item.check.differences and item.dtype == "float64"
+        differenced = item.check.differences and TYPES[item.dtype].differenceable
         if item.check.family in _UNFILED or differenced:
             continue
         listener.answers = item.check.family in _IN_TURN

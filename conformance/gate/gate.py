@@ -149,4 +149,4 @@ def _notes(report: Report, lock: Lock | None) -> Iterator[str]:
 
 
 def _named(verdict: Verdict) -> str:
-    return f"{verdict.check}[{verdict.dtype}] {verdict.requirement}"
+    return f"{verdict.item} {verdict.requirement}"

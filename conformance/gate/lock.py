@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.contract.errors import UsageError, one_line
-from conformance.contract.verdict import Status, Verdict
+from conformance.contract.item import TYPE
+from conformance.contract.verdict import Status
 from conformance.record.report import Report
 
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 
 _HEAD = "# What has to run: CHECK[TYPE] and how many verdicts it has to reach. Written by `lossconf baseline lock`."
 _SUITE = re.compile(r"# suite (\S+)")
-_LINE = re.compile(r"(\S+\[(?:float32|float64)\]) (\d+)")
+_LINE = re.compile(rf"(\S+\[(?:{TYPE})\]) (\d+)")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Lock:
 
         What fails is a baseline's to watch: a failure may be told under more requirements than the pass that mends it.
         """
-        passed = Counter(_name(j.verdict) for j in report.judged if j.verdict.status is Status.PASSED)
+        passed = Counter(j.verdict.item for j in report.judged if j.verdict.status is Status.PASSED)
         counts = {name: max(1, passed[name]) for name in decided(report)}
         return cls(counts, report.header["suite"]["version"], path)
 
@@ -44,11 +45,7 @@ class Lock:
 def decided(report: Report) -> Counter[str]:
     """The verdicts of each check that say something of the implementation: passed or broken."""
     verdicts = (judged.verdict for judged in report.judged)
-    return Counter(_name(verdict) for verdict in verdicts if verdict.status.decides)
-
-
-def _name(verdict: Verdict) -> str:
-    return f"{verdict.check}[{verdict.dtype}]"
+    return Counter(verdict.item for verdict in verdicts if verdict.status.decides)
 
 
 def read_lock(path: Path) -> Lock:

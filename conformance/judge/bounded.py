@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import TYPES
 from refimpl.running_error import Approx
 
 __all__ = ["Measurement", "measure"]
@@ -41,7 +42,7 @@ class Measurement:
 
 def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     """Compare with one or more right answers; each element may follow any of them. Shapes must agree in their count."""
-    largest = float(np.finfo(dtype).max)
+    largest = TYPES[dtype].largest
     flat = np.asarray(got, dtype=np.float64).ravel()
     rooms = np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), largest) for want in wants])
     best = rooms.argmax(axis=0)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import DOUBLE
 from conformance.judge.tolerance import (
     DIFFERENCE_LEVELS,
     DIFFERENCE_ROUNDINGS,
     DIFFERENCE_SAFETY,
     DIFFERENCE_STEP,
-    UNIT,
 )
 
 __all__ = ["Slope", "chosen_coordinates", "slope"]
@@ -47,7 +47,7 @@ def slope(loss: Callable[[float], float], nearest_kink: float = np.inf, noise: f
     best = Slope(np.nan, np.inf)
     for _ in range(DIFFERENCE_LEVELS):
         above, below = loss(step), loss(-step)
-        roundings = DIFFERENCE_ROUNDINGS * UNIT["float64"] * max(abs(above), abs(below))
+        roundings = DIFFERENCE_ROUNDINGS * DOUBLE.unit_roundoff * max(abs(above), abs(below))
         unsure = max(roundings, DIFFERENCE_SAFETY * noise) / step
         extrapolated = [(above - below) / (2 * step)]
         for k, coarser in enumerate(row):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from conformance.contract.dtypes import DOUBLE, TYPES
 from refimpl.running_error import Rounding
 
 __all__ = [
@@ -23,31 +24,27 @@ __all__ = [
     "NOISE_ORDER",
     "NOISE_POINTS",
     "NOISE_STEP",
-    "UNIT",
     "rounding_of",
 ]
 
 FACTOR = 2.0
 """Roundings charged per operation: correctly rounded operations need 1, exp and log of common libraries up to 2."""
 
-UNIT = {"float32": 2.0**-24, "float64": 2.0**-53}
-"""Unit roundoff of each storage type."""
-
-REFERENCE_UNIT = UNIT["float64"]
+REFERENCE_UNIT = DOUBLE.unit_roundoff
 """The reference's own roundings, added to the implementation's: they matter only where that is float64 too."""
 
 
 def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, unlimited: bool = False) -> Rounding:
-    """The arithmetic of ``dtype``, "float32" or "float64".
+    """The arithmetic of the type named ``dtype``.
 
     With ``subgradient``, any value between the one-sided limits is right at a kink; with ``sharp``, none but Caffe's.
     With ``unlimited``, intermediate results do not overflow: an implementation may carry more range than it stores.
     """
-    info = np.finfo(dtype)
+    stored = TYPES[dtype]
     return Rounding(
-        unit=UNIT[dtype] + REFERENCE_UNIT,
-        tiny=float(info.smallest_normal),
-        huge=np.inf if unlimited else float(info.max),
+        unit=stored.unit_roundoff + REFERENCE_UNIT,
+        tiny=stored.smallest_normal,
+        huge=np.inf if unlimited else stored.largest,
         factor=FACTOR,
         subgradient=subgradient,
         sharp=sharp,
@@ -101,7 +98,7 @@ LARGE_COUNT_ROUNDINGS = 16.0
 def large_count_bound(terms: int, dtype: str) -> float:
     """The relative error that a sum of ``terms`` numbers of one sign may have where it is blocked or accumulated wider.
 
-    ``UNIT * (additions + roundings)``, the bound of N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
+    ``unit * (additions + roundings)``, the bound of N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
     ed., section 4.2, for a chain of that many additions; it grows like the square root of the count.
     """
-    return UNIT[dtype] * (LARGE_COUNT_ADDITIONS * float(np.sqrt(terms)) + LARGE_COUNT_ROUNDINGS)
+    return TYPES[dtype].unit_roundoff * (LARGE_COUNT_ADDITIONS * float(np.sqrt(terms)) + LARGE_COUNT_ROUNDINGS)

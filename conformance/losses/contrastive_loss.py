@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
@@ -85,7 +86,7 @@ def _extremes() -> Iterator[Extreme]:
 
 
 def _large_count(terms: int) -> LargeCount:
-    tenth = float(np.float32(0.1))
+    tenth = float(FLOAT.rounded(0.1))
     column = np.ones((terms, 1))
     return LargeCount((tenth * column, 0 * column, np.ones(terms)), tenth**2 / 2)
 

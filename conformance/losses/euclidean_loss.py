@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
 from conformance.losses.roles import Scores
@@ -20,7 +21,7 @@ def _extreme(name: str, facets: tuple[str, ...], a: Rows, b: Rows, **fields: Any
 
 
 def _large_count(terms: int) -> LargeCount:
-    tenth = float(np.float32(0.1))
+    tenth = float(FLOAT.rounded(0.1))
     row = np.ones((1, terms))
     return LargeCount((tenth * row, 0 * row), terms * tenth**2 / 2)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
@@ -45,7 +46,7 @@ def _extremes() -> Iterator[Extreme]:
 
 def _large_count(terms: int) -> LargeCount:
     """All margins equal but the label's."""
-    score = float(np.float32(0.9))
+    score = float(FLOAT.rounded(0.9))
     return LargeCount((-score * np.ones((1, terms)), np.zeros(1)), (terms - 1) * (1 - score) + (1 + score))
 
 

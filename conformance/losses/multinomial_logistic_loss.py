@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
 from conformance.losses.roles import Labels, Probabilities
@@ -23,7 +24,7 @@ def _extreme(name: str, facets: tuple[str, ...], p: Rows, y: Sequence[float], **
 
 
 def _large_count(terms: int) -> LargeCount:
-    tenth = float(np.float32(0.1))
+    tenth = float(FLOAT.rounded(0.1))
     return LargeCount((tenth * np.ones((terms, 1)), np.zeros(terms)), -float(np.log(tenth)))
 
 

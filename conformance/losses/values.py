@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import FLOAT
 from conformance.losses.options import Options
 
 __all__ = ["FORMULA", "Rows", "HUGE_WEIGHT", "INF", "NAN", "SUBNORMAL", "exact", "extreme_logits", "halves"]
@@ -22,7 +23,7 @@ Rows = Sequence[Sequence[float]]
 
 def exact(rows: Any) -> Array:
     """Numbers that every type under test but the halves holds, so that each is fed the same."""
-    return np.asarray(rows, dtype=np.float32).astype(np.float64)
+    return FLOAT.rounded(rows)
 
 
 def extreme_logits(floor: float) -> Iterator[tuple[str, tuple[str, ...], Array, Array, Options]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.case import Case
+from conformance.contract.dtypes import DEFAULT, DOUBLE
 from conformance.fixtures import load_all
 from conformance.judge.reference import build
 from conformance.judge.serving import STEMS
@@ -154,8 +155,8 @@ def _torch_accepts(probe: Probe) -> bool:
 
 
 CHECKERS = (
-    Checker("Caffe's GradientChecker", ("float32", "float64"), _caffe_accepts),
-    Checker("torch.autograd.gradcheck", ("float64",), _torch_accepts),
+    Checker("Caffe's GradientChecker", DEFAULT, _caffe_accepts),
+    Checker("torch.autograd.gradcheck", (DOUBLE.name,), _torch_accepts),
 )
 
 

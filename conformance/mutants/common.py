@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, weight
 from conformance.record.cause import Cause
 from refimpl.layer import Layer
@@ -20,7 +21,7 @@ BLOCK = 512
 
 
 def _rounded(x: Any, at: At) -> Any:
-    return x.astype(np.float32).astype(np.float64)
+    return FLOAT.rounded(x)
 
 
 def _without_last_item(x: Any, at: At) -> Any:
@@ -54,7 +55,8 @@ def _by_columns(x: Any, at: At) -> Any:
 
 
 def random_last_bit(x: Any, at: At) -> Any:
-    return x * (1 + np.finfo(at.bottom[0].data.dtype).eps * np.random.default_rng().integers(0, 2, x.shape))
+    last_bit = 2 * TYPES[at.bottom[0].data.dtype.name].unit_roundoff
+    return x * (1 + last_bit * np.random.default_rng().integers(0, 2, x.shape))
 
 
 def _accumulating(layer: type[Layer]) -> type[Layer]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.mutants.common import COMMON
 from conformance.mutants.slips import Blobs, Slip, control, gradient, instead, loss, mutants_of
 from conformance.record.cause import Cause
@@ -50,9 +51,9 @@ class _Normalised(EuclideanLoss):
 class _SequentialFloat32(EuclideanLoss):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         super().forward(bottom, top)
-        if bottom[0].data.dtype == np.float32:
+        if bottom[0].data.dtype == FLOAT.numpy:
             squares = np.square(self.difference.data).ravel()
-            top[0].data[...] = np.cumsum(squares, dtype=np.float32)[-1] / np.float32(2 * bottom[0].shape[0])
+            top[0].data[...] = np.cumsum(squares, dtype=FLOAT.numpy)[-1] / FLOAT.numpy.type(2 * bottom[0].shape[0])
 
 
 MUTANTS = mutants_of(

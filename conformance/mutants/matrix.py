@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from conformance.contract.check import Check
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Verdict
 from conformance.engine.execution import execute
@@ -20,7 +21,7 @@ from conformance.suite import whole_suite
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
 
-DTYPES = ("float64", "float32")
+DTYPES = tuple(reversed(DEFAULT))
 """The type with the sharper bounds first."""
 
 

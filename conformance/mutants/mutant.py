@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from conformance.adapters.reference import outcome_of
 from conformance.contract.case import Case
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Crash, Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.judge.reference import build, run_steps
@@ -57,7 +58,7 @@ class MutantImplementation:
     def describe(self) -> Description:
         return Description(
             name=f"mutant {self.mutant.id}",
-            dtypes=("float32", "float64"),
+            dtypes=DEFAULT,
             dialect=self.mutant.dialect,
             determinism=self.mutant.determinism,
         )

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import DOUBLE, FLOAT, TYPES
 from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Level
 from conformance.fixtures import Fixture, load
@@ -27,14 +28,13 @@ from conformance.judge.bounded import measure
 from conformance.judge.judgement import judge_outcome, versions_of
 from conformance.judge.replay import Comparison
 from conformance.judge.serving import STEMS
-from conformance.judge.tolerance import UNIT
 from conformance.requirements import CATALOGUE
 from conformance.suite import golden
 from refimpl.running_error import Approx
 
 __all__ = ["AIM", "Power", "Reading", "power_of", "powers", "readings", "to_markdown"]
 
-AIM = {"float32": 16, "float64": 40}
+AIM = {FLOAT.name: 16, DOUBLE.name: 40}
 """An error of 2^-k or more is to be rejected."""
 
 SHARE = 0.99
@@ -148,7 +148,7 @@ def power_of(group: list[Reading]) -> Power:
 
 def _finest(rejected: Callable[[float], int], tried: int, dtype: str) -> int:
     """The largest k for which changes of 2^-k in either direction are rejected as often as they have to be."""
-    low, high = 0, -round(np.log2(UNIT[dtype]))
+    low, high = 0, TYPES[dtype].significand
     while low < high:
         k = (low + high + 1) // 2
         if rejected(2.0**-k) + rejected(-(2.0**-k)) >= 2 * SHARE * tried:

@@ -11,6 +11,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 
+from conformance.contract.dtypes import NAMES
+
 __all__ = ["names", "violation"]
 
 _FOLDER = files("conformance.protocol") / "schemas"
@@ -25,8 +27,9 @@ def names() -> tuple[str, ...]:
 
 @cache
 def _registry() -> Registry[Any]:
-    contents = (json.loads((_FOLDER / f"{name}.json").read_text("utf-8")) for name in names())
-    return Registry().with_resources((content["$id"], Resource.from_contents(content)) for content in contents)
+    contents = {name: json.loads((_FOLDER / f"{name}.json").read_text("utf-8")) for name in names()}
+    contents["dtype"]["enum"] = list(NAMES)
+    return Registry().with_resources((content["$id"], Resource.from_contents(content)) for content in contents.values())
 
 
 @cache

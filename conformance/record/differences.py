@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from conformance.contract.item import dtype_of
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.record.report import Report
 
@@ -81,7 +82,7 @@ def _digests(report: Report) -> dict[tuple[str, str], str]:
 
 def _each_digest(report: Report) -> Iterator[tuple[tuple[str, str], str]]:
     for end in report.ended:
-        dtype = str(end["item"]).rpartition("[")[2].rstrip("]")
+        dtype = dtype_of(str(end["item"]))
         for case, digest in end["cases"].items():
             yield (case, dtype), digest
 

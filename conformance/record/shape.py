@@ -15,11 +15,12 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-__all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict"]
+from conformance.contract.dtypes import NAMES
+
+__all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict", "schema"]
 
 _NEEDED = ("check", "family", "stem", "requirement")
 _OPTIONAL = ("reason", "side", "layer")
-_DTYPES = ("float32", "float64")
 
 
 def refuse_misshapen(line: Mapping[str, Any]) -> None:
@@ -34,7 +35,7 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     """Raises `ValueError` or `KeyError` where a field that every format shows is of another type than it should be."""
     for name in (*_NEEDED, *(name for name in _OPTIONAL if line.get(name) is not None)):
         _text(line, name)
-    if line["dtype"] not in _DTYPES:
+    if line["dtype"] not in NAMES:
         raise ValueError(f"dtype is {line['dtype']!r}")
     headroom = line.get("headroom")
     if isinstance(headroom, float) and math.isnan(headroom):
@@ -64,6 +65,13 @@ def _duration(line: Mapping[str, Any]) -> None:
 
 
 @cache
+def schema() -> dict[str, Any]:
+    """The JSON schema of a report's lines."""
+    content: dict[str, Any] = json.loads((files("conformance.record") / "schema.json").read_text("utf-8"))
+    content["$defs"]["dtype"]["enum"] = list(NAMES)
+    return content
+
+
+@cache
 def _validator(kind: str) -> Any:
-    schema = json.loads((files("conformance.record") / "schema.json").read_text("utf-8"))
-    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
+    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema()["$defs"]})

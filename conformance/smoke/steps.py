@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance.adapters.process import ProcessImplementation
 from conformance.contract.case import Case
+from conformance.contract.dtypes import FLOAT, NAMES, ONE_OF
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import (
     DETERMINISM,
@@ -58,7 +59,7 @@ class Bench:
         claimed = [loss for loss in LOSSES.values() if not description.layers or loss.type in description.layers]
         self.losses = sorted(claimed, key=_plainness)
         self.plainest: Variant | None = self.losses[0].plain if self.losses else None
-        self.dtype = description.dtypes[0] if description.dtypes else "float32"
+        self.dtype = description.dtypes[0] if description.dtypes else FLOAT.name
 
     def describe(self) -> Found:
         """Who it is, in words that make sense."""
@@ -71,9 +72,9 @@ class Bench:
             if value not in known:
                 choices = ", ".join("null" if name is None else name for name in known)
                 return _fix("describe", f"{what} is {value!r}", f"it is one of {choices}")
-        strange = [dtype for dtype in told.dtypes if dtype not in ("float32", "float64")]
+        strange = [dtype for dtype in told.dtypes if dtype not in NAMES]
         if strange or not told.dtypes:
-            return _fix("describe", f"dtypes are {list(told.dtypes)}", "name float32, float64 or both")
+            return _fix("describe", f"dtypes are {list(told.dtypes)}", f"name {ONE_OF}, or several of them")
         if not told.name:
             return _fix("describe", "it has no name", "a name is what reports are filed under")
         if not self.losses and "Python" not in told.layers:

@@ -11,6 +11,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.implementation import DETERMINISM, Threaded
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
@@ -69,7 +70,7 @@ def _large(variant: Variant) -> Check:
         variant.loss.stem,
         requirements,
         lambda session: guarded(session, check_id, requirements, lambda: body(session)),
-        dtypes=("float32",),
+        dtypes=(FLOAT.name,),
         core=False,
         layer_types=(variant.loss.type,),
     )

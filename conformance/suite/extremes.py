@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.contract.case import Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.outcome import Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Element, Status, Verdict
@@ -72,7 +73,7 @@ def _large_count(loss: Loss, count: LargeCount) -> Check:
         loss.stem,
         (requirement,),
         lambda session: guarded(session, case.id, [requirement], lambda: body(session)),
-        dtypes=("float32",),
+        dtypes=(FLOAT.name,),
         core=False,
         layer_types=(loss.type,),
     )

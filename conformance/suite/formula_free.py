@@ -15,10 +15,11 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.contract.outcome import Outcome
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.judge.tolerance import DIFFERENCE_ROUNDINGS, UNIT
+from conformance.judge.tolerance import DIFFERENCE_ROUNDINGS
 from conformance.requirements import CATALOGUE
 from conformance.suite.differences import compare, derivative_verdicts
 from conformance.suite.snippet import KINK_DISTANCE, Snippet
@@ -85,8 +86,8 @@ def _by_relation(facet: str, faults: Facet) -> Judge:
 def _gradient(trial: Trial) -> list[Verdict]:
     """Bottoms and parameters, at a weight that is no power of two."""
     session = trial.session
-    if session.dtype != "float64":
-        raise Undecided("a float32 loss has too few digits to be differenced")
+    if not TYPES[session.dtype].differenceable:
+        raise Undecided(f"a {session.dtype} loss has too few digits to be differenced")
     case = trial.case(factor=WEIGHT)
     gradients = trial.gradients(trial.run(factor=WEIGHT))
     if not gradients:
@@ -102,7 +103,7 @@ def _gradient(trial: Trial) -> list[Verdict]:
         changed = session.run(replace(_holding(trial, case, name, array), steps=("forward",)))
         return changed.loss if isinstance(changed, Outcome) else math.nan
 
-    unit = UNIT[session.dtype if session.dtype in session.description.dtypes else "float32"]
+    unit = TYPES[session.dtype if session.dtype in session.description.dtypes else FLOAT.name].unit_roundoff
     compared = compare(
         loss,
         values,
@@ -157,7 +158,7 @@ def _total(trial: Trial, answer: Outcome) -> Iterator[Fault]:
         return
     terms = [np.asarray(answer.data[top], np.float64).ravel() * weight for top, weight in weights.items()]
     together = np.concatenate(terms)
-    bound = together.size * UNIT[trial.session.dtype] * float(np.sum(np.abs(together)))
+    bound = together.size * TYPES[trial.session.dtype].unit_roundoff * float(np.sum(np.abs(together)))
     want = math.fsum(together)
     if abs(answer.loss - want) > bound:
         yield Fault(f"the net's loss is {answer.loss:.9g}, the weighted sum of the tops {want:.9g}")

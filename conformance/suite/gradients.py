@@ -14,6 +14,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
@@ -49,7 +50,7 @@ def _check(variant: Variant) -> Check:
     case = variant.case(check_id, weights=(WEIGHT,), seed=1)
 
     def run(session: Session) -> list[Verdict]:
-        if session.dtype == "float32":
+        if not TYPES[session.dtype].differenceable:
             return judged(session, check_id, [requirement], case)
         return guarded(
             session,
@@ -108,7 +109,7 @@ def _formula(case: Case, blobs: tuple[str, ...], session: Session) -> tuple[dict
     whether the formula departs from the derivative."""
     side: Side = next(sides_of(case, "documented"))
     dialect = side.dialect()
-    own = session.dtype if session.dtype in session.description.dtypes else "float32"
+    own = session.dtype if session.dtype in session.description.dtypes else FLOAT.name
     net, _ = replay(case, Outcome(session.dtype, 0.0), dialect, rounding_of(own))
     plain = build(case)
     run_steps(plain, case)

@@ -10,6 +10,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
@@ -52,7 +53,7 @@ def _weights(variant: Variant) -> Check:
     cases = []
     for name, weights in WEIGHTS.items():
         kind = "net.explicit-loss-weight" if weights else "net.implicit-loss-weight"
-        zero = ["net.zero-loss-weight"] if weights and np.float32(weights[0]) == 0 else []
+        zero = ["net.zero-loss-weight"] if weights and FLOAT.rounded(weights[0]) == 0 else []
         case = variant.case(f"{FAMILY}/{stem}/{variant.name}/{name}", weights=weights)
         cases.append((case, [facet, kind, *zero, "net.total-loss", "net.top-diff-is-the-weight"]))
     return bundle(
@@ -128,9 +129,7 @@ def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
     net += variant.layer(name="aside", weights=weights) if weights else ""
     values = variant.values()
     fed = variant.feed(values)
-    fed["inputs"]["target"] = (
-        np.linspace(-2, 2, values[blob].size).round(2).astype(np.float32).astype(np.float64).reshape(shape)
-    )
+    fed["inputs"]["target"] = FLOAT.rounded(np.linspace(-2, 2, values[blob].size).round(2)).reshape(shape)
     return Case(check_id, net, **fed)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from conformance.contract.dtypes import DOUBLE, FLOAT
 from conformance.timing.measure import COPY, Plan
 from conformance.timing.problem import LAYERS, Problem
 from conformance.timing.result import Measured, Result
@@ -56,11 +57,11 @@ def _row(size: str, dtype: str, peer: str, *wanted: float) -> Row:
 
 
 ROWS: tuple[Row, ...] = (
-    _row("large", "float32", TORCH, 3.5, 5, 4, 2.5, 3, 3, 3),
-    _row("large", "float64", TORCH, 3.5, 4, 3, 2, 2.5, 3, 3),
-    Row("dense", "float32", TORCH, {"softmax_with_loss": 3}),
-    _row("tiny", "float32", TORCH, 12, 20, 25, 25, 40, 20, 20),
-    _row("tiny", "float32", CAFFE, 2, 2, 1, 0.8, 2, 0.8, 0.8),
+    _row("large", FLOAT.name, TORCH, 3.5, 5, 4, 2.5, 3, 3, 3),
+    _row("large", DOUBLE.name, TORCH, 3.5, 4, 3, 2, 2.5, 3, 3),
+    Row("dense", FLOAT.name, TORCH, {"softmax_with_loss": 3}),
+    _row("tiny", FLOAT.name, TORCH, 12, 20, 25, 25, 40, 20, 20),
+    _row("tiny", FLOAT.name, CAFFE, 2, 2, 1, 0.8, 2, 0.8, 0.8),
 )
 
 
@@ -93,7 +94,7 @@ def plans(threads: int, rounds: int, caffe: str | None, patience: float = 0.0) -
         if row.peer == TORCH:
             problems = [Problem(layer, SIZES[row.size], row.dtype) for layer in row.wanted]
             (small if (row.size, row.dtype) in beside_caffe else others).extend(problems)
-    steps = [Problem(layer, size_named(step), "float32") for layer in LAYERS for step in STEPS]
+    steps = [Problem(layer, size_named(step), FLOAT.name) for layer in LAYERS for step in STEPS]
     peers = (OURS, TORCH, caffe) if caffe else (OURS, TORCH)
     return [
         Plan(peers, tuple(small), (MODE,), threads, rounds, patience=patience),
@@ -158,7 +159,7 @@ def growths(result: Result, spec: str = OURS) -> Iterator[Reached]:
     With `COPY` for ``spec``, the same of a copy of as many bytes: the machine's share of it.
     """
     for layer in LAYERS:
-        steps = [result.find(Problem(layer, size_named(step), "float32")) for step in STEPS]
+        steps = [result.find(Problem(layer, size_named(step), FLOAT.name)) for step in STEPS]
         timed = [step for step in steps if step and step.of(spec, MODE)]
         known = [summary(step.of(spec, MODE)).median / step.problem.size.elements for step in timed]
         if len(known) < len(STEPS):
@@ -173,7 +174,7 @@ def growths(result: Result, spec: str = OURS) -> Iterator[Reached]:
 def memories(result: Result) -> Iterator[Reached]:
     """By layer: memory beyond inputs and gradients at the largest size, as a share of these."""
     for layer in LAYERS:
-        measured = result.find(Problem(layer, size_named(STEPS[-1]), "float32"))
+        measured = result.find(Problem(layer, size_named(STEPS[-1]), FLOAT.name))
         used = None if measured is None else measured.memory.get(OURS)
         if measured is None or used is None:
             yield Reached(layer, GROWN, None, True, "not measured here")

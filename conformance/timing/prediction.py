@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from conformance.contract.dtypes import FLOAT
 from conformance.timing.sizes import SIZES, Size
 from conformance.timing.table import shown_seconds
 
@@ -112,7 +113,7 @@ def of_copy(layer: str, gpu: Gpu) -> float:
     from conformance.timing.traffic import traffic_of
 
     size = SIZES["huge"]
-    floor = traffic_of(Problem(layer, size, "float32"), "both").total / gpu.bandwidth
+    floor = traffic_of(Problem(layer, size, FLOAT.name), "both").total / gpu.bandwidth
     return floor / sum(seconds(KERNELS[kernel], size, gpu) for kernel in PASSES[layer])
 
 

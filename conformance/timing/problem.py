@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.dtypes import DEFAULT, FLOAT, TYPES
 from conformance.timing.sizes import Size
 
 __all__ = ["DTYPES", "IGNORED", "LAYERS", "MODES", "Array", "Layer", "Problem"]
@@ -19,7 +20,7 @@ Array = NDArray[Any]
 MODES = ("forward", "backward", "both")
 """The loss alone; the gradient alone, after a forward pass that is not timed; one after the other, or fused."""
 
-DTYPES = ("float32", "float64")
+DTYPES = DEFAULT
 
 IGNORED = {"softmax_with_loss": 255, "infogain_loss": 255, "sigmoid_cross_entropy_loss": -1}
 """The ignore_label of the layers that have one, where a size has ignored labels."""
@@ -128,7 +129,7 @@ def _probabilities(problem: Problem, rng: np.random.Generator) -> dict[str, Arra
 def _targets(problem: Problem, rng: np.random.Generator) -> dict[str, Array]:
     t = _uniform(problem, rng)
     if problem.ignore_label is not None:
-        t[rng.random(t.shape, dtype=np.float32) < problem.size.ignored] = problem.ignore_label
+        t[rng.random(t.shape, dtype=FLOAT.numpy) < problem.size.ignored] = problem.ignore_label
     return {"x": _normal(problem, rng), "t": t}
 
 
@@ -146,13 +147,11 @@ def _pairs(problem: Problem, rng: np.random.Generator) -> dict[str, Array]:
 
 
 def _normal(problem: Problem, rng: np.random.Generator) -> Array:
-    dtype = np.float32 if problem.dtype == "float32" else np.float64
-    return rng.standard_normal(problem.shapes()["x"], dtype)
+    return rng.standard_normal(problem.shapes()["x"], TYPES[problem.dtype].numpy)
 
 
 def _uniform(problem: Problem, rng: np.random.Generator) -> Array:
-    dtype = np.float32 if problem.dtype == "float32" else np.float64
-    return rng.random(problem.shapes()["x"], dtype)
+    return rng.random(problem.shapes()["x"], TYPES[problem.dtype].numpy)
 
 
 def _labels(problem: Problem, rng: np.random.Generator) -> Array:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError, one_line
 from conformance.timing.machine import Machine
 from conformance.timing.problem import Problem
@@ -149,7 +150,8 @@ class Result:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of result files."""
-    loaded: dict[str, Any] = json.loads((files("bench") / "result.schema.json").read_text("utf-8"))
+    loaded: dict[str, Any] = json.loads((files("conformance.timing") / "result.schema.json").read_text("utf-8"))
+    loaded["$defs"]["dtype"]["enum"] = list(NAMES)
     return loaded
 
 

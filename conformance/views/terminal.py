@@ -72,7 +72,7 @@ def render(report: Report, console: Console, path: str) -> None:
     console.print(_conclusion(report, len(musts), path))
     if musts or shoulds:
         first = (musts or shoulds)[0].verdict
-        told = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(f'{first.check}[{first.dtype}]')}"
+        told = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(first.item)}"
         console.print(Text(one_line(told), style="dim"), soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from refimpl.arithmetic import covering, exact_sum, may_be_below, rounded, step, value_of, weighted
 from refimpl.blob import Blob
+from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.layers.blobproto import read_blob_file
 from refimpl.layers.logits_loss import LogitsLoss
@@ -17,7 +18,7 @@ from refimpl.layers.softmax import log_softmax, softmax_gradient
 
 __all__ = ["InfogainLoss"]
 
-FLOOR = float(np.float32(1e-20))
+FLOOR = float(FLOAT.rounded(1e-20))
 """kLOG_THRESHOLD, a float."""
 
 

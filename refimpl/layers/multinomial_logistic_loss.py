@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from refimpl.arithmetic import exact_sum, floored_log, may_be_below, step, value_of
 from refimpl.blob import Blob
+from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer, pick_label, refuse_labels_outside
 
 __all__ = ["MultinomialLogisticLoss"]
 
-FLOOR = float(np.float32(1e-20))
+FLOOR = float(FLOAT.rounded(1e-20))
 """kLOG_THRESHOLD, a float."""
 
 

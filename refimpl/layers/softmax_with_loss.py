@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from refimpl.arithmetic import covering, exact_sum, may_be_below, step, value_of, weighted
 from refimpl.blob import Blob
+from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.layer import pick_label
 from refimpl.layers.logits_loss import LogitsLoss
@@ -16,7 +17,7 @@ from refimpl.layers.softmax import log_softmax, softmax_gradient
 
 __all__ = ["SoftmaxWithLoss"]
 
-FLOOR = 2.0**-126
+FLOOR = FLOAT.smallest_normal
 """FLT_MIN, in double nets as well."""
 
 

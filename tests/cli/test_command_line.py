@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from jsonschema import Draft202012Validator
 from conformance.cli.main import COMMANDS
 from conformance.contract.exit_codes import MEANINGS
 from conformance.fixtures import case_ids, load
+from conformance.record.shape import schema as line_schema
 from conformance.requirements import CATALOGUE
 from conformance.suite import all_checks
 from tests.command_line import Lossconf, lossconf_in
@@ -113,7 +113,7 @@ def test_eval_reads_an_infogain_matrix_beside_the_net(lossconf: Lossconf, tmp_pa
 def test_the_schema_of_reports_is_a_schema(lossconf: Lossconf) -> None:
     schema = json.loads(lossconf("report", "--schema").out)
     Draft202012Validator.check_schema(schema)
-    assert schema == json.loads((files("conformance.record") / "schema.json").read_text("utf-8"))
+    assert schema == line_schema()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from conformance.engine.order import Order
 from conformance.engine.supervisor import supervise
 from conformance.record.reader import read_report
 from conformance.record.report import Judged, Report
+from conformance.record.shape import schema as line_schema
 from tests.command_line import Lossconf, lossconf_in
 
 MINIATURE = "direct:tests.direct_miniatures:"
@@ -66,7 +66,7 @@ def test_the_reference_conforms(lossconf: Lossconf, report: Path) -> None:
 
 def test_every_line_of_the_report_follows_the_schema(lossconf: Lossconf, report: Path) -> None:
     lossconf("run", MINIATURE + "IgnoresWeight", *FEW)
-    schema = Draft202012Validator(json.loads((files("conformance.record") / "schema.json").read_text("utf-8")))
+    schema = Draft202012Validator(line_schema())
     lines = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
     assert [line["kind"] for line in (lines[0], lines[-1])] == ["header", "footer"]
     for line in lines:

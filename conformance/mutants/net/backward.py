@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.mutants.common import random_last_bit
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, planned
@@ -72,7 +73,7 @@ _SPLITS = (
         "Gradients of several readers are added in float32 in a float64 net.",
         "an accumulator of type float",
         Cause.FLOAT32,
-        _splitting(lambda diffs: diffs.astype(np.float32).sum(0)),
+        _splitting(lambda diffs: diffs.astype(FLOAT.numpy).sum(0)),
     ),
 )
 

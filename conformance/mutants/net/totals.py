@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import FLOAT
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import Term, is_loss, totalling
 from conformance.record.cause import Cause
@@ -146,7 +147,7 @@ MUTANTS = (
         "The total is added up in float32 in a float64 net.",
         "an accumulator of type float",
         Cause.FLOAT32,
-        net=totalling(lambda terms: float(np.sum(np.array([t.value for t in terms], np.float32)))),
+        net=totalling(lambda terms: float(np.sum(np.array([t.value for t in terms], FLOAT.numpy)))),
     ),
     Mutant(
         "net/total-of-pass-before",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from conformance.contract.dtypes import FLOAT
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from, is_loss, weighted
 from conformance.record.cause import Cause
@@ -20,7 +19,7 @@ CLASSIC = "classic slip"
 
 
 def _unnarrowed(layer: LayerParameter, weights: tuple[float, ...]) -> list[float]:
-    return [float(str(np.float32(weight))) for weight in weights]
+    return [float(str(FLOAT.numpy.type(weight))) for weight in weights]
 
 
 def _for_all_tops(layer: LayerParameter, weights: tuple[float, ...]) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.item import item_name
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.exhibit import Exhibit, Shown, exhibit_of
@@ -37,7 +38,7 @@ def details_of(report: Report, diagnosis: Iterable[tuple[Cause, list[Evidence]]]
     for cause, piece in chosen:
         exhibit = exhibit_of(piece, report.header["dialect"])
         if exhibit is not None:
-            key = f"{printable(piece.check, 1000)}[{piece.dtype}]"
+            key = item_name(printable(piece.check, 1000), piece.dtype)
             details[key] = _details(exhibit, cause)
     return details
 
