@@ -139,7 +139,7 @@ class TestOfEveryLoss:
         assert "shape" in found[0].reason
 
     def test_an_input_is_changed(self, variant: Variant, dtype: str) -> None:
-        blob = variant.bottoms[1][0]
+        blob = variant.loss.names[1]
         case = case_from(variant)
         found = failures(case, with_data(answer(case, dtype), blob, changed(0, lambda v: v + 1)), dtype)
         assert [(f.kind, f.level) for f in found] == [("input", Level.MUST)]
