@@ -15,8 +15,8 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Verdict
 from conformance.engine.execution import execute
 from conformance.mutants import mutants_by_id
-from conformance.mutants.echo import Echo
 from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.mutants.right_answers import RightAnswers
 from conformance.suite import whole_suite
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
@@ -73,14 +73,14 @@ def concerned(mutant: Mutant, checks: Iterable[Check], large: bool = False) -> I
             yield check
 
 
-def run_mutant(mutant: Mutant, checks: Iterable[Check], echo: Echo) -> Row:
+def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers) -> Row:
     """Run a mutant through every family that concerns it, each up to its first kill."""
     started = time.perf_counter()
     kills: dict[str, Kill | None] = {}
     noticed: dict[str, Kill] = {}
     for check, dtype in _ordered(concerned(mutant, checks, mutant.at_scale)):
         if kills.setdefault(check.family, None) is None:
-            broken = _broken(check, dtype, mutant, echo)
+            broken = _broken(check, dtype, mutant, right)
             kills[check.family] = next((_kill(v) for v in broken if v.level is not Level.SHOULD), None)
             if broken:
                 noticed.setdefault(check.family, _kill(broken[0]))
@@ -94,9 +94,9 @@ def _ordered(checks: Iterable[Check]) -> list[tuple[Check, str]]:
     return [(check, dtype) for dtype in DTYPES for check in several if dtype in check.dtypes]
 
 
-def _broken(check: Check, dtype: str, mutant: Mutant, echo: Echo) -> list[Verdict]:
+def _broken(check: Check, dtype: str, mutant: Mutant, right: RightAnswers) -> list[Verdict]:
     implementation = MutantImplementation(mutant)
-    if echo.matches(check, dtype, implementation):
+    if right.matches(check, dtype, implementation):
         return []
     session = Session(implementation, implementation.describe(), dtype)
     return [verdict for verdict in execute(check, session) if verdict.status.breaks]
@@ -116,7 +116,7 @@ def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:
 
 
 def _row(mutant: Mutant) -> Row:
-    return run_mutant(mutant, whole_suite(), _echo(mutant.dialect))
+    return run_mutant(mutant, whole_suite(), _right_answers(mutant.dialect))
 
 
 def _row_by_id(mutant: str) -> Row:
@@ -124,5 +124,5 @@ def _row_by_id(mutant: str) -> Row:
 
 
 @cache
-def _echo(dialect: str) -> Echo:
-    return Echo(dialect)
+def _right_answers(dialect: str) -> RightAnswers:
+    return RightAnswers(dialect)

@@ -20,8 +20,8 @@ from conformance.losses import LOSSES, Variant
 from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants
 from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
-from conformance.mutants.echo import Echo
 from conformance.mutants.matrix import Kill, Row, concerned, run_mutant
+from conformance.mutants.right_answers import RightAnswers
 from conformance.mutants.sensitivity import Reading, power_of
 from conformance.mutants.slips import Slip, loss, mutants_of
 from conformance.mutants.summary import Summary
@@ -105,35 +105,37 @@ class TestImplementation:
 
 class TestEcho:
     def test_matches_what_answers_as_the_reference_does(self) -> None:
-        echo = Echo("documented")
-        assert echo.matches(check("golden"), "float32", MutantImplementation(named("euclidean_loss/loss-in-float32")))
+        right = RightAnswers("documented")
+        assert right.matches(check("golden"), "float32", MutantImplementation(named("euclidean_loss/loss-in-float32")))
 
     @pytest.mark.parametrize("mutant", ["euclidean_loss/loss-off-by-a-thousandth", "net/total-unweighted"])
     def test_tells_a_mutant_from_the_reference(self, mutant: str) -> None:
-        assert not Echo("documented").matches(check("golden"), "float64", MutantImplementation(named(mutant)))
+        assert not RightAnswers("documented").matches(check("golden"), "float64", MutantImplementation(named(mutant)))
 
     def test_does_not_match_what_dies(self) -> None:
         one = single(
             "a/a", "euclidean_loss", ["euclidean_loss.forward"], LOSSES["euclidean_loss"].variants[2].case("a/a")
         )
         dying = MutantImplementation(named("euclidean_loss/batch-of-one-refused"))
-        assert not Echo("documented").matches(one, "float64", dying)
+        assert not RightAnswers("documented").matches(one, "float64", dying)
 
 
 class TestMatrix:
     def test_names_the_verdict_that_kills(self) -> None:
-        row = run_mutant(named("euclidean_loss/half-forgotten"), [check("golden")], Echo("bvlc"))
+        row = run_mutant(named("euclidean_loss/half-forgotten"), [check("golden")], RightAnswers("bvlc"))
         kill = row.kills["golden"]
         assert kill is not None and kill.requirement == "euclidean_loss.forward" and "top data loss" in kill.reason
         assert row.as_it_should
 
     def test_lets_a_control_live_as_it_should(self) -> None:
-        row = run_mutant(named("euclidean_loss/control"), [check("golden"), check("gradients")], Echo("documented"))
+        row = run_mutant(
+            named("euclidean_loss/control"), [check("golden"), check("gradients")], RightAnswers("documented")
+        )
         assert row.kills == {"golden": None, "gradients": None}
         assert row.as_it_should
 
     def test_says_so_where_a_mutant_lives(self) -> None:
-        row = run_mutant(named("euclidean_loss/ignore-label-honoured"), [check("golden")], Echo("documented"))
+        row = run_mutant(named("euclidean_loss/ignore-label-honoured"), [check("golden")], RightAnswers("documented"))
         assert not row.killed_by and not row.as_it_should
 
     def test_stops_at_the_first_kill_of_a_family(self) -> None:
@@ -147,7 +149,7 @@ class TestMatrix:
 
             return Check(name, "golden", "euclidean_loss", ("euclidean_loss.forward",), run)
 
-        run_mutant(named("euclidean_loss/half-forgotten"), [counted("one"), counted("two")], Echo("bvlc"))
+        run_mutant(named("euclidean_loss/half-forgotten"), [counted("one"), counted("two")], RightAnswers("bvlc"))
         assert asked == ["one", "one"]  # once for the reference's answers, once for the mutant's verdict
 
     def test_does_not_count_what_only_should_be(self) -> None:
@@ -156,7 +158,7 @@ class TestMatrix:
             yield Verdict("a", "euclidean_loss.top-shape", session.dtype, Status.FAILED, Level.SHOULD)
 
         should = Check("a", "golden", "euclidean_loss", ("euclidean_loss.top-shape",), run)
-        row = run_mutant(named("euclidean_loss/half-forgotten"), [should], Echo("bvlc"))
+        row = run_mutant(named("euclidean_loss/half-forgotten"), [should], RightAnswers("bvlc"))
         assert row.killed_by == [] and row.noticed["golden"].requirement == "euclidean_loss.top-shape"
 
     @pytest.mark.parametrize(

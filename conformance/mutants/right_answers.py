@@ -1,4 +1,4 @@
-"""Echo: what the reference answers to every check, so that a mutant is judged only where it answers something else.
+"""Right answers: what the reference answers to every check, so that a mutant is judged only where it differs.
 
 A check is a function of the answers it gets. Where a mutant gives the reference's, bit for bit, the check ends as it
 ends for the reference; to judge it once more would cost most of a kill matrix's time.
@@ -19,12 +19,12 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.engine.execution import execute
 
-__all__ = ["Echo"]
+__all__ = ["RightAnswers"]
 
 Answered = list[tuple[Case, bytes]]
 
 
-class Echo:
+class RightAnswers:
     """The reference in one dialect, and its answers to the checks asked about so far."""
 
     def __init__(self, dialect: str) -> None:
