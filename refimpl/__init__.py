@@ -3,8 +3,7 @@
 >>> import refimpl
 >>> net = refimpl.Net('''
 ...     layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
-...     layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 dim: 3 } } }
-...     layer { name: "loss" type: "EuclideanLoss" bottom: "x" bottom: "t" top: "loss" loss_weight: 2 }
+...     layer { name: "loss" type: "Reduction" bottom: "x" top: "loss" loss_weight: 0.5 }
 ... ''')
 >>> net.blobs["x"].data[...] = 1
 >>> net.forward()

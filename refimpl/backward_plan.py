@@ -9,11 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from refimpl.dialect import Dialect
 from refimpl.layer import Layer
+from refimpl.quirk import PROTO, Quirk
 
-__all__ = ["Node", "plan_backward"]
+if TYPE_CHECKING:
+    from refimpl.dialect import Dialect
+
+__all__ = ["QUIRKS", "Node", "plan_backward"]
+
+QUIRKS = (
+    Quirk(
+        "force-backward-overrides-propagate-down",
+        "force_backward sends gradients even to bottoms with propagate_down: false",
+        "propagate_down: false skips that bottom",
+        f"src/caffe/net.cpp Init; {PROTO} LayerParameter.propagate_down",
+        number=9,
+    ),
+    Quirk(
+        "propagate-down-forces-nothing",
+        "propagate_down: true on a layer that nothing else makes run backward has no effect",
+        "propagate_down: true forces the gradient to that bottom",
+        f"src/caffe/net.cpp Init and AppendBottom; {PROTO} LayerParameter.propagate_down",
+        number=10,
+    ),
+    Quirk(
+        "force-backward-needs-every-backward",
+        "force_backward makes layers without a backward pass (Accuracy, ArgMax) run it, which is fatal",
+        "a layer that cannot run backward and carries no weight is left out of the backward pass",
+        f"src/caffe/net.cpp Init, include/caffe/layers/accuracy_layer.hpp; {PROTO} NetParameter.force_backward",
+        number=11,
+    ),
+)
 
 
 @dataclass

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refimpl.arithmetic import exact_sum
 from refimpl.blob import Blob, Zeros
-from refimpl.dialect import Dialect
 from refimpl.errors import LayerError
 from refimpl.messages import LayerParameter
+from refimpl.quirk import LOSS_TUTORIAL, Departure, Quirk
+
+if TYPE_CHECKING:
+    from refimpl.dialect import Dialect
 
 __all__ = ["Layer", "LayerContext", "LossLayer", "pick_label", "refuse_labels_outside"]
 
@@ -43,6 +46,9 @@ class Layer:
     ``forward`` writes the tops' data. ``backward`` OVERWRITES the diff of every bottom with ``propagate_down`` set
     and ADDS to the diffs of its parameters (``blobs``). Methods raise `LayerError`; the net adds the stage and the
     layer's name.
+
+    ``v1_type`` is the type's name in a V1LayerParameter where it is not the type's words in capitals; ``quirks`` and
+    ``departures`` are those that the class itself has, without its bases'.
     """
 
     type: ClassVar[str] = ""
@@ -56,6 +62,17 @@ class Layer:
     automatic_tops: ClassVar[bool] = False
     has_backward: ClassVar[bool] = True
     implicit_weight: ClassVar[bool] = False
+    v1_type: ClassVar[str] = ""
+    departures: ClassVar[tuple[Departure, ...]] = ()
+    quirks: ClassVar[tuple[Quirk, ...]] = (
+        Quirk(
+            "grown-top-loses-weight",
+            "a weighted top that grows past its memory loses its weight: the diff that held it is new and zero",
+            "the weight of a top does not depend on its shape",
+            f"include/caffe/layer.hpp SetUp and Forward, src/caffe/blob.cpp Reshape; {LOSS_TUTORIAL}",
+            number=8,
+        ),
+    )
 
     def __init__(self, param: LayerParameter, context: LayerContext) -> None:
         self.param = param
@@ -151,6 +168,15 @@ class LossLayer(Layer):
     exact_tops: ClassVar[int | None] = 1
     automatic_tops = True
     implicit_weight = True
+    quirks = (
+        Quirk(
+            "implicit-weight-once",
+            "a loss layer with two tops and no loss_weight is refused: one implicit weight is added for two tops",
+            "the first top weighs 1 and every further top 0",
+            f"src/caffe/layers/loss_layer.cpp LayerSetUp, include/caffe/layer.hpp SetLossWeights; {LOSS_TUTORIAL}",
+            number=1,
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.declared_weights:

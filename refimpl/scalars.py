@@ -74,7 +74,7 @@ def _boolean(name: str, scalar: Scalar, field: FieldType) -> bool:
 def _string(name: str, scalar: Scalar, field: FieldType) -> str:
     if scalar.kind != "string":
         old = name == "type" and scalar.text.isupper()
-        hint = 'for example "SoftmaxWithLoss"; upper-case types belong to layers { }' if old else f'write "{scalar}"'
+        hint = 'for example "InnerProduct"; upper-case types belong to layers { }' if old else f'write "{scalar}"'
         raise _refusal(f"{name} takes a string, not {scalar}", scalar, hint)
     return scalar.text
 

@@ -9,12 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetState, NetStateRule
+from refimpl.quirk import LOSS_TUTORIAL, Quirk
 
-__all__ = ["included", "insert_splits"]
+if TYPE_CHECKING:
+    from refimpl.dialect import Dialect
+
+__all__ = ["QUIRKS", "included", "insert_splits"]
+
+QUIRKS = (
+    Quirk(
+        "implicit-weight-unsplit",
+        "a consumed loss top with the implicit weight gets no Split: a consumer without a gradient silences the "
+        "layer, one with a gradient overwrites the weight",
+        "a consumed loss top keeps its weight of 1, and its consumers' gradients are added",
+        f"src/caffe/util/insert_splits.cpp InsertSplits; {LOSS_TUTORIAL}",
+        number=5,
+    ),
+    Quirk(
+        "split-readds-implicit-weight",
+        "a consumed loss top with an explicit weight is counted once more with weight 1: the weight moves to the "
+        "Split and the loss layer, left without one, adds its implicit weight again",
+        "a loss top counts once, with its weight",
+        f"src/caffe/util/insert_splits.cpp InsertSplits, src/caffe/layers/loss_layer.cpp LayerSetUp; {LOSS_TUTORIAL}",
+        number=6,
+    ),
+    Quirk(
+        "split-drops-sibling-weights",
+        "when one weighted top of a layer is consumed, the weights of all its tops are cleared",
+        "every top keeps its own weight",
+        f"src/caffe/util/insert_splits.cpp InsertSplits; {LOSS_TUTORIAL}",
+        number=7,
+    ),
+)
 
 Place = tuple[int, int]
 """A layer's index and the index of one of its tops or bottoms."""

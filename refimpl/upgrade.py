@@ -6,24 +6,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from refimpl.layers import REGISTRY
 from refimpl.messages import BlobShape, InputParameter, LayerParameter, NetParameter, ParamSpec, V1LayerParameter
 
 __all__ = ["upgrade_inputs", "upgrade_v1"]
 
 _IRREGULAR_TYPES = {
     "NONE": "",
-    "ABSVAL": "AbsVal",
-    "ARGMAX": "ArgMax",
-    "BNLL": "BNLL",
     "IM2COL": "Im2col",
     "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output",
     "LRN": "LRN",
     "MVN": "MVN",
-    "RELU": "ReLU",
-    "SOFTMAX_LOSS": "SoftmaxWithLoss",
-    "TANH": "TanH",
+    **{layer.v1_type: layer.type for layer in REGISTRY.values() if layer.v1_type},
 }
+"""Types whose words the old format does not tell apart; the reference has no layers of the first few."""
 
 
 def upgrade_v1(net: NetParameter) -> NetParameter:

@@ -2,78 +2,29 @@
 
 from __future__ import annotations
 
-from refimpl.layer import Layer
-from refimpl.layers.absval import AbsVal
-from refimpl.layers.accuracy import Accuracy
-from refimpl.layers.argmax import ArgMax
-from refimpl.layers.bias import Bias
-from refimpl.layers.bnll import BNLL
-from refimpl.layers.concat import Concat
-from refimpl.layers.contrastive_loss import ContrastiveLoss
-from refimpl.layers.dummy_data import DummyData
-from refimpl.layers.eltwise import Eltwise
-from refimpl.layers.elu import ELU
-from refimpl.layers.euclidean_loss import EuclideanLoss
-from refimpl.layers.exp import Exp
-from refimpl.layers.flatten import Flatten
-from refimpl.layers.hinge_loss import HingeLoss
-from refimpl.layers.infogain_loss import InfogainLoss
-from refimpl.layers.inner_product import InnerProduct
-from refimpl.layers.input import Input
-from refimpl.layers.log import Log
-from refimpl.layers.multinomial_logistic_loss import MultinomialLogisticLoss
-from refimpl.layers.parameter import Parameter
-from refimpl.layers.power import Power
-from refimpl.layers.reduction import Reduction
-from refimpl.layers.relu import ReLU
-from refimpl.layers.reshape import Reshape
-from refimpl.layers.scale import Scale
-from refimpl.layers.sigmoid import Sigmoid
-from refimpl.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
-from refimpl.layers.silence import Silence
-from refimpl.layers.slice import Slice
-from refimpl.layers.softmax import Softmax
-from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
-from refimpl.layers.split import Split
-from refimpl.layers.tanh import TanH
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["REGISTRY"]
+from refimpl.layer import Layer, LossLayer
 
-REGISTRY: dict[str, type[Layer]] = {
-    layer.type: layer
-    for layer in (
-        AbsVal,
-        Accuracy,
-        ArgMax,
-        Bias,
-        BNLL,
-        Concat,
-        ContrastiveLoss,
-        DummyData,
-        Eltwise,
-        ELU,
-        EuclideanLoss,
-        Exp,
-        Flatten,
-        HingeLoss,
-        InfogainLoss,
-        InnerProduct,
-        Input,
-        Log,
-        MultinomialLogisticLoss,
-        Parameter,
-        Power,
-        Reduction,
-        ReLU,
-        Reshape,
-        Scale,
-        Sigmoid,
-        SigmoidCrossEntropyLoss,
-        Silence,
-        Slice,
-        Softmax,
-        SoftmaxWithLoss,
-        Split,
-        TanH,
-    )
-}
+__all__ = ["CLASSES", "REGISTRY"]
+
+
+def _classes_of(name: str) -> list[type[Layer]]:
+    """The layer classes that a module of this package defines."""
+    module = import_module(f"{__name__}.{name}")
+    return [
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, Layer) and found.__module__ == module.__name__
+    ]
+
+
+CLASSES: tuple[type[Layer], ...] = (
+    Layer,
+    LossLayer,
+    *(found for module in iter_modules(__path__) for found in _classes_of(module.name)),
+)
+"""Every class, those without a type of their own included."""
+
+REGISTRY: dict[str, type[Layer]] = {found.type: found for found in CLASSES if found.type}

@@ -20,6 +20,7 @@ class AbsVal(NeuronLayer):
     """``y = |x|``; ``dy/dx = sign(x)``, 0 at the kink x = 0 and at NaN. Not in place."""
 
     type = "AbsVal"
+    v1_type = "ABSVAL"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is bottom[0]:

@@ -23,6 +23,7 @@ class ArgMax(Layer):
     """
 
     type = "ArgMax"
+    v1_type = "ARGMAX"
     exact_bottoms = 1
     exact_tops = 1
     has_backward = False

@@ -16,6 +16,7 @@ class BNLL(NeuronLayer):
     """``y = log(1 + e^x)``; ``dy/dx = e^x / (e^x + 1)`` from the live bottom, with x held at 50. No kinks."""
 
     type = "BNLL"
+    v1_type = "BNLL"
 
     def value(self, x: Any) -> Any:
         return np.maximum(x, 0.0) + np.log1p(np.exp(-magnitude(x)))

@@ -12,6 +12,7 @@ from refimpl.arithmetic import exact_sum, may_be_below, rounded, step, value_of,
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
+from refimpl.quirk import Departure, Quirk
 
 __all__ = ["ContrastiveLoss"]
 
@@ -33,6 +34,24 @@ class ContrastiveLoss(LossLayer):
 
     type = "ContrastiveLoss"
     exact_bottoms = 3
+    quirks = (
+        Quirk(
+            "contrastive-buffers-sized-once",
+            "ContrastiveLoss sizes its buffers at set-up: a larger batch overruns them (undefined behaviour; refused "
+            "here)",
+            "a layer follows its bottoms' shapes",
+            "src/caffe/layers/contrastive_loss_layer.cpp LayerSetUp; include/caffe/layer.hpp Reshape",
+            number=15,
+        ),
+    )
+    departures = (
+        Departure(
+            "contrastive-distance-offset",
+            "a dissimilar pair inside the margin, without legacy_version",
+            "the gradient divides by d + 1e-4 instead of d, and is 0 at d = 0",
+            "src/caffe/layers/contrastive_loss_layer.cpp Backward_cpu",
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)

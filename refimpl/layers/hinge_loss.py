@@ -12,6 +12,7 @@ from refimpl.arithmetic import exact_sum, sign, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer, pick_label, refuse_labels_outside
+from refimpl.quirk import Departure, Quirk
 
 __all__ = ["HingeLoss"]
 
@@ -31,6 +32,32 @@ class HingeLoss(LossLayer):
     """
 
     type = "HingeLoss"
+    quirks = (
+        Quirk(
+            "hinge-scratch",
+            "HingeLoss leaves its margins in the bottom's diff during forward and reads them from there in backward: "
+            "a second backward is wrong, and without a backward they leak into the gradients of a blob shared with "
+            "other layers",
+            "forward leaves diffs alone and backward depends on data and top diff only",
+            "src/caffe/layers/hinge_loss_layer.cpp; include/caffe/layer.hpp Backward",
+            number=13,
+        ),
+        Quirk(
+            "hinge-swallows-nan",
+            "a NaN score counts as a margin of 0 in HingeLoss",
+            "NaN in, NaN out",
+            "src/caffe/layers/hinge_loss_layer.cpp Forward_cpu (std::max); IEEE 754 section 6.2",
+            number=14,
+        ),
+    )
+    departures = (
+        Departure(
+            "hinge-nan-slope",
+            "a score is NaN, with norm L1",
+            "the slope of a margin that is NaN is 0, as that of one that is not positive; the derivative is NaN",
+            "src/caffe/layers/hinge_loss_layer.cpp Backward_cpu (caffe_cpu_sign)",
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)

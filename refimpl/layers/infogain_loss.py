@@ -15,6 +15,7 @@ from refimpl.errors import LayerError
 from refimpl.layers.blobproto import read_blob_file
 from refimpl.layers.logits_loss import LogitsLoss
 from refimpl.layers.softmax import log_softmax, softmax_gradient
+from refimpl.quirk import LOSS_TUTORIAL, PROTO, Departure, Quirk
 
 __all__ = ["InfogainLoss"]
 
@@ -40,6 +41,38 @@ class InfogainLoss(LogitsLoss):
     exact_bottoms = None
     min_bottoms = 2
     max_bottoms = 3
+    quirks = (
+        Quirk(
+            "second-top-no-gradient",
+            "the weight of InfogainLoss's second top counts in the loss and sends no gradient down",
+            "the gradient is the derivative of the reported total, second top included",
+            f"src/caffe/layers/infogain_loss_layer.cpp Backward_cpu; {LOSS_TUTORIAL}",
+            number=3,
+        ),
+        Quirk(
+            "second-top-shares-softmax",
+            "InfogainLoss's second top is the memory that its backward reads: a layer that works on that top in place "
+            "changes the gradient",
+            "backward takes the softmax that forward computed",
+            "src/caffe/layers/infogain_loss_layer.cpp Forward_cpu (ShareData); include/caffe/layer.hpp Backward",
+            number=4,
+        ),
+        Quirk(
+            "infogain-matrix-forced",
+            "force_backward is fatal with an infogain matrix as third bottom: it asks for a gradient into the matrix",
+            "bottoms that cannot take a gradient are exempt from force_backward",
+            f"include/caffe/layers/loss_layer.hpp AllowForceBackward; {PROTO} NetParameter.force_backward",
+            number=12,
+        ),
+    )
+    departures = (
+        Departure(
+            "infogain-log-floor",
+            "a probability with a nonzero entry of H is below 1e-20",
+            "its logarithm is held at log(1e-20), and the gradient is that of the unheld loss",
+            "src/caffe/layers/infogain_loss_layer.cpp Forward_cpu, Backward_cpu",
+        ),
+    )
 
     def softmax_axis(self) -> int:
         return self.param.infogain_loss_param.axis

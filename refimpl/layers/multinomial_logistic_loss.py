@@ -13,6 +13,7 @@ from refimpl.blob import Blob
 from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.layer import LossLayer, pick_label, refuse_labels_outside
+from refimpl.quirk import Departure
 
 __all__ = ["MultinomialLogisticLoss"]
 
@@ -30,6 +31,14 @@ class MultinomialLogisticLoss(LossLayer):
     """
 
     type = "MultinomialLogisticLoss"
+    departures = (
+        Departure(
+            "multinomial-log-floor",
+            "the label's probability is below 1e-20",
+            "its logarithm is held at log(1e-20), and the gradient is -1/1e-20 instead of 0",
+            "src/caffe/layers/multinomial_logistic_loss_layer.cpp Forward_cpu, Backward_cpu",
+        ),
+    )
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)

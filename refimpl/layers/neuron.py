@@ -10,6 +10,7 @@ import numpy as np
 from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
 from refimpl.layer import Layer
+from refimpl.quirk import Quirk
 
 __all__ = ["NeuronLayer"]
 
@@ -27,6 +28,18 @@ class NeuronLayer(Layer):
     exact_tops = 1
     overwrites_gradient: ClassVar[bool] = False
     lost: Any = None
+    quirks = (
+        Quirk(
+            "in-place-input-lost",
+            "a layer that runs in place takes its output for its input in backward: wrong for Power, Log, BNLL, a "
+            "ReLU with a negative slope and an ELU with a negative alpha; Power and Log also overwrite the top's "
+            "gradient before they multiply by it",
+            "the gradient is the same in place and out of place",
+            "src/caffe/layers/power_layer.cpp, log_layer.cpp, bnll_layer.cpp, relu_layer.cpp, elu_layer.cpp "
+            "Backward_cpu",
+            number=16,
+        ),
+    )
 
     def value(self, x: Any) -> Any:
         raise NotImplementedError(self.type)

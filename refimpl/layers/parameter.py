@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from refimpl.blob import Blob
 from refimpl.layer import Layer
+from refimpl.quirk import LOSS_TUTORIAL, Quirk
 
 __all__ = ["Parameter"]
 
@@ -20,6 +21,17 @@ class Parameter(Layer):
     type = "Parameter"
     exact_bottoms = 0
     exact_tops = 1
+    quirks = (
+        Quirk(
+            "parameter-layer-shares-diff",
+            "a Parameter layer's top shares its diff with the parameter: each backward overwrites the parameter's "
+            "gradient, and a loss_weight of the top is lost",
+            "parameter diffs accumulate until they are cleared, and every weighted top counts",
+            "include/caffe/layers/parameter_layer.hpp Forward_cpu; include/caffe/net.hpp ClearParamDiffs; "
+            f"{LOSS_TUTORIAL}",
+            number=18,
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = self.param.parameter_param.shape.dim

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from refimpl.arithmetic import affine, like, value_of
 from refimpl.blob import Blob
 from refimpl.layers.neuron import NeuronLayer
+from refimpl.quirk import Quirk
 
 __all__ = ["Power"]
 
@@ -25,6 +26,15 @@ class Power(NeuronLayer):
 
     type = "Power"
     overwrites_gradient = True
+    quirks = (
+        Quirk(
+            "power-gradient-through-quotient",
+            "Power with an exponent other than 0, 1 and 2 computes its gradient as top / base: NaN where the base is 0",
+            "the gradient of base^p at a base of 0 is the derivative",
+            "src/caffe/layers/power_layer.cpp Backward_cpu",
+            number=17,
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.power_param

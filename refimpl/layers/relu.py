@@ -22,6 +22,7 @@ class ReLU(NeuronLayer):
     """
 
     type = "ReLU"
+    v1_type = "RELU"
 
     def value(self, x: Any) -> Any:
         return np.maximum(x, 0.0) + self.param.relu_param.negative_slope * np.minimum(x, 0.0)

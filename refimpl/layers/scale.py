@@ -10,6 +10,7 @@ from refimpl.blob import Blob
 from refimpl.filler import filled, initial_value
 from refimpl.layer import Layer
 from refimpl.layers.axes import Span, covered_shape
+from refimpl.quirk import Quirk
 
 __all__ = ["Scale"]
 
@@ -28,6 +29,23 @@ class Scale(Layer):
     max_bottoms = 2
     exact_tops = 1
     overwritten: Any = None
+    quirks = (
+        Quirk(
+            "scale-scratch",
+            "Scale leaves a product in the diff of a bottom that gets no gradient",
+            "a diff nobody asked for is left alone",
+            "src/caffe/layers/scale_layer.cpp Backward_cpu",
+            number=19,
+        ),
+        Quirk(
+            "scale-overwrites-parameter-diff",
+            "Scale overwrites its parameter's diff where the parameter starts at the bottom's first axis (but for a "
+            "single entry before further axes)",
+            "parameter diffs accumulate until they are cleared",
+            "src/caffe/layers/scale_layer.cpp Backward_cpu; include/caffe/net.hpp ClearParamDiffs",
+            number=20,
+        ),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.param.scale_param

@@ -14,6 +14,7 @@ from refimpl.errors import LayerError
 from refimpl.layer import pick_label
 from refimpl.layers.logits_loss import LogitsLoss
 from refimpl.layers.softmax import log_softmax, softmax_gradient
+from refimpl.quirk import LOSS_TUTORIAL, Departure, Quirk
 
 __all__ = ["SoftmaxWithLoss"]
 
@@ -33,6 +34,25 @@ class SoftmaxWithLoss(LogitsLoss):
     """
 
     type = "SoftmaxWithLoss"
+    v1_type = "SOFTMAX_LOSS"
+    quirks = (
+        Quirk(
+            "softmax-inner-loss-weights",
+            "SoftmaxWithLoss with two tops and two weights is refused: its inner Softmax inherits both weights and "
+            "has one top",
+            "the second top is the softmax and may carry a weight",
+            f"src/caffe/layers/softmax_loss_layer.cpp LayerSetUp; {LOSS_TUTORIAL}",
+            number=2,
+        ),
+    )
+    departures = (
+        Departure(
+            "softmax-log-floor",
+            "the label's probability is below FLT_MIN",
+            "the loss is capped at -log(FLT_MIN) there, and the gradient is that of the uncapped loss",
+            "src/caffe/layers/softmax_loss_layer.cpp Forward_cpu, Backward_cpu",
+        ),
+    )
 
     def softmax_axis(self) -> int:
         return self.param.softmax_param.axis

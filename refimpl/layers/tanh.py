@@ -15,6 +15,7 @@ class TanH(NeuronLayer):
     """``y = tanh(x)``; ``dy/dx = 1 - y^2`` from the live top. No kinks."""
 
     type = "TanH"
+    v1_type = "TANH"
 
     def value(self, x: Any) -> Any:
         return np.tanh(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from conformance.contract.case import Case
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.serving import STEMS
 from conformance.requirements import CATALOGUE
-from refimpl.dialect import DEPARTURES, QUIRKS, Dialect
+from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError
 from refimpl.layer import Layer, LossLayer
 from refimpl.layers import REGISTRY
@@ -136,19 +135,18 @@ def test_every_requirement_of_a_layer_is_named_on_its_page(page: Page) -> None:
     assert mine <= page.code
 
 
-def quirks_asked_by(kind: type[Layer]) -> set[str]:
-    """The quirks that a layer's own modules and what all loss layers share ask the dialect about."""
-    modules = {inspect.getmodule(base) for base in kind.__mro__ if base.__module__.startswith("refimpl.layers")}
-    sources = [inspect.getsource(module) for module in modules if module]
-    sources += [] if kind.exact_tops == 1 else [inspect.getsource(LossLayer)]
-    return {quirk for quirk in QUIRKS if any(f'"{quirk}"' in source for source in sources)}
+def quirks_of(kind: type[Layer]) -> set[str]:
+    """The quirks of a layer, and of what all loss layers share."""
+    classes = [base for base in kind.__mro__ if base not in (Layer, LossLayer)]
+    classes += [] if kind.exact_tops == 1 else [LossLayer]
+    return {quirk.name for found in classes for quirk in vars(found).get("quirks", ())}
 
 
 @every_layer
 def test_every_quirk_and_departure_of_a_layer_is_named_on_its_page(page: Page) -> None:
     kind = STEMS[page.stem]
-    departures = {name for name, departure in DEPARTURES.items() if departure.layer == kind}
-    assert quirks_asked_by(REGISTRY[kind]) | departures <= page.code
+    departures = {departure.name for departure in REGISTRY[kind].departures}
+    assert quirks_of(REGISTRY[kind]) | departures <= page.code
 
 
 def test_every_quirk_is_named_on_some_page() -> None:
