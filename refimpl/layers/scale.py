@@ -39,8 +39,8 @@ class Scale(Layer):
         ),
         Quirk(
             "scale-overwrites-parameter-diff",
-            "Scale overwrites its parameter's diff where the parameter starts at the bottom's first axis (but for a "
-            "single entry before further axes)",
+            "Scale overwrites its parameter's diff where the bottom has a single entry before the parameter's axes (but "
+            "for a parameter of one entry that stands for several)",
             "parameter diffs accumulate until they are cleared",
             "src/caffe/layers/scale_layer.cpp Backward_cpu; include/caffe/net.hpp ClearParamDiffs",
             number=20,
@@ -78,18 +78,20 @@ class Scale(Layer):
         learnt = len(bottom) == 1
         if self.param_propagate_down[0] if learnt else propagate_down[1]:
             product = top_diff * (bottom[0].wide if self.overwritten is None else self.overwritten)
-            self._write_factor_diff(factor, self.span.total(product), learnt)
+            self._write_factor_diff(factor, self.span.total(product), bottom[0] if learnt else None)
             if not propagate_down[0]:
                 self._leave_scratch(product, factor, bottom[0])
         if propagate_down[0]:
             bottom[0].diff[...] = top_diff * self.span.spread(factor.wide)
 
-    def _write_factor_diff(self, factor: Blob, gradient: Any, learnt: bool) -> None:
-        """A parameter's gradient is added to its diff, except where Caffe computes it in the diff itself."""
-        inside = self.span.start == 0 and (factor.count > 1 or self.span.end == self.span.num_axes)
-        accumulate = learnt
-        if learnt and inside and (value_of(factor.wide_diff) != 0).any():
-            accumulate = not self.dialect.takes("scale-overwrites-parameter-diff")
+    def _write_factor_diff(self, factor: Blob, gradient: Any, scaled: Blob | None) -> None:
+        """A parameter's gradient, that of the factor of ``scaled``, is added to its diff, except where Caffe computes
+        it in the diff itself."""
+        accumulate = scaled is not None
+        if scaled is not None and (value_of(factor.wide_diff) != 0).any():
+            alone = scaled.count_between(0, self.span.start) == 1
+            if factor.count == scaled.count or (alone and factor.count > 1):
+                accumulate = not self.dialect.takes("scale-overwrites-parameter-diff")
         factor.diff[...] = factor.wide_diff + gradient if accumulate else gradient
 
     def _leave_scratch(self, product: Any, factor: Blob, bottom: Blob) -> None:

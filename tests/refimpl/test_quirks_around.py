@@ -115,6 +115,31 @@ def test_scale_overwrites_or_accumulates_its_parameters_gradient(body: str, over
         assert twice.touched == ({quirk} if overwrites else set())
 
 
+@pytest.mark.parametrize(
+    ("shape", "axis", "num_axes", "overwrites"),
+    [
+        ((1, 3), 1, 1, True),
+        ((1, 1), 0, 0, True),
+        ((1, 3, 2), 1, 1, True),
+        ((1, 1, 2), 2, 1, True),
+        ((1, 3), 0, 1, False),
+        ((1, 1, 2), 1, 1, False),
+        ((2, 1, 3), 1, 2, False),
+        ((2, 3, 1), 2, 1, False),
+    ],
+)
+def test_where_scale_overwrites_is_a_matter_of_shapes(
+    shape: tuple[int, ...], axis: int, num_axes: int, overwrites: bool
+) -> None:
+    """As a real Caffe does: one entry before the factor's axes and several factors, or a factor for each entry."""
+    dims = " ".join(f"dim: {size}" for size in shape)
+    source = f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}\n'
+    text = "force_backward: true\n" + scale(f"axis: {axis} num_axes: {num_axes}").replace(INPUT, source)
+    net = run(text, "scale-overwrites-parameter-diff", True, TWICE, np.full(shape, 0.5))
+    assert net.params["n"][0].diff.sum() == np.prod(shape) * (1 if overwrites else 2)
+    assert net.touched == ({"scale-overwrites-parameter-diff"} if overwrites else set())
+
+
 PARAMETER = 'layer { name: "w" type: "Parameter" top: "h" parameter_param { shape { dim: 2 } } }\n'
 SQUARED = 'layer { name: "n" type: "Power" bottom: "h" top: "t" loss_weight: 1 power_param { power: 2 shift: 1 } }'
 
