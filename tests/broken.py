@@ -13,6 +13,7 @@ from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
+from conformance.engine.execution import execute
 from conformance.judge.reference import build, run_steps
 from refimpl.blob import Blob
 from refimpl.errors import NetError
@@ -75,7 +76,7 @@ def run_family(
         for check in checks
         for dtype in check.dtypes
         if dtype in dtypes
-        for verdict in check.run(session(implementation, dtype, dialect))
+        for verdict in execute(check, session(implementation, dtype, dialect))
     ]
 
 

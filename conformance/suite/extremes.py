@@ -22,7 +22,7 @@ from conformance.judge.tolerance import large_count_bound
 from conformance.losses import LOSSES, Loss
 from conformance.losses.loss import Extreme, LargeCount
 from conformance.requirements import CATALOGUE
-from conformance.suite.judged import bundle, guarded
+from conformance.suite.judged import bundle
 
 __all__ = ["LARGE_COUNT", "case_of", "checks"]
 
@@ -54,7 +54,7 @@ def _large_count(loss: Loss, count: LargeCount) -> Check:
     requirement, exact = f"{loss.stem}.large-count-accuracy", count.exact
     case = case_of(loss, Extreme("large-count", (), count.bottoms, weight=1.0), steps=("forward",))
 
-    def body(session: Session) -> Iterator[Verdict]:
+    def run(session: Session) -> Iterator[Verdict]:
         answer, level = session.run(case), CATALOGUE[requirement].level
         if isinstance(answer, Refusal):
             reason = f"refused at {answer.stage}: {answer.message}"
@@ -72,7 +72,7 @@ def _large_count(loss: Loss, count: LargeCount) -> Check:
         FAMILY,
         loss.stem,
         (requirement,),
-        lambda session: guarded(session, case.id, [requirement], lambda: body(session)),
+        run,
         dtypes=(FLOAT.name,),
         core=False,
         layer_types=(loss.type,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from conformance.contract.case import Case
 from conformance.contract.check import Check
@@ -19,7 +19,7 @@ from conformance.contract.verdict import Status, Verdict
 from conformance.judge.judgement import judge
 from conformance.requirements import CATALOGUE
 
-__all__ = ["bundle", "failed_to_answer", "guarded", "judged", "single"]
+__all__ = ["bundle", "failed_to_answer", "judged", "single"]
 
 _STATUS: dict[type[ImplementationError], Status] = {
     Crash: Status.CRASHED,
@@ -46,26 +46,14 @@ def failed_to_answer(check: str, requirements: Sequence[str], dtype: str, error:
     ]
 
 
-def guarded(
-    session: Session, check: str, requirements: Sequence[str], body: Callable[[], Iterable[Verdict]]
-) -> list[Verdict]:
-    """What ``body`` gives; an implementation's failure to answer becomes a verdict for each requirement."""
+def judged(session: Session, check: str, requirements: Sequence[str], case: Case) -> list[Verdict]:
+    """Run the case and judge what comes back; a failure to answer becomes a verdict for each requirement."""
     try:
-        return list(body())
+        return judge(check, requirements, case, session.run(case), session.dtype, session.dialect)
     except DoesNotStart:
         raise
     except ImplementationError as error:
         return failed_to_answer(check, requirements, session.dtype, error)
-
-
-def judged(session: Session, check: str, requirements: Sequence[str], case: Case) -> list[Verdict]:
-    """Run the case and judge what comes back."""
-    return guarded(
-        session,
-        check,
-        requirements,
-        lambda: judge(check, requirements, case, session.run(case), session.dtype, session.dialect),
-    )
 
 
 def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, **fields: object) -> Check:

@@ -3,7 +3,7 @@ is the weight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +14,13 @@ from conformance.contract.dtypes import FLOAT
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
+from conformance.judge.judgement import judge
 from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.suite.judged import bundle, guarded, judged, single
+from conformance.suite.judged import bundle, single
 from conformance.suite.stock import DISTANCE
+from conformance.suite.trial import differ
 
 __all__ = ["checks"]
 
@@ -79,7 +81,7 @@ def _scaling(variant: Variant) -> Check:
     check_id = f"{FAMILY}/{variant.loss.stem}/scaling"
     requirement = f"{variant.loss.stem}.weight-scaling"
 
-    def body(session: Session) -> Iterator[Verdict]:
+    def run(session: Session) -> Iterator[Verdict]:
         whole = session.run(variant.case(check_id, weights=(1.0,)))
         for weight in (4.0, -0.5):
             part = session.run(variant.case(check_id, weights=(weight,)))
@@ -87,7 +89,7 @@ def _scaling(variant: Variant) -> Check:
                 check_id, requirement, session.dtype, part, _scaled(whole, weight, variant.learned), variant.learned
             )
 
-    return _checked(check_id, variant, [requirement], body)
+    return Check(check_id, FAMILY, variant.loss.stem, (requirement,), run, layer_types=(variant.loss.type,))
 
 
 def _scaled(answer: Outcome | Refusal, weight: float, blobs: Sequence[str]) -> Outcome | Refusal:
@@ -107,19 +109,26 @@ def _removed(variant: Variant) -> Check:
     first = replace(variant, unforced=True)
     alone, beside = _case(first, check_id, ()), _case(first, check_id, (0.0,))
 
-    def body(session: Session) -> Iterator[Verdict]:
+    def run(session: Session) -> Iterator[Verdict]:
         with_both = session.run(beside)
-        yield from judged(replace_run(session, with_both), check_id, ["net.zero-loss-weight"], beside)
+        yield from _judged(session, check_id, ["net.zero-loss-weight"], beside, with_both)
         same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), variant.learned)
         leaks = [f"quirk.{net.quirk}" for net in variant.loss.quirk_nets if net.shows == "leaks"]
         if same.status is Status.FAILED and leaks and session.dialect != "documented":
-            explained = judged(replace_run(session, with_both), check_id, leaks, beside)
+            explained = _judged(session, check_id, leaks, beside, with_both)
             yield from (replace(v, reason=v.reason or same.reason) for v in explained)
             if not any(v.status.breaks for v in explained):
                 return
         yield same
 
-    return _checked(check_id, variant, [requirement, "net.zero-loss-weight"], body)
+    requirements = (requirement, "net.zero-loss-weight")
+    return Check(check_id, FAMILY, variant.loss.stem, requirements, run, layer_types=(variant.loss.type,))
+
+
+def _judged(
+    session: Session, check_id: str, requirements: Sequence[str], case: Case, answer: Outcome | Refusal
+) -> list[Verdict]:
+    return judge(check_id, requirements, case, answer, session.dtype, session.dialect)
 
 
 def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
@@ -131,22 +140,6 @@ def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
     fed = variant.feed(values)
     fed["inputs"]["target"] = FLOAT.rounded(np.linspace(-2, 2, values[blob].size).round(2)).reshape(shape)
     return Case(check_id, net, **fed)
-
-
-def replace_run(session: Session, answer: Outcome | Refusal) -> Session:
-    """The session with an answer it already gave."""
-
-    class _Given:
-        def describe(self) -> object:
-            return session.description
-
-        def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-            return answer
-
-        def close(self) -> None:
-            """Nothing was opened."""
-
-    return Session(_Given(), session.description, session.dtype, session.dialect)  # type: ignore[arg-type]
 
 
 def _same(
@@ -168,35 +161,10 @@ def _same(
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
     if requirement.endswith("weight-scaling"):
         pairs["net loss"] = (np.array(got.loss), np.array(want.loss))
-    for name, (mine, theirs) in pairs.items():
-        if not np.array_equal(mine, theirs, equal_nan=True):
-            return Verdict(
-                check,
-                requirement,
-                dtype,
-                Status.FAILED,
-                level,
-                reason=f"{name} is {_short(mine)}, wanted exactly {_short(theirs)}",
-            )
+    wrong = next((fault for name, (mine, theirs) in pairs.items() for fault in differ(name, mine, theirs)), None)
+    if wrong is not None:
+        return Verdict(check, requirement, dtype, Status.FAILED, level, reason=wrong.reason)
     return Verdict(check, requirement, dtype, Status.PASSED, level)
-
-
-def _short(array: Array) -> str:
-    shown = ", ".join(f"{x:.9g}" for x in np.asarray(array).ravel()[:4])
-    return f"[{shown}{', …' if np.size(array) > 4 else ''}]"
-
-
-def _checked(
-    check_id: str, variant: Variant, requirements: Sequence[str], body: Callable[[Session], Iterator[Verdict]]
-) -> Check:
-    return Check(
-        check_id,
-        FAMILY,
-        variant.loss.stem,
-        tuple(requirements),
-        lambda session: guarded(session, check_id, requirements, lambda: body(session)),
-        layer_types=(variant.loss.type,),
-    )
 
 
 _ANY = {

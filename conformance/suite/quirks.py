@@ -20,7 +20,7 @@ from conformance.losses import LOSSES
 from conformance.losses.loss import QuirkNet
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.suite.judged import bundle, guarded
+from conformance.suite.judged import bundle
 from conformance.suite.stock import CLASSIFIER, DISTANCE
 
 __all__ = ["case_of", "checks", "quirk_nets"]
@@ -60,7 +60,7 @@ def _undefined(place: str, net: QuirkNet) -> Check:
     """A case that Caffe answers at random, if it survives it."""
     case, requirement = case_of(net), f"quirk.{net.quirk}"
 
-    def body(session: Session) -> Iterator[Verdict]:
+    def run(session: Session) -> Iterator[Verdict]:
         try:
             answer = session.run(case)
         except Crash as crash:
@@ -78,7 +78,7 @@ def _undefined(place: str, net: QuirkNet) -> Check:
         FAMILY,
         place,
         (requirement,),
-        lambda session: guarded(session, case.id, [requirement], lambda: body(session)),
+        run,
         core=False,
         **_about(place),
     )

@@ -16,7 +16,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status
 from conformance.suite.snippet import Setting, Snippet
 
-__all__ = ["Fault", "Subject", "Trial", "Undecided"]
+__all__ = ["Fault", "Subject", "Trial", "Undecided", "differ"]
 
 ROUND = ("forward", "backward")
 
