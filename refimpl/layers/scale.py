@@ -39,8 +39,8 @@ class Scale(Layer):
         ),
         Quirk(
             "scale-overwrites-parameter-diff",
-            "Scale overwrites its parameter's diff where the bottom has a single entry before the parameter's axes (but "
-            "for a parameter of one entry that stands for several)",
+            "Scale overwrites its parameter's diff where the bottom has a single entry before the parameter's axes "
+            "(but for a parameter of one entry that stands for several)",
             "parameter diffs accumulate until they are cleared",
             "src/caffe/layers/scale_layer.cpp Backward_cpu; include/caffe/net.hpp ClearParamDiffs",
             number=20,
