@@ -46,7 +46,7 @@ def command() -> None:
       lossconf bench numba-cuda --size large                on a GPU, beside torch on it and the GPU's own copy
       lossconf bench compare laptop.json server.json --plots plots
       lossconf bench gate --against main                    is anything slower than it was on main?
-      lossconf bench goals --caffe /opt/py39/bin/python     what the kernels are to reach, and whether they do
+      lossconf bench goals goals.toml                       does it reach what a file wants of it?
     """
 
 
@@ -126,38 +126,45 @@ def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
 
 
 @command.command("goals")
-@click.option("--caffe", metavar="PYTHON", help="An interpreter with pycaffe, timed in its own process.")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--peer", "peers", multiple=True, metavar="NAME=IMPLEMENTATION", help="What a peer's name stands for.")
+@click.option("--threads", type=click.IntRange(1), help="Threads that each may use; default: all cores.")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
 @patience_option
 @click.option(
-    "--result", "path", type=click.Path(dir_okay=False, path_type=Path), help="Keep everything that was measured here."
+    "--result", "kept", type=click.Path(dir_okay=False, path_type=Path), help="Keep everything that was measured here."
 )
-def goals(caffe: str | None, threads: int, rounds: int, patience: float, path: Path | None) -> int:
-    """Time the kernels against everything they are to reach, and say what they miss.
+def goals(
+    path: Path, peers: tuple[str, ...], threads: int | None, rounds: int, patience: float, kept: Path | None
+) -> int:
+    """Time an implementation against what a TOML file wants of it, and say what it misses.
 
-    Ends with 1 where something is missed, 4 where something could not be measured. Takes some minutes and some GB.
+    Ends with 1 where something is missed, 4 where something could not be measured.
 
     \b
     Examples:
-      lossconf bench goals --caffe /opt/py39/bin/python --result goals.json
+      lossconf bench goals bench/goals.toml --peer caffe=pycaffe:/opt/py39/bin/python --result goals.json
     """
+    from conformance.contract.errors import UsageError
     from conformance.contract.exit_codes import ExitCode
-    from conformance.timing.goals import merged, plans
+    from conformance.timing.goals import merged, read_goals
     from conformance.timing.goals_table import render_goals
     from conformance.timing.measure import measure
     from conformance.timing.result import write_result
     from conformance.views.terminal import output
 
-    spec = None if caffe is None else f"pycaffe:{caffe}"
-    todo = plans(threads, rounds, spec, 60 * patience)
-    result = merged([started(partial(measure, plan, note)) for plan in todo])
-    if path is not None:
-        write_result(result, path)
-    tally = render_goals(result, spec, output())
-    if tally.missed:
+    named = dict(peer.partition("=")[::2] for peer in peers)
+    if not all(named.values()):
+        raise UsageError("--peer takes a name and an implementation, as in caffe=pycaffe:/opt/py39/bin/python")
+    wanted = read_goals(path, named)
+    plans = wanted.plans(chosen_threads(threads), rounds, 60 * patience)
+    result = merged([started(partial(measure, plan, note)) for plan in plans])
+    if kept is not None:
+        write_result(result, kept)
+    met = {reached.met for reached in render_goals(wanted, result, output())}
+    if False in met:
         return ExitCode.DOES_NOT_CONFORM
-    return ExitCode.FEWER_CHECKS_THAN_LOCK if tally.unmeasured else ExitCode.CONFORMS
+    return ExitCode.FEWER_CHECKS_THAN_LOCK if None in met else ExitCode.CONFORMS
 
 
 command.add_command(gate)

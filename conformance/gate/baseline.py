@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from conformance.contract.errors import UsageError, one_line
+from conformance.contract.errors import UsageError
+from conformance.contract.toml import read_toml
 from conformance.contract.verdict import Status, Verdict
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["SCHEMA", "Baseline", "Known", "read_baseline", "write_baseline"]
 
@@ -71,12 +66,7 @@ class Baseline:
 
 def read_baseline(path: Path) -> Baseline:
     """The baseline in a file. Raises `UsageError` that names the entry at fault and what to do."""
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the baseline {path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is no TOML: {one_line(str(error), 160)}") from None
+    document = read_toml(path, "the baseline")
     if document.get("schema") != SCHEMA:
         raise UsageError(f"{path}: its schema is {document.get('schema')!r}, and this version reads {SCHEMA}")
     entries = document.get("known", [])

@@ -1,34 +1,31 @@
-"""Goals: how fast the kernels are to be, against their peers, against a plain copy, and as problems grow.
+"""Goals: what a file wants of an implementation's times, held against what was measured.
 
-The figures were set before the kernels were written, from what the peers take; a miss is a miss.
+``goals.schema.json`` says what such a file holds.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
-from conformance.contract.dtypes import DOUBLE, FLOAT
+from conformance.contract.errors import UsageError, one_line, unknown
+from conformance.contract.toml import read_toml
+from conformance.losses import LOSSES
+from conformance.timing.against import is_implementation
 from conformance.timing.measure import COPY, Plan
-from conformance.timing.problem import LAYERS, Problem
+from conformance.timing.problem import Problem
 from conformance.timing.result import Measured, Result
-from conformance.timing.sizes import SIZES, Size, size_named
+from conformance.timing.sizes import Size, size_named
 from conformance.timing.statistics import median_interval, summary
+from refimpl.dtypes import NAMES
 
-__all__ = ["FLOOR", "GROWN", "ROWS", "Reached", "Row", "floors", "growths", "memories", "merged", "plans", "ratios"]
+__all__ = ["Goal", "Goals", "Reached", "merged", "read_goals"]
 
-OURS, TORCH, CAFFE = "numba-cpu", "torch", "caffe"
-
-MODE = "both"
-
-FLOOR = 2.0
-"""Times that a plain copy of the same bytes takes, at most, where memory is what takes the time."""
-
-GROWTH = 0.3
-"""How far the time per entry may be from its middle over all sizes that are memory-bound."""
-
-GROWN = 0.01
-"""Memory beyond inputs and gradients, as a share of these."""
+KINDS = ("ratio", "growth", "memory")
 
 CLEAR = 2.0
 """Ends of an interval may be so many times apart; beyond that nothing was measured."""
@@ -37,42 +34,18 @@ DOUBT = 0.05
 
 DISTURBED = "disturbed: threads waited for cores that other processes had"
 
-STEPS = ("1024x1024", "elementwise", "16384x1024", "huge")
-"""2^20 to 2^26 entries."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: how many times as long as ours a peer is to take at least, by layer."""
-
-    size: str
-    dtype: str
-    peer: str
-    wanted: Mapping[str, float]
-
-
-def _row(size: str, dtype: str, peer: str, *wanted: float) -> Row:
-    """Figures in the order of `LAYERS`."""
-    return Row(size, dtype, peer, dict(zip(LAYERS, wanted, strict=True)))
-
-
-ROWS: tuple[Row, ...] = (
-    _row("large", FLOAT.name, TORCH, 3.5, 5, 4, 2.5, 3, 3, 3),
-    _row("large", DOUBLE.name, TORCH, 3.5, 4, 3, 2, 2.5, 3, 3),
-    Row("dense", FLOAT.name, TORCH, {"softmax_with_loss": 3}),
-    _row("tiny", FLOAT.name, TORCH, 12, 20, 25, 25, 40, 20, 20),
-    _row("tiny", FLOAT.name, CAFFE, 2, 2, 1, 0.8, 2, 0.8, 0.8),
-)
+class _Unmeasured(Exception):
+    """Why there is no number."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What came of one goal: ``value`` is to be at least ``wanted``, or with ``at_most`` no more; None: unmeasured."""
+    """What came of a goal for one layer; ``value`` is None where nothing was measured, for ``reason``."""
 
-    what: str
     wanted: float
-    value: float | None
-    at_most: bool = False
+    at_most: bool
+    value: float | None = None
     reason: str = ""
 
     @property
@@ -82,25 +55,91 @@ class Reached:
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
 
-def plans(threads: int, rounds: int, caffe: str | None, patience: float = 0.0) -> list[Plan]:
-    """What has to be timed: the table beside its peers, then the kernels alone as problems grow.
+@dataclass(frozen=True)
+class Goal:
+    """``wanted`` by layer: of a "ratio" to ``peer`` at least, of "growth" over the sizes or of "memory" at most."""
 
-    ``patience`` is that of each plan, in seconds.
-    """
-    beside_caffe = {(row.size, row.dtype) for row in ROWS if row.peer == CAFFE}
-    small: list[Problem] = []
-    others: list[Problem] = []
-    for row in ROWS:
-        if row.peer == TORCH:
-            problems = [Problem(layer, SIZES[row.size], row.dtype) for layer in row.wanted]
-            (small if (row.size, row.dtype) in beside_caffe else others).extend(problems)
-    steps = [Problem(layer, size_named(step), FLOAT.name) for layer in LAYERS for step in STEPS]
-    peers = (OURS, TORCH, caffe) if caffe else (OURS, TORCH)
-    return [
-        Plan(peers, tuple(small), (MODE,), threads, rounds, patience=patience),
-        Plan((OURS, TORCH), tuple(others), (MODE,), threads, rounds, patience=patience),
-        Plan((OURS,), tuple(steps), (MODE,), threads, rounds, patience=patience, judged=False),
-    ]
+    kind: str
+    sizes: tuple[Size, ...]
+    dtype: str
+    mode: str
+    peer: str
+    wanted: Mapping[str, float]
+
+    def problems(self) -> list[Problem]:
+        return [problem for layer in self.wanted for problem in self._of(layer)]
+
+    def reached(self, result: Result, own: str) -> dict[str, Reached]:
+        """By layer."""
+        return {layer: self._reached(layer, result, own) for layer in self.wanted}
+
+    def _of(self, layer: str) -> list[Problem]:
+        return [Problem(layer, size, self.dtype) for size in self.sizes]
+
+    def _reached(self, layer: str, result: Result, own: str) -> Reached:
+        at_most = self.kind != "ratio"
+        steps = [step for problem in self._of(layer) if (step := result.find(problem)) is not None]
+        try:
+            if len(steps) < len(self.sizes):
+                raise _Unmeasured("not among what was timed")
+            return Reached(self.wanted[layer], at_most, self._value(steps, own))
+        except _Unmeasured as reason:
+            return Reached(self.wanted[layer], at_most, reason=str(reason))
+
+    def _value(self, steps: Sequence[Measured], own: str) -> float:
+        first = steps[0]
+        if self.kind == "memory":
+            if own not in first.memory:
+                raise _Unmeasured(first.not_timed.get(own, "not measured here"))
+            return first.memory[own] / first.problem.held_bytes()
+        timed = (own, self.peer) if self.kind == "ratio" else (own,)
+        for step in steps:
+            for spec in timed:
+                if not step.of(spec, self.mode):
+                    raise _Unmeasured(step.not_timed.get(spec, f"{spec} was not timed"))
+            if step.disturbed(self.mode, *timed):
+                raise _Unmeasured(DISTURBED)
+        if self.kind == "ratio":
+            return _clear_median(first.ratios(own, self.peer, self.mode))
+        each = [summary(step.of(own, self.mode)).median / step.problem.size.elements for step in steps]
+        return 2 * max(each) / (min(each) + max(each)) - 1
+
+
+def _clear_median(ratios: Sequence[float]) -> float:
+    """The median, unless its interval is too wide to say anything."""
+    low, high = median_interval(ratios, DOUBT)
+    if not high <= CLEAR * low:
+        raise _Unmeasured(f"noise: anything from {low:.2f} to {high:.2f}")
+    return summary(ratios).median
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What a file wants of ``implementation``."""
+
+    implementation: str
+    goals: tuple[Goal, ...]
+
+    def plans(self, threads: int, rounds: int, patience: float) -> list[Plan]:
+        """What has to be timed: every problem once, beside all the peers that it is compared with.
+
+        Answers are judged where there are any peers. ``patience`` is that of each plan, in seconds.
+        """
+        specs: dict[Problem, dict[str, None]] = {}
+        modes: dict[Problem, dict[str, None]] = {}
+        for goal in self.goals:
+            for problem in goal.problems():
+                modes.setdefault(problem, {})[goal.mode] = None
+                beside = specs.setdefault(problem, {self.implementation: None})
+                if goal.peer != COPY and is_implementation(goal.peer):
+                    beside[goal.peer] = None
+        together: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Problem]] = {}
+        for problem in specs:
+            together.setdefault((tuple(specs[problem]), tuple(modes[problem])), []).append(problem)
+        return [
+            Plan(timed, tuple(problems), asked, threads, rounds, patience=patience, judged=len(timed) > 1)
+            for (timed, asked), problems in together.items()
+        ]
 
 
 def merged(results: Sequence[Result]) -> Result:
@@ -109,74 +148,47 @@ def merged(results: Sequence[Result]) -> Result:
     return replace(
         first,
         measured=tuple(one for result in results for one in result.measured),
+        specs=tuple(dict.fromkeys(spec for result in results for spec in result.specs)),
         subjects={spec: about for result in results for spec, about in result.subjects.items()},
         warnings=tuple(dict.fromkeys(line for result in results for line in result.warnings)),
         load=(first.load[0], last.load[1]),
     )
 
 
-def ratios(result: Result, row: Row, caffe: str | None) -> Iterator[Reached]:
-    """A row of the table, layer by layer."""
-    spec = TORCH if row.peer == TORCH else caffe
-    for layer, wanted in row.wanted.items():
-        measured = result.find(Problem(layer, SIZES[row.size], row.dtype))
-        if spec is None:
-            yield Reached(layer, wanted, None, reason="no Caffe was named")
-        elif measured is None:
-            yield Reached(layer, wanted, None, reason="not among what was timed")
-        else:
-            yield _ratio(layer, wanted, measured, OURS, spec)
+def read_goals(path: Path, peers: Mapping[str, str]) -> Goals:
+    """The goals in a TOML file; ``peers`` are implementations by the name that the file has for them.
 
-
-def _ratio(what: str, wanted: float, measured: Measured, base: str, other: str, at_most: bool = False) -> Reached:
-    """The median of the ratios, unless nothing was measured or its interval is too wide to say anything."""
-    for spec in (base, other):
-        if not measured.of(spec, MODE):
-            return Reached(what, wanted, None, at_most, measured.not_timed.get(spec, f"{spec} was not timed"))
-    if measured.disturbed(MODE, base, other):
-        return Reached(what, wanted, None, at_most, DISTURBED)
-    found = measured.ratios(base, other, MODE)
-    low, high = median_interval(found, DOUBT)
-    if not high <= CLEAR * low:
-        return Reached(what, wanted, None, at_most, f"noise: anything from {low:.2f} to {high:.2f}")
-    return Reached(what, wanted, summary(found).median, at_most)
-
-
-def _memory_bound(size: Size) -> bool:
-    return size.elements >= SIZES["large"].elements
-
-
-def floors(result: Result) -> Iterator[Reached]:
-    """How many times as long as a plain copy of its bytes each layer takes, wherever memory is what takes the time."""
-    for measured in result.measured:
-        if _memory_bound(measured.problem.size) and len(measured.problem.size.shape) == 2:
-            yield _ratio(str(measured.problem), FLOOR, measured, COPY, OURS, at_most=True)
-
-
-def growths(result: Result, spec: str = OURS) -> Iterator[Reached]:
-    """By layer: how far the time per entry is from its middle at most, from the smallest of `STEPS` to the largest.
-
-    With `COPY` for ``spec``, the same of a copy of as many bytes: the machine's share of it.
+    Raises `UsageError` that says what is wrong with the file.
     """
-    for layer in LAYERS:
-        steps = [result.find(Problem(layer, size_named(step), FLOAT.name)) for step in STEPS]
-        timed = [step for step in steps if step and step.of(spec, MODE)]
-        known = [summary(step.of(spec, MODE)).median / step.problem.size.elements for step in timed]
-        if len(known) < len(STEPS):
-            yield Reached(layer, GROWTH, None, True, "a size is missing")
-        elif any(step.disturbed(MODE, spec) for step in timed):
-            yield Reached(layer, GROWTH, None, True, DISTURBED)
-        else:
-            middle = (min(known) + max(known)) / 2
-            yield Reached(layer, GROWTH, max(known) / middle - 1, True)
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    value = read_toml(path, "goals from")
+    wrong = best_match(Draft202012Validator(_schema()).iter_errors(value))
+    if wrong is not None:
+        place = ".".join(map(str, wrong.absolute_path)) or "the whole"
+        raise UsageError(f"{path} holds no goals: {one_line(f'{place}: {wrong.message}', 160)}")
+    return Goals(value["implementation"], tuple(goal for table in value["goal"] for goal in _read(table, peers)))
 
 
-def memories(result: Result) -> Iterator[Reached]:
-    """By layer: memory beyond inputs and gradients at the largest size, as a share of these."""
-    for layer in LAYERS:
-        measured = result.find(Problem(layer, size_named(STEPS[-1]), FLOAT.name))
-        used = None if measured is None else measured.memory.get(OURS)
-        if measured is None or used is None:
-            yield Reached(layer, GROWN, None, True, "not measured here")
-        else:
-            yield Reached(layer, GROWN, used / measured.problem.held_bytes(), True)
+def _schema() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((files(__package__) / "goals.schema.json").read_text("utf-8"))
+    return loaded
+
+
+def _read(table: Mapping[str, Any], peers: Mapping[str, str]) -> Iterator[Goal]:
+    """A goal over all sizes if it is about growth, one for each size otherwise."""
+    kind = next(kind for kind in KINDS if kind in table)
+    wanted = table[kind] if isinstance(table[kind], dict) else dict.fromkeys(LOSSES, table[kind])
+    for names, known, word in ((wanted, LOSSES, "layer"), ((table["dtype"],), NAMES, "type")):
+        for name in names:
+            if name not in known:
+                raise unknown(word, name, known)
+    try:
+        sizes = tuple(size_named(size) for size in table["sizes"])
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    peer = table.get("peer", "")
+    rest = table["dtype"], table.get("mode", "both"), peers.get(peer, peer), wanted
+    for group in [sizes] if kind == "growth" else [(size,) for size in sizes]:
+        yield Goal(kind, group, *rest)

@@ -1,114 +1,52 @@
-"""What came of the goals, in a terminal."""
+"""What came of goals, in a terminal."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from conformance.timing.goals import ROWS, Reached, floors, growths, memories, ratios
-from conformance.timing.measure import COPY
-from conformance.timing.problem import LAYERS
+from conformance.timing.goals import Goals, Reached
 from conformance.timing.result import Result
-from conformance.timing.sizes import SIZES
-from conformance.timing.table import heading
+from conformance.timing.table import heading, print_lines, wrong_answers
 
-__all__ = ["Tally", "render_goals"]
+__all__ = ["render_goals"]
 
+ABOUT = {
+    "ratio": ("times as long: {}", "{:.3g}x"),
+    "growth": ("time per entry, off its middle", "{:.0%}"),
+    "memory": ("memory beyond inputs and gradients", "{:.2%}"),
+}
 
-@dataclass
-class Tally:
-    """Goals by what came of them."""
-
-    met: int = 0
-    missed: int = 0
-    unmeasured: int = 0
-
-    def count(self, reached: Reached) -> None:
-        if reached.met is None:
-            self.unmeasured += 1
-        elif reached.met:
-            self.met += 1
-        else:
-            self.missed += 1
+WORDS = {True: ("met", "green"), False: ("MISSED", "bold red"), None: ("not measured", "yellow")}
 
 
-def render_goals(result: Result, caffe: str | None, console: Console) -> Tally:
-    """Print every goal beside what was reached."""
-    tally, reasons = Tally(), {}
+def render_goals(goals: Goals, result: Result, console: Console) -> list[Reached]:
+    """Print every goal beside what was reached; all that was reached."""
     console.print(Text(heading(result.machine, result.threads), style="bold"))
-    console.print(
-        Text(f"forward and backward by the plain functions; medians of {result.rounds} interleaved rounds, one run\n")
+    console.print(Text(f"{goals.implementation}: medians of {result.rounds} interleaved rounds, one run"))
+    every: list[Reached] = []
+    for goal in goals.goals:
+        what, form = ABOUT[goal.kind]
+        sizes = " to ".join(dict.fromkeys((goal.sizes[0].name, goal.sizes[-1].name)))
+        title = f"\n{sizes}, {goal.dtype}, {goal.mode}: {what.format(goal.peer)}"
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
+        for layer, reached in goal.reached(result, goals.implementation).items():
+            every.append(reached)
+            table.add_row(layer, *_cells(reached, form))
+        console.print(table)
+    print_lines(console, "Wrong", wrong_answers(result))
+    print_lines(console, "Note", iter(result.warnings))
+    counts = ", ".join(
+        f"{sum(reached.met is met for reached in every)} {word.lower()}" for met, (word, _) in WORDS.items()
     )
-    table = Table(
-        title="Times as long as ours, and the least wanted", title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )
-    for column in ("shape", "type", "against", *(LAYERS[layer].type for layer in LAYERS)):
-        table.add_column(column)
-    for row in ROWS:
-        cells = {reached.what: reached for reached in ratios(result, row, caffe)}
-        for reached in cells.values():
-            tally.count(reached)
-            if reached.reason:
-                reasons[f"{row.size} {row.dtype} against {row.peer}, {reached.what}"] = reached.reason
-        shape = "x".join(map(str, SIZES[row.size].shape))
-        shown = (_cell(cells[layer], "{:.3g}x") if layer in cells else "" for layer in LAYERS)
-        table.add_row(shape, row.dtype, row.peer, *shown)
-    console.print(table)
-    copies = (reached for reached in growths(result, COPY) if reached.value is not None)
-    copied = {reached.what: f"a copy of as many bytes: {reached.value:.0%}" for reached in copies}
-    for title, goals, form, beside in (
-        ("Times as long as a plain copy of the same bytes", floors(result), "{:.2f}x", {}),
-        ("Time per entry from 2^20 to 2^26 entries, off its middle", growths(result), "{:.0%}", copied),
-        ("Memory beyond inputs and gradients at 2^26 entries", memories(result), "{:.2%}", {}),
-    ):
-        _render_list(title, goals, form, console, tally, reasons, beside)
-    _render_notes(result, reasons, console)
-    console.print(Text(f"\n{tally.met} met, {tally.missed} missed, {tally.unmeasured} not measured", style="bold"))
-    return tally
+    console.print(Text(f"\n{counts}", style="bold"))
+    return every
 
 
-def _render_list(
-    title: str,
-    goals: Iterable[Reached],
-    form: str,
-    console: Console,
-    tally: Tally,
-    reasons: dict[str, str],
-    beside: Mapping[str, str],
-) -> None:
-    """One goal a line, with what there is to say ``beside`` it."""
-    table = Table(title=f"\n{title}", title_justify="left", box=None, padding=(0, 2, 0, 0), show_header=False)
-    for reached in goals:
-        tally.count(reached)
-        if reached.reason:
-            reasons[f"{title}: {reached.what}"] = reached.reason
-        table.add_row(reached.what, _cell(reached, form), beside.get(reached.what, ""))
-    console.print(table)
-
-
-def _cell(reached: Reached, form: str) -> Text:
-    sign = "<=" if reached.at_most else ">="
-    wanted = f"{sign} {form.format(reached.wanted)}"
-    if reached.value is None:
-        return Text(f"not measured {wanted}", style="yellow")
-    word, style = ("", "green") if reached.met else ("MISSED ", "bold red")
-    return Text(f"{word}{form.format(reached.value)} {wanted}", style=style)
-
-
-def _render_notes(result: Result, reasons: dict[str, str], console: Console) -> None:
-    lines = [f"{what}: {why}" for what, why in reasons.items()] + list(result.warnings)
-    wrong = [
-        f"{spec}, {measured.problem}: wrong, {verdict['reason']}"
-        for measured in result.measured
-        for spec, verdict in measured.verdicts.items()
-        if not verdict["accepted"]
-    ]
-    for title, held in (("Wrong", wrong), ("Note", lines)):
-        if held:
-            console.print(Text(f"\n{title}", style="bold"))
-        for line in held:
-            console.print(Text(f"  {line}"))
+def _cells(reached: Reached, form: str) -> tuple[str, str, Text]:
+    """What was reached, what was wanted, and the verdict."""
+    value = "" if reached.value is None else form.format(reached.value)
+    word, style = WORDS[reached.met]
+    verdict = Text(word, style=style).append(f": {reached.reason}" if reached.reason else "", style="default")
+    return value, f"{'<=' if reached.at_most else '>='} {form.format(reached.wanted)}", verdict

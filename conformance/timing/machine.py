@@ -1,18 +1,21 @@
-"""Machine: what a reader has to know of the computer to make something of its times."""
+"""Machine: what a reader has to know of the computer to make something of its times, and waiting until it is quiet."""
 
 from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["THREAD_SETTINGS", "Machine", "describe_machine", "library_versions", "thread_settings"]
+import psutil
+from cpuinfo import get_cpu_info
+
+__all__ = ["Machine", "describe_machine", "load_average", "wait_until_quiet"]
 
 THREAD_SETTINGS = (
     "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME",
@@ -21,6 +24,15 @@ THREAD_SETTINGS = (
 """Environment variables that say how many threads there are and how they wait."""
 
 LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "caffe-loss-conformance")
+
+GLANCE = 0.25
+"""Seconds over which it is looked at how busy the cores are."""
+
+QUIET = 0.95
+"""Share of the cores' time that has to be idle."""
+
+PAUSE = 2.0
+"""Seconds between glances."""
 
 _SYS = Path("/sys/devices/system/cpu")
 _KIB = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -67,24 +79,45 @@ class Machine:
 
 def describe_machine() -> Machine:
     """This machine, as far as it tells."""
-    information = _text(Path("/proc/cpuinfo"))
+    processor = get_cpu_info()
+    flags = processor.get("flags")
     return Machine(
-        cpu=_field(information, "model name") or platform.processor() or platform.machine(),
+        cpu=processor.get("brand_raw") or platform.processor() or platform.machine(),
         architecture=platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cores_present=os.cpu_count() or 1,
+        cores=_usable_cores(),
+        cores_present=psutil.cpu_count() or 1,
         caches=tuple(_caches()),
         governor=_text(_SYS / "cpu0/cpufreq/scaling_governor").strip() or None,
         boost=_boost(),
-        virtual=("hypervisor" in information.split()) if information else None,
+        virtual=None if flags is None else "hypervisor" in flags,
         quota=_quota(_text(Path("/sys/fs/cgroup/cpu.max"))),
-        memory=_memory(),
+        memory=psutil.virtual_memory().total,
         gpus=tuple(_gpus()),
         system=platform.platform(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         libraries=library_versions(),
         threads=thread_settings(),
     )
+
+
+def load_average() -> float:
+    """Runnable processes over the last minute."""
+    return psutil.getloadavg()[0]
+
+
+def idle_share() -> float:
+    """The share of the cores' time, over the next `GLANCE` seconds, that nothing runs."""
+    found = psutil.cpu_times_percent(interval=GLANCE)
+    return (found.idle + getattr(found, "iowait", 0.0)) / 100
+
+
+def wait_until_quiet(deadline: float, glance: Callable[[], float] = idle_share, pause: float = PAUSE) -> bool:
+    """Wait until the cores are idle, or until ``deadline`` (of ``time.monotonic``); whether they are."""
+    while glance() < QUIET:
+        if time.monotonic() + pause > deadline:
+            return False
+        time.sleep(pause)
+    return True
 
 
 def library_versions() -> dict[str, str]:
@@ -112,12 +145,14 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _field(text: str, name: str) -> str | None:
-    found = re.search(rf"^{name}\s*:\s*(.+)$", text, re.MULTILINE)
-    return None if found is None else found[1].strip()
+def _usable_cores() -> int:
+    """Those that this process may use, where its system lets processes be kept to some."""
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
 
 
 def _caches() -> Iterator[tuple[int, str, int]]:
+    """Those of one core: py-cpuinfo adds up all cores'."""
     for folder in sorted((_SYS / "cpu0/cache").glob("index*")):
         level, kind, size = (_text(folder / name).strip() for name in ("level", "type", "size"))
         if level.isdecimal() and size[:-1].isdecimal() and size[-1:] in _KIB:
@@ -137,13 +172,6 @@ def _quota(text: str) -> float | None:
     if len(words) != 2 or not all(word.isdecimal() for word in words):
         return None
     return int(words[0]) / int(words[1])
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def _gpus() -> Iterator[str]:

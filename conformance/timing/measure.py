@@ -13,15 +13,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from conformance.contract.version import VERSION
+from conformance.timing.advice import environment_advice, run_advice
 from conformance.timing.contestants import Contestant, contestant
 from conformance.timing.expectation import Expectation, expect
 from conformance.timing.gpu import UNTESTED
-from conformance.timing.hygiene import environment_advice, load_average, run_advice
-from conformance.timing.machine import describe_machine
-from conformance.timing.memory import available_memory
+from conformance.timing.machine import describe_machine, load_average, wait_until_quiet
 from conformance.timing.problem import Problem
-from conformance.timing.quiet import wait_until_quiet
 from conformance.timing.result import Measured, Result
 from conformance.timing.rounds import interleave
 from conformance.timing.statistics import summary
@@ -196,9 +196,9 @@ def _verdict(expectation: Expectation, runner: Contestant) -> dict[str, Any]:
 
 def _short_of_memory(problem: Problem, entered: Iterable[str]) -> str:
     """Why the problem does not fit, or nothing."""
-    available = available_memory()
+    available = psutil.virtual_memory().available
     needed = problem.held_bytes() * (1 + sum(HOLDINGS.get(spec, HOLDING) for spec in entered))
-    if available is None or needed <= ROOM * available:
+    if needed <= ROOM * available:
         return ""
     return f"needs about {needed / 2**30:.1f} GiB with everybody in memory, and {available / 2**30:.1f} GiB are free"
 
@@ -232,7 +232,7 @@ def revision(root: Path) -> str | None:
             ).stdout
             for words in (
                 ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no", "--", "refimpl", "bench"],
+                ["status", "--porcelain", "--untracked-files=no", "--", "refimpl", "conformance"],
             )
         )
     except (OSError, subprocess.SubprocessError):

@@ -13,10 +13,10 @@ from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError, one_line
 from conformance.timing.machine import Machine
 from conformance.timing.problem import Problem
+from conformance.timing.process import TOLERATED
 from conformance.timing.rounds import calm_rounds
 from conformance.timing.sizes import Size
 from conformance.timing.subjects import About
-from conformance.timing.waiting import TOLERATED
 
 __all__ = ["SCHEMA", "Measured", "Result", "read_result", "schema", "write_result"]
 
@@ -150,7 +150,7 @@ class Result:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of result files."""
-    loaded: dict[str, Any] = json.loads((files("conformance.timing") / "result.schema.json").read_text("utf-8"))
+    loaded: dict[str, Any] = json.loads((files(__package__) / "result.schema.json").read_text("utf-8"))
     loaded["$defs"]["dtype"]["enum"] = list(NAMES)
     return loaded
 

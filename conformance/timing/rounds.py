@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from conformance.timing.contestants import Contestant, Sample
+from conformance.timing.process import TOLERATED
 from conformance.timing.subjects import NotTimed
-from conformance.timing.waiting import TOLERATED
 
 __all__ = ["FEWEST", "Times", "calm_rounds", "interleave", "order_of"]
 

@@ -13,7 +13,7 @@ from conformance.timing.measure import COPY
 from conformance.timing.result import Measured, Result
 from conformance.timing.statistics import summary
 
-__all__ = ["heading", "render", "shown_bytes", "shown_seconds", "shown_shape"]
+__all__ = ["heading", "print_lines", "render", "shown_bytes", "shown_seconds", "wrong_answers"]
 
 MEMORY_BOUND = 1 << 20
 """Bytes of traffic from which a comparison with a plain copy says something."""
@@ -41,10 +41,6 @@ def shown_bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def shown_shape(measured: Measured) -> str:
-    return "x".join(map(str, measured.problem.size.shape))
-
-
 def heading(machine: Machine, threads: int) -> str:
     """The machine in a line."""
     parts = [f"{machine.cpu}, {machine.cores} core(s), {threads} thread(s)"]
@@ -68,12 +64,17 @@ def render(result: Result, console: Console) -> None:
         console.print(Text("~: hardly a round without waiting for cores that other processes had"))
     for dtype in dict.fromkeys(measured.problem.dtype for measured in result.measured):
         console.print(_times(result, dtype))
-    for title, lines in (("Wrong", _wrong(result)), ("Memory", _memory(result)), ("Not timed", _not_timed(result))):
-        _print_lines(console, title, lines)
-    _print_lines(console, "Note", iter(result.warnings))
+    for title, lines in (
+        ("Wrong", wrong_answers(result)),
+        ("Memory", _memory(result)),
+        ("Not timed", _not_timed(result)),
+    ):
+        print_lines(console, title, lines)
+    print_lines(console, "Note", iter(result.warnings))
 
 
-def _print_lines(console: Console, title: str, lines: Iterator[str]) -> None:
+def print_lines(console: Console, title: str, lines: Iterator[str]) -> None:
+    """A title and the lines, or nothing where there are none."""
     for i, line in enumerate(lines):
         if i == 0:
             console.print(Text(f"\n{title}", style="bold"))
@@ -134,7 +135,8 @@ def _of_copy(measured: Measured, mode: str, spec: str) -> str:
     return f"{summary(ratios).median:.0%}"
 
 
-def _wrong(result: Result) -> Iterator[str]:
+def wrong_answers(result: Result) -> Iterator[str]:
+    """Who was wrong about which problem, and how."""
     for measured in result.measured:
         for spec, verdict in measured.verdicts.items():
             if not verdict["accepted"]:

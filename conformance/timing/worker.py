@@ -22,12 +22,10 @@ import numpy as np
 
 import refimpl
 from conformance.adapters.host import Channel
-from conformance.timing.memory import peak_beyond
 from conformance.timing.problem import Problem
-from conformance.timing.runtimes import openmp_runtimes, spins
+from conformance.timing.process import TOLERATED, openmp_runtimes, peak_beyond, spins, waited
 from conformance.timing.sizes import Size
 from conformance.timing.subjects import NotTimed, Prepared, Subject, open_subject
-from conformance.timing.waiting import TOLERATED, waited
 
 __all__ = ["Worker", "loops_for", "main", "per_call", "undisturbed"]
 

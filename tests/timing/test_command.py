@@ -86,6 +86,8 @@ def test_a_first_implementation_that_does_not_start_ends_with_6(lossconf: Lossco
         (("bench", "gate", "reference", "--against", "HEAD"), "name an implementation or a file"),
         (("bench", "gate"), "Missing option '--against'"),
         (("bench", "compare"), "Missing argument"),
+        (("bench", "goals", "absent.toml"), "cannot read goals from absent.toml"),
+        (("bench", "goals", "absent.toml", "--peer", "caffe"), "--peer takes a name and an implementation"),
     ],
 )
 def test_mistakes_are_told_in_a_line(lossconf: Lossconf, words: tuple[str, ...], told: str) -> None:
@@ -141,6 +143,15 @@ def test_a_revision_without_kernels_or_none_at_all_is_refused(
         extracted("HEAD", tmp_path / "there", tmp_path)
 
 
-def test_goals_without_any_time_to_measure_need_options_that_parse(lossconf: Lossconf) -> None:
-    assert lossconf("bench", "goals", "--rounds", "0").code == 2
-    assert "--caffe PYTHON" in lossconf("bench", "goals", "--help").out
+def test_goals_are_timed_and_end_with_what_came_of_them(lossconf: Lossconf, tmp_path: Path) -> None:
+    goals = tmp_path / "goals.toml"
+    text = 'implementation = "numba-cpu"\n[[goal]]\nsizes = ["6x5"]\ndtype = "float32"\n'
+    goals.write_text(text + 'peer = "mine"\nratio = { hinge_loss = 1e-9 }\n')
+    told = lossconf("bench", "goals", "goals.toml", "--rounds", "6", "--threads", "1", "--peer", "mine=reference")
+    assert told.code in (0, 4)  # noise is no verdict
+    assert lossconf("bench", "goals", "goals.toml", "--rounds", "6", "--threads", "1").code == 4
+    goals.write_text(text + "memory = { hinge_loss = -1 }\n")
+    told = lossconf("bench", "goals", "goals.toml", "--rounds", "1", "--threads", "1", "--result", "kept.json")
+    assert told.code == 1
+    assert "MISSED" in told.out
+    assert read_result(tmp_path / "kept.json").specs == ("numba-cpu",)

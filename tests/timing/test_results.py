@@ -1,4 +1,4 @@
-"""Results: kept, read again, compared, drawn, and held against goals and against the past."""
+"""Results: kept, read again, compared, drawn, and held against the past."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from conformance.contract.errors import UsageError
+from conformance.timing.advice import environment_advice, run_advice
 from conformance.timing.comparison import labelled, lines, render_comparison
 from conformance.timing.gate import NEW, NOT_MEASURED, SAME, SLOWER, Limits
-from conformance.timing.goals import ROWS, floors, growths, memories, merged, plans, ratios
-from conformance.timing.goals_table import render_goals
-from conformance.timing.hygiene import environment_advice, run_advice
 from conformance.timing.machine import Machine, describe_machine
 from conformance.timing.machine import _quota as quota
 from conformance.timing.plots import plot_all
@@ -196,59 +194,6 @@ def test_results_of_other_machines_are_no_past(change: dict[str, Any], told: str
         against_result(replace(now, **change), now, Limits())
 
 
-def goals_result(ratio: float, floor: float = 1.5, growth: float = 1.0) -> Result:
-    """Everything the goals ask for, with peers `ratio` times as slow."""
-    problems = []
-    for plan in plans(2, 15, "pycaffe:python"):
-        for problem in plan.problems:
-            own = problem.size.elements * 1e-3 * (growth if problem.size.name == "huge" else 1.0)
-            peers = {name: own * ratio for name in plan.specs if name != "numba-cpu"}
-            problems.append(measured(problem, **{"numba_cpu": own, "copy": own / floor, **peers}))
-    return result(*problems, specs=("numba-cpu", "torch", "pycaffe:python"))
-
-
-def test_goals_are_met_or_missed_by_their_medians() -> None:
-    fast, slow = goals_result(50), goals_result(0.5)
-    assert all(reached.met for row in ROWS for reached in ratios(fast, row, "pycaffe:python"))
-    assert not any(reached.met for row in ROWS for reached in ratios(slow, row, "pycaffe:python"))
-    assert all(reached.met for reached in floors(fast))
-    assert not any(reached.met for reached in floors(goals_result(50, floor=2.5)))
-    assert all(reached.met for reached in growths(fast))
-    assert not any(reached.met for reached in growths(goals_result(50, growth=2.0)))
-    assert all(reached.met for reached in memories(fast))
-
-
-def test_the_goals_are_those_that_were_set() -> None:
-    wanted = {(row.size, row.dtype, row.peer): row.wanted for row in ROWS}
-    assert wanted["large", "float32", "torch"]["softmax_with_loss"] == 3.5
-    assert wanted["tiny", "float32", "torch"]["contrastive_loss"] == 40
-    assert wanted["tiny", "float32", "caffe"]["euclidean_loss"] == 0.8
-    assert wanted["dense", "float32", "torch"] == {"softmax_with_loss": 3}
-    assert sum(len(row.wanted) for row in ROWS) == 29
-
-
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    row = ROWS[-1]
-    assert {reached.met for reached in ratios(goals_result(50), row, None)} == {None}
-    assert {reached.met for reached in ratios(result(), row, "pycaffe:python")} == {None}
-    assert {reached.met for reached in growths(result())} == {None}
-    noisy = measured(Problem("hinge_loss", SIZES["tiny"], "float32"), numba_cpu=1.0)
-    noisy.seconds["torch"] = {"both": [1e-6 * 4.0 ** (i % 5) for i in range(15)]}  # type: ignore[index]
-    (found,) = [r for r in ratios(result(noisy), ROWS[3], None) if r.what == "hinge_loss"]
-    assert found.met is None
-    assert "noise" in found.reason
-
-
-def test_the_goals_table_counts_and_names_every_miss() -> None:
-    text = printed(render_goals, goals_result(3.2), "pycaffe:python")
-    assert "MISSED 3.2x >= 3.5x" in text
-    assert "3.2x >= 2.5x" in text
-    tally = render_goals(goals_result(3.2), "pycaffe:python", Console(quiet=True))
-    assert f"{tally.met} met, {tally.missed} missed, {tally.unmeasured} not measured" in text
-    assert tally.missed > 0
-    assert tally.met > 0
-
-
 def waiting(share: float, rounds: int) -> Measured:
     """Times that are ten times as long in rounds in which torch waited; the first `rounds` of 15."""
     base = measured(numba_cpu=1000, torch=5000, copy=900)
@@ -270,18 +215,7 @@ def test_where_every_round_was_disturbed_the_times_say_so() -> None:
     assert len(found.of("torch", "both")) == 15
     assert found.disturbed("both", "numba-cpu", "torch")
     assert not found.disturbed("both", "numba-cpu")
-    (reached,) = [reached for reached in ratios(result(found), ROWS[0], None) if reached.what == "hinge_loss"]
-    assert reached.met is None
-    assert "disturbed" in reached.reason
     assert "~50.0 ms" in printed(render, result(found))
-
-
-def test_several_runs_make_one_result() -> None:
-    one, other = result(measured(numba_cpu=1)), replace(result(measured(torch=1)), warnings=("busy",), load=(1.0, 2.0))
-    whole = merged([one, other])
-    assert len(whole.measured) == 2
-    assert whole.warnings == ("busy",)
-    assert whole.load == (None, 2.0)
 
 
 def test_this_machine_describes_itself() -> None:

@@ -1,16 +1,15 @@
-"""Hygiene: what about this machine and this environment makes times worth less, and what to do about it."""
+"""Advice: what about this machine and this environment makes times worth less, and what to do about it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from conformance.timing.machine import Machine
+from conformance.timing.process import spins
 from conformance.timing.rounds import SETTLE
-from conformance.timing.runtimes import spins
 from conformance.timing.subjects import About
 
-__all__ = ["BUSY", "UNSTEADY", "environment_advice", "load_average", "run_advice"]
+__all__ = ["BUSY", "UNSTEADY", "environment_advice", "run_advice"]
 
 BUSY = 0.3
 """Runnable processes per core, before anything is timed, from which a machine counts as busy."""
@@ -19,18 +18,10 @@ UNSTEADY = 0.15
 """Spread of the times of a plain copy from which a machine counts as unsteady."""
 
 
-def load_average() -> float | None:
-    """Runnable processes over the last minute; None where the system does not tell."""
-    try:
-        return os.getloadavg()[0]
-    except (AttributeError, OSError):
-        return None
-
-
-def environment_advice(machine: Machine, threads: int, load: float | None) -> Iterator[str]:
+def environment_advice(machine: Machine, threads: int, load: float) -> Iterator[str]:
     """What can be told before anything is timed."""
     cores = machine.cores
-    if load is not None and load > BUSY * cores:
+    if load > BUSY * cores:
         yield (
             f"the machine is busy (load {load:.1f} on {cores} core(s)): threads that wait for each other suffer most, "
             "OpenMP's above all, so even ratios mislead; wait until it is quiet"
