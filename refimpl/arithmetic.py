@@ -86,7 +86,7 @@ def like(x: Any, value: Any) -> Any:
     ``math.log(base)`` is not.
     """
     filled = np.broadcast_to(np.asarray(value, dtype=np.float64), x.shape)
-    return Approx(filled, np.zeros(x.shape), x.rounding) if isinstance(x, Approx) else filled
+    return x.replaced(filled, np.zeros(x.shape)) if isinstance(x, Approx) else filled
 
 
 def affine(x: Any, scale: float, shift: float) -> Any:
@@ -117,11 +117,11 @@ def _jump(x: Any, below: float) -> Any:
     if not isinstance(x, Approx):
         return jumped
     blurred = (np.absolute(value) <= x.error) & ((x.error > 0) | x.rounding.subgradient)
-    x.rounding.blurred |= bool(blurred.any())
+    x.flags.blurred |= bool(blurred.any())
     if x.rounding.sharp:
-        return Approx(jumped, np.zeros(jumped.shape), x.rounding)
+        return x.replaced(jumped, np.zeros(jumped.shape))
     middle, half = (1.0 + below) / 2, (1.0 - below) / 2
-    return Approx(np.where(blurred, middle, jumped), np.where(blurred, half, 0.0), x.rounding)
+    return x.replaced(np.where(blurred, middle, jumped), np.where(blurred, half, 0.0))
 
 
 def covering(expression: Any, *alternatives: Any) -> Any:
@@ -131,7 +131,7 @@ def covering(expression: Any, *alternatives: Any) -> Any:
     error = expression.error
     for other in alternatives:
         error = np.maximum(error, other.error)
-    return Approx(expression.value, error, expression.rounding)
+    return expression.replaced(expression.value, error)
 
 
 def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
@@ -139,7 +139,7 @@ def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
     if not isinstance(x, Approx):
         return constant
     value = np.asarray(constant, np.float64)
-    return Approx(value, np.where(FLOAT.holds(value), 0.0, x.rounding.of(value)), x.rounding)
+    return x.replaced(value, np.where(FLOAT.holds(value), 0.0, x.rounding.of(value)))
 
 
 def weighted(x: Any, weight: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,25 @@ from refimpl.layer import Layer, LayerContext
 from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import parse_net
-from refimpl.running_error import Approx, Rounding
+from refimpl.running_error import Approx, Flags, Rounding
 from refimpl.splits import included, insert_splits
 
-__all__ = ["AUTOMATIC_TOP", "Net"]
+__all__ = ["AUTOMATIC_TOP", "Met", "Net"]
 
 AUTOMATIC_TOP = "(automatic)"
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a net has met so far: ``touched`` are the quirks whose situation has arisen, ``departed`` the departures in
+    whose region it has been. With error bounds, too: whether a result has ``overflowed``, and whether a step or a sign
+    was ``blurred``, on either side of its kink.
+    """
+
+    touched: frozenset[str]
+    departed: frozenset[str]
+    overflowed: bool
+    blurred: bool
 
 
 class Net:
@@ -35,7 +48,8 @@ class Net:
     a layer type, ``files`` the file system for layers that read a source, ``dialect`` is a name or a `Dialect`.
 
     ``blobs`` maps a name to its `Blob`, ``params`` a layer's name to its learnable blobs, ``layers`` lists the nodes
-    after splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe.
+    after splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe; ``zeros`` makes an array
+    in the net's storage.
 
     Raises `NetError` where Caffe refuses the net: ``stage`` is parse or setup here, forward or backward in the passes.
     """
@@ -56,7 +70,9 @@ class Net:
         self.dialect = Dialect.named(dialect) if isinstance(dialect, str) else dialect
         self.phase = phase
         self._registry: dict[str, type[Layer]] = {**REGISTRY, **(layers or {})}
-        self._context = LayerContext(self.dialect, _storage(dtype), phase, dict(files or {}))
+        self._flags = Flags()
+        self.zeros = _storage(dtype, self._flags)
+        self._context = LayerContext(self.dialect, self.zeros, phase, dict(files or {}))
         param = parse_net(text) if isinstance(text, str) else text
         self.name = param.name
         state = replace(
@@ -80,9 +96,10 @@ class Net:
         self.outputs: list[str] = sorted(self._open)
 
     @property
-    def touched(self) -> frozenset[str]:
-        """The quirks whose situation has arisen so far."""
-        return frozenset(self.dialect.touched).union(*(node.layer.unsettled for node in self.layers))
+    def met(self) -> Met:
+        """What has been met so far."""
+        touched = frozenset(self.dialect.touched).union(*(node.layer.unsettled for node in self.layers))
+        return Met(touched, frozenset(self.dialect.departed), self._flags.overflowed, self._flags.blurred)
 
     @property
     def loss_weights(self) -> dict[str, float]:
@@ -211,9 +228,9 @@ class Net:
             blob.share_diff(shared)
 
 
-def _storage(dtype: str | Rounding) -> Zeros:
+def _storage(dtype: str | Rounding, flags: Flags) -> Zeros:
     if isinstance(dtype, Rounding):
-        return lambda size: Approx.zeros(size, dtype)
+        return lambda size: Approx.zeros(size, dtype, flags)
     if dtype not in (*TYPES, "complex128"):
         raise ValueError(f"no storage of type {dtype!r}: use {', '.join(NAMES)}, complex128 or a Rounding")
     stored = TYPES[dtype].numpy if dtype in TYPES else np.dtype(dtype)

@@ -1,4 +1,4 @@
-"""Quirk, Departure: what BVLC Caffe does otherwise; each stands in the file of the layer or part of the net it is of."""
+"""Quirk, Departure: what BVLC Caffe does otherwise, each in the file of the layer or part of the net that has it."""
 
 from __future__ import annotations
 

@@ -16,30 +16,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
-__all__ = ["Approx", "Rounding"]
+__all__ = ["Approx", "Flags", "Rounding"]
 
 Array = NDArray[np.float64]
 Pair = tuple[Array, Array]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rounding:
     """The arithmetic whose errors are bounded.
 
     ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
-    ``huge`` the largest finite one, ``factor`` the roundings charged per operation. ``overflowed`` tells afterwards
-    whether a result passed ``huge``.
+    ``huge`` the largest finite one, ``factor`` the roundings charged per operation.
 
     A step or a sign whose argument may lie on either side of its kink is the interval between its one-sided limits;
     with ``subgradient`` set, it is that at the kink itself too. With ``sharp`` set, it is Caffe's choice there and
-    nothing else. ``blurred`` tells afterwards whether there was such a place.
+    nothing else.
     """
 
     unit: float
@@ -48,21 +47,20 @@ class Rounding:
     factor: float = 1.0
     subgradient: bool = False
     sharp: bool = False
-    overflowed: bool = field(default=False, compare=False)
-    blurred: bool = field(default=False, compare=False)
 
     def of(self, value: Array) -> Array:
         """The error of rounding ``value`` once."""
         size = np.absolute(value)
         return np.where((size < 2 * self.tiny) & (size > 0), self.tiny, self.factor * self.unit * size)
 
-    def fit(self, value: Array) -> Array:
-        """``value`` with everything beyond the largest finite number replaced by an infinity of its sign."""
-        beyond = np.isfinite(value) & (np.absolute(value) > self.huge)
-        if not beyond.any():
-            return value
-        self.overflowed = True
-        return np.where(beyond, np.copysign(np.inf, value), value)
+
+@dataclass
+class Flags:
+    """What the operations of one evaluation have met, as IEEE 754's status flags: a result beyond the largest finite
+    number; a step or a sign that may lie on either side of its kink."""
+
+    overflowed: bool = False
+    blurred: bool = False
 
 
 def _through(derivative: Array, error: Array) -> Array:
@@ -155,18 +153,23 @@ _STRUCTURAL = {
 
 class Approx(NDArrayOperatorsMixin):
     """A float64 array ``value`` and, of the same shape, the bound ``error`` on what a plain evaluation may differ
-    by."""
+    by. Results of operations raise the ``flags`` of their first operand, and carry them on."""
 
     __array_priority__ = 100
 
-    def __init__(self, value: Any, error: Any, rounding: Rounding) -> None:
+    def __init__(self, value: Any, error: Any, rounding: Rounding, flags: Flags | None = None) -> None:
         self.value: Array = np.asarray(value, dtype=np.float64)
         self.error: Array = np.asarray(error, dtype=np.float64)
         self.rounding = rounding
+        self.flags = Flags() if flags is None else flags
 
     @classmethod
-    def zeros(cls, shape: int | tuple[int, ...], rounding: Rounding) -> Approx:
-        return cls(np.zeros(shape), np.zeros(shape), rounding)
+    def zeros(cls, shape: int | tuple[int, ...], rounding: Rounding, flags: Flags | None = None) -> Approx:
+        return cls(np.zeros(shape), np.zeros(shape), rounding, flags)
+
+    def replaced(self, value: Any, error: Any) -> Approx:
+        """Another array of the same evaluation."""
+        return Approx(value, error, self.rounding, self.flags)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -195,43 +198,40 @@ class Approx(NDArrayOperatorsMixin):
         return f"Approx({self.value!r}, ± {self.error!r})"
 
     def __getitem__(self, key: Any) -> Approx:
-        return Approx(self.value[key], self.error[key], self.rounding)
+        return self.replaced(self.value[key], self.error[key])
 
     def __setitem__(self, key: Any, new: Any) -> None:
         self.value[key] = _value(new)
         self.error[key] = _error(new)
 
     def reshape(self, *shape: Any) -> Approx:
-        return Approx(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding)
+        return self.replaced(self.value.reshape(*shape), self.error.reshape(*shape))
 
     def copy(self) -> Approx:
-        return Approx(self.value.copy(), self.error.copy(), self.rounding)
+        return self.replaced(self.value.copy(), self.error.copy())
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> Approx:
         """The largest entry along ``axis``: exact, and as uncertain as the largest the entries may be."""
         value = self.value.max(axis=axis, keepdims=keepdims)
         spread = (self.value + self.error).max(axis=axis, keepdims=keepdims) - value
         with np.errstate(invalid="ignore"):
-            return _settled(
-                value,
-                np.maximum(spread, value - (self.value - self.error).max(axis=axis, keepdims=keepdims)),
-                self.rounding,
-            )
+            other = value - (self.value - self.error).max(axis=axis, keepdims=keepdims)
+            return self._settled(value, np.maximum(spread, other))
 
     def through(self, function: Callable[[Array], Array]) -> Approx:
         """A non-decreasing function, rounded once: as uncertain as the interval it maps to."""
         with np.errstate(all="ignore"):
             value = function(self.value)
             spread = np.maximum(function(self.value + self.error) - value, value - function(self.value - self.error))
-        value = self.rounding.fit(value)
-        return _settled(value, spread + self.rounding.of(value), self.rounding)
+        value = self._fit(value)
+        return self._settled(value, spread + self.rounding.of(value))
 
     def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
         terms = math.prod(self.shape[axis] for axis in axes)
         with np.errstate(all="ignore"):
             added = (terms if terms > 1 else 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
-            return _settled(self.rounding.fit(value), self.error.sum(axis=axes) + added, self.rounding)
+            return self._settled(self._fit(value), self.error.sum(axis=axes) + added)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
@@ -240,19 +240,19 @@ class Approx(NDArrayOperatorsMixin):
             return ufunc(*(_value(x) for x in inputs))
         with np.errstate(all="ignore"):
             if ufunc is np.log1p:
-                return np.log(1.0 + inputs[0])._replaced(np.log1p(self.value))
+                return self.replaced(np.log1p(self.value), np.log(1.0 + inputs[0]).error)
             if ufunc is np.expm1:
-                return (np.exp(inputs[0]) - 1.0)._replaced(np.expm1(self.value))
+                return self.replaced(np.expm1(self.value), (np.exp(inputs[0]) - 1.0).error)
             if ufunc is np.square:
                 return inputs[0] * inputs[0]
             operands = [part for x in inputs for part in (_value(x), _error(x))]
             if ufunc in _EXACT:
-                return _settled(*_EXACT[ufunc](*operands), self.rounding)
+                return self._settled(*_EXACT[ufunc](*operands))
             if ufunc in _ROUNDED:
                 value, error = _ROUNDED[ufunc](*operands)
-                value = self.rounding.fit(value)
+                value = self._fit(value)
                 rounded = _ROUNDINGS.get(ufunc, 1.0) * self.rounding.of(value)
-                return _settled(value, error + rounded, self.rounding)
+                return self._settled(value, error + rounded)
         return NotImplemented
 
     def __array_function__(self, func: Any, types: Sequence[type], args: Any, kwargs: Any) -> Any:
@@ -263,17 +263,21 @@ class Approx(NDArrayOperatorsMixin):
         values = func(*_map(_value, args), **_map(_value, kwargs))
         errors = func(*_error_arguments(func, args), **kwargs)
         if isinstance(values, (list, tuple)):
-            return [Approx(v, e, self.rounding) for v, e in zip(values, errors, strict=True)]
-        return Approx(values, errors, self.rounding)
+            return [self.replaced(v, e) for v, e in zip(values, errors, strict=True)]
+        return self.replaced(values, errors)
 
-    def _replaced(self, value: Array) -> Approx:
-        return Approx(value, self.error, self.rounding)
+    def _fit(self, value: Array) -> Array:
+        """``value`` with everything beyond the largest finite number replaced by an infinity of its sign."""
+        beyond = np.isfinite(value) & (np.absolute(value) > self.rounding.huge)
+        if not beyond.any():
+            return value
+        self.flags.overflowed = True
+        return np.where(beyond, np.copysign(np.inf, value), value)
 
-
-def _settled(value: Any, error: Any, rounding: Rounding) -> Approx:
-    """A result: an infinity or a NaN is what it is, and an error that is not a number bounds nothing."""
-    error = np.where(np.isnan(error), np.inf, error)
-    return Approx(value, np.where(np.isfinite(value), error, 0.0), rounding)
+    def _settled(self, value: Any, error: Any) -> Approx:
+        """A result: an infinity or a NaN is what it is, and an error that is not a number bounds nothing."""
+        error = np.where(np.isnan(error), np.inf, error)
+        return self.replaced(value, np.where(np.isfinite(value), error, 0.0))
 
 
 def _value(x: Any) -> Any:

@@ -107,7 +107,7 @@ class Example:
             net.blobs[name].data[...] = value
         loss = net.forward()
         net.backward()
-        return Answer(loss, {name: net.blobs[name].diff.copy() for name in net.blobs}, net.touched)
+        return Answer(loss, {name: net.blobs[name].diff.copy() for name in net.blobs}, net.met.touched)
 
     def run_derivative(self) -> Answer:
         """With the true derivative in place of Caffe's gradient."""

@@ -16,10 +16,8 @@ from conformance.judge.structure import structure_findings
 from conformance.judge.tolerance import rounding_of
 from conformance.judge.weightless import weightless
 from conformance.requirements import CATALOGUE
-from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.net import Net
-from refimpl.running_error import Rounding
 
 __all__ = ["Judgement", "judge", "judge_outcome", "versions_of"]
 
@@ -131,20 +129,20 @@ def versions_of(
     intermediate result overflows, the true derivative where Caffe's formula departs from it."""
     versions: list[list[Comparison]] = []
 
-    def once(departures: frozenset[str], **options: bool) -> tuple[Net, Dialect, Rounding]:
-        dialect, rounding = side.dialect(departures), rounding_of(dtype, subgradient=subgradient, **options)
-        net, comparisons = replay(case, outcome, dialect, rounding, settled)
+    def once(departures: frozenset[str] = frozenset(), **options: bool) -> Net:
+        rounding = rounding_of(dtype, subgradient=subgradient, **options)
+        net, comparisons = replay(case, outcome, side.dialect(departures), rounding, settled)
         versions.append(comparisons)
-        return net, dialect, rounding
+        return net
 
-    net, dialect, rounding = once(frozenset(), sharp=True)
-    if rounding.blurred:
-        once(frozenset())
-    if rounding.overflowed:
-        once(frozenset(), unlimited=True)
-    departed = frozenset(dialect.departed)
-    if departed and once(departed, sharp=True)[2].blurred:
-        once(departed)
+    net = once(sharp=True)
+    met = net.met
+    if met.blurred:
+        once()
+    if met.overflowed:
+        once(unlimited=True)
+    if met.departed and once(met.departed, sharp=True).met.blurred:
+        once(met.departed)
     return net, versions
 
 

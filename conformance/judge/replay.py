@@ -74,18 +74,17 @@ def replay(
     (a label that is no class, say).
     """
     net = build(case, dialect=dialect, dtype=rounding, layers=layers)
-    run = _Replay(net, case, outcome, rounding, settled)
+    run = _Replay(net, case, outcome, settled)
     trace = run_steps(net, case, run.forward, run.backward)
     run.finish(trace)
     return net, run.comparisons
 
 
 class _Replay:
-    def __init__(self, net: Net, case: Case, outcome: Outcome, rounding: Rounding, settled: bool) -> None:
+    def __init__(self, net: Net, case: Case, outcome: Outcome, settled: bool) -> None:
         self.net = net
         self.settled = settled
         self.outcome = outcome
-        self.rounding = rounding
         self.comparisons: list[Comparison] = []
         self.compared_diff: set[str] = set()
         self.steps = case.steps
@@ -98,7 +97,7 @@ class _Replay:
         if not net.layers:
             return net.forward()
         self.forwards_to_come -= 1
-        total = Approx.zeros((), self.rounding)
+        total = self.net.zeros(1).reshape(())
         for node in net.layers:
             net.forward_layer(node)
             for top in node.tops:

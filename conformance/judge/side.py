@@ -50,7 +50,7 @@ def _touched(case: Case, taken: frozenset[str]) -> frozenset[str]:
         run_steps(net, case)
     except NetError:
         return frozenset(dialect.touched)  # a refusal is an answer; what was touched on the way to it counts
-    return net.touched
+    return net.met.touched
 
 
 def sides_of(case: Case, asked: str | None) -> Iterator[Side]:

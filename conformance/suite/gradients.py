@@ -103,9 +103,8 @@ def _formula(case: Case, blobs: tuple[str, ...], session: Session) -> tuple[dict
     """The reference's gradients with the running error of the implementation's own type, the kinks' distances, and
     whether the formula departs from the derivative."""
     side: Side = next(sides_of(case, "documented"))
-    dialect = side.dialect()
     own = session.dtype if session.dtype in session.description.dtypes else FLOAT.name
-    net, _ = replay(case, Outcome(session.dtype, 0.0), dialect, rounding_of(own))
+    net, _ = replay(case, Outcome(session.dtype, 0.0), side.dialect(), rounding_of(own))
     plain = build(case)
     run_steps(plain, case)
     distances = {name: np.full(plain.blobs[name].shape, np.inf) for name in blobs}
@@ -113,4 +112,4 @@ def _formula(case: Case, blobs: tuple[str, ...], session: Session) -> tuple[dict
         for name, distance in zip(node.bottoms, node.layer.kinks(plain.bottoms_of(node)), strict=True):
             if name in distances and distance is not None:
                 distances[name] = np.minimum(distances[name], distance)
-    return {name: net.blobs[name].diff.copy() for name in blobs}, distances, bool(dialect.departed)
+    return {name: net.blobs[name].diff.copy() for name in blobs}, distances, bool(net.met.departed)

@@ -176,4 +176,4 @@ def _gradient(
     net.blobs["loss"].diff[...] = weight
     net.backward()
     gradients = [(net.params[name][0] if name in net.params else net.blobs[name]).diff for name in problem.spec.learned]
-    return [gradient.reshape(-1) for gradient in gradients], frozenset(dialect.departed), rounding.blurred
+    return [gradient.reshape(-1) for gradient in gradients], net.met.departed, net.met.blurred

@@ -52,7 +52,7 @@ def test_the_gradient_divides_by_a_little_more_than_the_distance() -> None:
     assert net.blobs["a"].diff[1, 0] == pytest.approx(0.074985003, rel=1e-8)
     np.testing.assert_array_equal(net.blobs["a"].diff[2:], 0)
     np.testing.assert_array_equal(net.blobs["b"].diff, -net.blobs["a"].diff)
-    assert net.dialect.departed == {"contrastive-distance-offset"}
+    assert net.met.departed == {"contrastive-distance-offset"}
 
 
 def test_the_true_derivative_divides_by_the_distance() -> None:
@@ -64,13 +64,13 @@ def test_the_true_derivative_divides_by_the_distance() -> None:
 def test_legacy_has_no_offset() -> None:
     net = run(text("legacy_version: true"), INPUTS)
     np.testing.assert_array_equal(net.blobs["a"].diff, [[0, 0.25], [0.075, 0.1], [0, 0], [0, 0]])
-    assert net.dialect.departed == set()
+    assert net.met.departed == set()
 
 
 def test_beyond_the_margin_nothing_departs() -> None:
     net = run(text(), {"a": A[2:3], "b": B[2:3], "s": S[2:3]})
     assert not net.blobs["a"].diff.any()
-    assert net.dialect.departed == set()
+    assert net.met.departed == set()
 
 
 @pytest.mark.parametrize("body", ["margin: 5", "margin: 25 legacy_version: true"])
@@ -134,13 +134,13 @@ def test_a_larger_batch_overruns_caffe_and_is_followed_otherwise() -> None:
     for net in (documented, caffe):
         feed(net, 3)
         net.forward()
-        assert net.touched == frozenset()
+        assert net.met.touched == frozenset()
         feed(net, 8)
     assert documented.forward() == pytest.approx(0.28125)
     with pytest.raises(NetError, match="overruns the buffers") as refusal:
         caffe.forward()
     assert refusal.value.stage == "forward"
-    assert documented.touched == caffe.touched == {"contrastive-buffers-sized-once"}
+    assert documented.met.touched == caffe.met.touched == {"contrastive-buffers-sized-once"}
 
 
 @pytest.mark.parametrize("similarities", [np.zeros(6), np.zeros((4, 1)), np.zeros((5, 1, 1, 1))])

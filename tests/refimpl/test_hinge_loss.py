@@ -44,7 +44,7 @@ def test_loss_and_gradient(norm: str, loss: float, dialect: str) -> None:
     net = after(["forward", "backward"], norm, dialect)
     assert net.blobs["l"].data == pytest.approx(loss, rel=1e-15)
     np.testing.assert_allclose(net.blobs["x"].diff, GRADIENT[norm], rtol=1e-15)
-    assert net.touched == frozenset()
+    assert net.met.touched == frozenset()
 
 
 def test_l1_is_the_default() -> None:
@@ -114,7 +114,7 @@ def test_a_nan_score_is_swallowed_or_not(norm: str) -> None:
     np.testing.assert_array_equal(np.isnan(documented.blobs["x"].diff), (X == -1) & (norm == "L2"))
     derived = run(text(norm), {"x": x, "y": Y}, dialect=Dialect("derived", (), {"hinge-nan-slope"}))
     np.testing.assert_array_equal(np.isnan(derived.blobs["x"].diff), X == -1)
-    assert caffe.touched == documented.touched == {"hinge-swallows-nan"}
+    assert caffe.met.touched == documented.met.touched == {"hinge-swallows-nan"}
 
 
 def test_too_few_labels_are_refused() -> None:
@@ -130,7 +130,7 @@ def test_a_forward_leaves_the_margins_in_the_diff_or_leaves_it_alone() -> None:
     caffe, documented = after(["forward"]), after(["forward"], dialect="documented")
     np.testing.assert_allclose(caffe.blobs["x"].diff, MARGINS, rtol=1e-15)
     assert not documented.blobs["x"].diff.any()
-    assert caffe.touched == documented.touched == {QUIRK}
+    assert caffe.met.touched == documented.met.touched == {QUIRK}
 
 
 @pytest.mark.parametrize("norm", ["L1", "L2"])
@@ -139,7 +139,7 @@ def test_a_second_backward_flips_the_label_back_or_repeats(norm: str) -> None:
     caffe, documented = after(twice, norm), after(twice, norm, "documented")
     np.testing.assert_allclose(caffe.blobs["x"].diff, np.abs(GRADIENT[norm]), rtol=1e-15)
     np.testing.assert_allclose(documented.blobs["x"].diff, GRADIENT[norm], rtol=1e-15)
-    assert caffe.touched == documented.touched == {QUIRK}
+    assert caffe.met.touched == documented.met.touched == {QUIRK}
 
 
 def test_what_is_written_over_the_scratch_becomes_the_gradient() -> None:
@@ -157,7 +157,7 @@ def test_changed_scores_are_seen_or_not() -> None:
         net.blobs["x"].data[...] = np.where(GRADIENT["L1"] < 0, 5, -5)
         net.backward()
         np.testing.assert_array_equal(net.blobs["x"].diff, expected)
-        assert net.touched == {QUIRK}
+        assert net.met.touched == {QUIRK}
 
 
 def test_a_backward_without_a_forward_finds_zeros_or_computes() -> None:
@@ -181,7 +181,7 @@ def test_the_scratch_of_an_unweighted_head_leaks_into_shared_logits() -> None:
         net.forward()
         net.backward()
         np.testing.assert_allclose(net.blobs["z"].diff, expected, atol=1e-9)
-        assert net.touched == {QUIRK}
+        assert net.met.touched == {QUIRK}
 
 
 def test_the_scratch_is_one_switch_of_its_own() -> None:

@@ -103,7 +103,7 @@ def test_logarithms_are_held_at_the_floor() -> None:
     net = run(text(), inputs)
     assert net.blobs["l"].data == pytest.approx(46.0517018916, rel=1e-11)
     np.testing.assert_allclose(net.blobs["x"].diff, [[0.5, 0.5, -1]], rtol=1e-15)
-    assert net.dialect.departed == {"infogain-log-floor"}
+    assert net.met.departed == {"infogain-log-floor"}
 
 
 def test_the_true_derivative_leaves_held_logarithms_out() -> None:
@@ -119,7 +119,7 @@ def test_the_true_derivative_leaves_held_logarithms_out() -> None:
 def test_a_small_probability_that_does_not_count_departs_from_nothing() -> None:
     h = np.array([[1.0, 0.5, 0.0], [0, 0, 0], [0, 0, 0]])
     net = run(text(), {"x": np.array([[0.0, 0.0, -60.0]]), "y": np.zeros(1), "h": h})
-    assert net.dialect.departed == set()
+    assert net.met.departed == set()
 
 
 def test_an_undefined_row_is_nan_even_where_the_matrix_is_zero() -> None:
@@ -225,7 +225,7 @@ def test_the_second_top_is_the_softmax_and_counts(weights: str, total: float, ta
     assert net.forward() == pytest.approx(total, rel=1e-10)
     np.testing.assert_allclose(net.blobs["p"].data, P, rtol=1e-15)
     np.testing.assert_allclose(net.blobs["x"].diff, float(first) * gradient(), atol=1e-15)
-    assert net.touched - FORCED == (set() if second == "0" else {QUIRK})
+    assert net.met.touched - FORCED == (set() if second == "0" else {QUIRK})
 
 
 @pytest.mark.parametrize("body", ["", "loss_weight: 1 loss_weight: 0", "loss_weight: -2 loss_weight: 3"])
@@ -241,7 +241,7 @@ def test_bvlc_caffe_drops_it() -> None:
     net = run(text("loss_weight: 1 loss_weight: 0", TWO) + SQUARED, INPUTS, dialect=Dialect("mine", {QUIRK}))
     np.testing.assert_allclose(net.blobs["x"].diff, gradient(), rtol=1e-13)
     assert net.blobs["p"].diff.all()
-    assert net.touched - FORCED == {QUIRK}
+    assert net.met.touched - FORCED == {QUIRK}
 
 
 def test_a_layer_that_works_in_place_on_the_second_top_reaches_into_caffes_backward() -> None:
@@ -251,7 +251,7 @@ def test_a_layer_that_works_in_place_on_the_second_top_reaches_into_caffes_backw
         net = run(text("loss_weight: 1 loss_weight: 0", TWO) + doubled, INPUTS, dialect=dialect)
         rows = H[[2, 0]]
         np.testing.assert_allclose(net.blobs["x"].diff, (p * rows.sum(1, keepdims=True) - rows) / 2, rtol=1e-13)
-        assert "second-top-shares-softmax" in net.touched
+        assert "second-top-shares-softmax" in net.met.touched
 
 
 def test_bvlc_caffe_wants_both_weights() -> None:
@@ -260,7 +260,7 @@ def test_bvlc_caffe_wants_both_weights() -> None:
     assert refusal.value.stage == "setup"
     net = net_of(text("", TWO), INPUTS)
     assert net.forward() == pytest.approx(LOSS, rel=1e-10)
-    assert net.touched - FORCED == {"implicit-weight-once"}
+    assert net.met.touched - FORCED == {"implicit-weight-once"}
 
 
 # Refusals
@@ -270,7 +270,7 @@ def test_a_forced_gradient_into_the_matrix_is_fatal_for_caffe_only() -> None:
     for dialect in ("documented", "bvlc"):
         net = net_of(text(), INPUTS, dialect=dialect)
         net.forward()
-        assert net.touched == FORCED
+        assert net.met.touched == FORCED
         if dialect == "documented":
             net.backward()
         else:

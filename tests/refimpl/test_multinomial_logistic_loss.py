@@ -19,7 +19,7 @@ def test_loss_and_gradient() -> None:
     net = run(TEXT, {"p": P, "y": Y})
     assert net.blobs["l"].data == pytest.approx(-np.log(0.35) / 2, rel=1e-15)
     np.testing.assert_allclose(net.blobs["p"].diff, [[0, 0, -1], [-1 / 1.4, 0, 0]], rtol=1e-15)
-    assert net.dialect.departed == set()
+    assert net.met.departed == set()
 
 
 @pytest.mark.parametrize("p", [0.0, -0.5, 1e-21, -np.inf])
@@ -27,7 +27,7 @@ def test_below_the_floor_the_loss_is_held_and_the_gradient_is_not_zero(p: float)
     net = run(TEXT, {"p": np.array([[p, 0.5], [1.0, 0.0]]), "y": np.zeros(2)})
     assert net.blobs["l"].data == pytest.approx(46.0517018916 / 2, rel=1e-11)
     np.testing.assert_allclose(net.blobs["p"].diff[0], [-0.5 / FLOOR, 0], rtol=1e-15)
-    assert net.dialect.departed == {"multinomial-log-floor"}
+    assert net.met.departed == {"multinomial-log-floor"}
 
 
 def test_the_true_derivative_below_the_floor_is_zero() -> None:
@@ -40,7 +40,7 @@ def test_the_floor_is_a_float32_number() -> None:
     assert net_of(TEXT, {"p": np.array([[1e-20]]), "y": np.zeros(1)}).forward() == pytest.approx(
         46.0517018599, rel=1e-12
     )
-    assert run(TEXT, {"p": np.array([[1e-20]]), "y": np.zeros(1)}).dialect.departed == set()
+    assert run(TEXT, {"p": np.array([[1e-20]]), "y": np.zeros(1)}).met.departed == set()
 
 
 @pytest.mark.parametrize(("p", "loss"), [(4.0, -np.log(4)), (np.inf, -np.inf), (np.nan, np.nan)])

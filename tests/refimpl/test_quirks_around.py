@@ -50,7 +50,7 @@ def test_in_place_the_input_is_lost_or_remembered(body: str, documented: object,
         assert callable(gradient)
         net = run(in_place(body), "in-place-input-lost", taken, ONCE)
         np.testing.assert_allclose(net.blobs["x"].diff, gradient(X), rtol=1e-14)
-        assert net.touched == {"in-place-input-lost"}
+        assert net.met.touched == {"in-place-input-lost"}
 
 
 @pytest.mark.parametrize("kind", ["ReLU", "Sigmoid", "TanH", "Exp", "ELU"])
@@ -58,7 +58,7 @@ def test_in_place_is_harmless_where_the_output_tells_enough(kind: str) -> None:
     net = run(in_place(f'type: "{kind}"'), "in-place-input-lost", True, ONCE)
     apart = in_place(f'type: "{kind}"').replace('top: "h" loss', 'top: "t" loss')
     np.testing.assert_array_equal(net.blobs["x"].diff, run(apart, "scale-scratch", False, ONCE).blobs["x"].diff)
-    assert not net.touched
+    assert not net.met.touched
 
 
 def power(power: float) -> str:
@@ -74,14 +74,14 @@ def test_the_gradient_of_a_power_at_zero_is_a_quotient_or_the_derivative(exponen
         net = run(power(exponent), quirk, taken, ONCE, base)
         expected = 2.0 * exponent * np.power(base[base > 0], exponent - 1.0)
         np.testing.assert_allclose(net.blobs["x"].diff.ravel(), [at_zero, *expected], rtol=1e-14)
-        assert net.touched == {quirk}
+        assert net.met.touched == {quirk}
 
 
 @pytest.mark.parametrize(
     ("exponent", "x"), [(2, np.zeros((2, 3))), (1, np.zeros((2, 3))), (3, X), (-1, np.zeros((2, 3)))]
 )
 def test_the_quotient_of_a_power_is_no_quirk_elsewhere(exponent: float, x: np.ndarray) -> None:
-    assert not run(power(exponent), "scale-scratch", False, ONCE, x).touched
+    assert not run(power(exponent), "scale-scratch", False, ONCE, x).met.touched
 
 
 def scale(body: str, extra: str = "") -> str:
@@ -94,9 +94,9 @@ def test_scale_leaves_scratch_in_a_diff_that_nobody_asked_for_or_does_not() -> N
     assert not run(scale(""), quirk, False, ONCE).blobs["x"].diff.any()
     net = run(scale(""), quirk, True, ONCE)
     np.testing.assert_array_equal(net.blobs["x"].diff, 2 * X)
-    assert net.touched == {quirk}
-    assert not run(scale("axis: 0 num_axes: -1"), quirk, True, ONCE).touched
-    assert not run("force_backward: true\n" + scale(""), quirk, True, ONCE).touched
+    assert net.met.touched == {quirk}
+    assert not run(scale("axis: 0 num_axes: -1"), quirk, True, ONCE).met.touched
+    assert not run("force_backward: true\n" + scale(""), quirk, True, ONCE).met.touched
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_scale_overwrites_or_accumulates_its_parameters_gradient(body: str, over
     quirk = "scale-overwrites-parameter-diff"
     text = "force_backward: true\n" + scale(body)
     once = run(text, quirk, True, ONCE)
-    assert not once.touched
+    assert not once.met.touched
     gradient = once.params["n"][0].diff
     for taken in (False, True):
         twice = run(text, quirk, taken, TWICE)
         factor = 1 if taken and overwrites else 2
         np.testing.assert_array_equal(twice.params["n"][0].diff, factor * gradient)
-        assert twice.touched == ({quirk} if overwrites else set())
+        assert twice.met.touched == ({quirk} if overwrites else set())
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_a_parameter_layers_gradient_is_overwritten_or_accumulated() -> None:
     for taken, factor in ((False, 2), (True, 1)):
         once = run(PARAMETER + SQUARED, quirk, taken, ONCE)
         assert once.params["w"][0].diff.tolist() == [2, 2]
-        assert not once.touched
+        assert not once.met.touched
         twice = run(PARAMETER + SQUARED, quirk, taken, TWICE)
         assert twice.params["w"][0].diff.tolist() == [2 * factor, 2 * factor]
-        assert twice.touched == {quirk}
+        assert twice.met.touched == {quirk}
 
 
 def test_a_parameter_layers_weight_is_lost_or_counts() -> None:
@@ -164,4 +164,4 @@ def test_a_parameter_layers_weight_is_lost_or_counts() -> None:
         assert net.forward() == loss
         net.backward()
         assert net.params["w"][0].diff.tolist() == [gradient, gradient]
-        assert net.touched == {quirk}
+        assert net.met.touched == {quirk}

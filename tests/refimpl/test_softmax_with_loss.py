@@ -34,7 +34,7 @@ def test_loss_and_gradient() -> None:
     net = run(TEXT, {"x": X, "y": Y})
     assert net.blobs["t"].data == pytest.approx(LOSS, rel=1e-15)
     np.testing.assert_allclose(net.blobs["x"].diff, GRADIENT, atol=1e-9)
-    assert net.touched == frozenset()
+    assert net.met.touched == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_loss_is_capped_and_the_gradient_is_not(low: float, dtype: str) -> N
     net = run(TEXT, {"x": np.array([[0.0, 0.0, low]]), "y": np.array([2.0])}, dtype)
     assert net.blobs["t"].data == pytest.approx(CAP, rel=1e-15 if dtype == "float64" else 1e-7)
     np.testing.assert_allclose(net.blobs["x"].diff, [[0.5, 0.5, -1]], atol=1e-15)
-    assert net.dialect.departed == {"softmax-log-floor"}
+    assert net.met.departed == {"softmax-log-floor"}
 
 
 def test_the_true_derivative_below_the_cap_is_zero() -> None:
@@ -133,7 +133,7 @@ def test_the_true_derivative_below_the_cap_is_zero() -> None:
 def test_above_the_cap_nothing_departs() -> None:
     net = run(TEXT, {"x": np.array([[0.0, -87.0]]), "y": np.array([1.0])})
     assert net.blobs["t"].data == pytest.approx(87, rel=1e-15)
-    assert net.dialect.departed == set()
+    assert net.met.departed == set()
 
 
 def test_a_loss_near_zero_keeps_its_digits() -> None:
@@ -223,7 +223,7 @@ def test_bvlc_caffe_cannot_build_two_tops(weights: str, quirk: str) -> None:
     assert refusal.value.stage == "setup"
     with pytest.raises(NetError):
         net_of(text, {"x": X, "y": Y}, dialect=Dialect("mine", {quirk}))
-    assert run(text, {"x": X, "y": Y}).touched == {quirk}
+    assert run(text, {"x": X, "y": Y}).met.touched == {quirk}
 
 
 @pytest.mark.parametrize("dialect", ["documented", "bvlc"])
