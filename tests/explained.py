@@ -18,7 +18,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute, inapplicable
 from conformance.judge.reference import build
-from conformance.judge.serving import STEMS
+from conformance.losses import loss_of_type
 from refimpl.errors import NetError
 from refimpl.layers.normalisation import Normalisation
 from refimpl.net import Net
@@ -162,7 +162,7 @@ def _losses(case: Case, dtype: str) -> Iterator[Loss]:
         net.forward()
     except NetError:
         return
-    yield from (Loss(case, net, node) for node in net.layers if node.type in STEMS.values())
+    yield from (Loss(case, net, node) for node in net.layers if loss_of_type(node.type))
 
 
 def _decides_nothing(check: Check, verdict: Verdict) -> bool:

@@ -11,7 +11,7 @@ import click
 
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.summary import Summary
@@ -147,7 +147,7 @@ def _diagnosis(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int
 def _checkers(mutants: list[Mutant], paths: tuple[Path, ...]) -> int:
     from conformance.mutants.checkers import compared
 
-    page, whole = compared([mutant for mutant in mutants if mutant.stem in STEMS])
+    page, whole = compared([mutant for mutant in mutants if mutant.stem in LOSSES])
     click.echo(page, nl=False)
     _write(paths, json.dumps(whole, indent=1) + "\n", page)
     return ExitCode.CONFORMS

@@ -8,7 +8,7 @@ from conformance.contract.check import Check
 from conformance.contract.implementation import Description, ImplementationError
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import failed_to_answer
 
@@ -68,7 +68,7 @@ def _credited(verdict: Verdict, description: Description) -> Verdict:
         "net": facet in _OF_THE_NET_ALONE,
         "layer": facet not in description.layers,
         "refusal": False,
-    }.get(subject, subject in STEMS and bool(description.layers) and STEMS[subject] not in description.layers)
+    }.get(subject, subject in LOSSES and bool(description.layers) and LOSSES[subject].type not in description.layers)
     reason = "the reference's part of the net"
     return replace(verdict, status=Status.NOT_APPLICABLE, headroom=None, reason=reason) if of_others else verdict
 

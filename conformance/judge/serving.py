@@ -9,21 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conformance.judge.finding import Finding
+from conformance.losses import LOSSES, loss_of_type
 
-__all__ = ["STEMS", "owner", "serves", "total_speaks_for"]
+__all__ = ["owner", "serves", "total_speaks_for"]
 
-STEMS = {
-    "contrastive_loss": "ContrastiveLoss",
-    "euclidean_loss": "EuclideanLoss",
-    "hinge_loss": "HingeLoss",
-    "infogain_loss": "InfogainLoss",
-    "multinomial_logistic_loss": "MultinomialLogisticLoss",
-    "sigmoid_cross_entropy_loss": "SigmoidCrossEntropyLoss",
-    "softmax_with_loss": "SoftmaxWithLoss",
-}
-"""A loss layer's stem, as files and ids have it, and its type."""
-
-_STEM_OF = {kind: stem for stem, kind in STEMS.items()}
 _PLUMBING = ("Split", "Silence", "Parameter", "DummyData")
 _FORMAL = ("shape", "structure", "stage")
 _STAGES = ("parse", "setup", "forward", "backward")
@@ -80,17 +69,13 @@ _NET: dict[str, _Test] = {
     "parameter-gradient": _kind("parameter"),
     "shared-parameters": _kind("parameter"),
     "bottom-diff-overwritten": _kind("backward", "unasked"),
-    "in-place": lambda f: f.layer_type not in _STEM_OF and f.kind in ("forward", "backward"),
+    "in-place": lambda f: not loss_of_type(f.layer_type) and f.kind in ("forward", "backward"),
     "split": lambda f: f.layer_type == "Split" or f.kind == "total",
     "repeated-passes": _kind("total", "backward", "parameter", "weight"),
     "reshape": _kind("total", "forward", "backward", "weight"),
     **dict.fromkeys(("who-runs-backward", "force-backward", "propagate-down", "learning-rate-zero"), _reach),
 }
 """Where a facet of the net is about something else than loss and weights."""
-
-
-def _stem(finding: Finding) -> str:
-    return next((stem for stem, kind in STEMS.items() if kind == finding.layer_type), "net")
 
 
 def serves(finding: Finding, requirement: str) -> bool:
@@ -103,7 +88,7 @@ def serves(finding: Finding, requirement: str) -> bool:
     if subject == "layer-contract":
         return False  # decided by relations between runs, and never by a formula
     if finding.by_weight and subject == "net":
-        return facet in _NET_ABOUT_WEIGHTS and (facet != "non-loss-weight" or finding.layer_type not in _STEM_OF)
+        return facet in _NET_ABOUT_WEIGHTS and (facet != "non-loss-weight" or not loss_of_type(finding.layer_type))
     if finding.by_weight and subject == "properties":
         return False
     if subject in ("refusal", "quirk", "properties", "determinism"):
@@ -113,7 +98,7 @@ def serves(finding: Finding, requirement: str) -> bool:
         return formula and finding.layer_type == facet
     if subject == "net":
         return _NET.get(facet, _bookkeeping)(finding)
-    return _serves_loss(finding, STEMS[subject], facet)
+    return _serves_loss(finding, LOSSES[subject].type, facet)
 
 
 def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
@@ -131,14 +116,16 @@ def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
 def total_speaks_for(requirement: str) -> bool:
     """Whether the net's loss can decide the requirement where an answer reports no blobs, as it can for a top."""
     subject, _, facet = requirement.partition(".")
-    return subject == "layer" or (subject in STEMS and facet not in {*_LOSS, "contract-inputs-unchanged"} - {"forward"})
+    return subject == "layer" or (
+        subject in LOSSES and facet not in {*_LOSS, "contract-inputs-unchanged"} - {"forward"}
+    )
 
 
 def owner(finding: Finding) -> str:
     """The requirement that a finding fails where a case names none that it serves."""
-    stem = _STEM_OF.get(finding.layer_type)
+    loss = loss_of_type(finding.layer_type)
     if finding.by_weight:
-        return f"{stem}.loss-weight" if stem else "net.explicit-loss-weight"
+        return f"{loss.stem}.loss-weight" if loss else "net.explicit-loss-weight"
     owners = {
         "total": "net.total-loss",
         "weight": "net.top-diff-is-the-weight",
@@ -151,4 +138,4 @@ def owner(finding: Finding) -> str:
         "refusal": "refusal.setup",
         "stage": "refusal.setup",
     }
-    return owners.get(finding.kind) or (f"{stem}.{finding.kind}" if stem else f"layer.{finding.layer_type}")
+    return owners.get(finding.kind) or (f"{loss.stem}.{finding.kind}" if loss else f"layer.{finding.layer_type}")

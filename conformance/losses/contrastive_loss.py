@@ -21,6 +21,7 @@ __all__ = ["LOSS"]
 
 _MARGIN, _LEGACY = "contrastive_loss_param.margin", "contrastive_loss_param.legacy_version"
 _CPP = "src/caffe/layers/contrastive_loss_layer.cpp"
+_HPP = "include/caffe/layers/contrastive_loss_layer.hpp"
 
 
 def _published() -> Iterator[Published]:
@@ -134,6 +135,18 @@ LOSS = Loss(
             "A dissimilar pair of ContrastiveLoss at distance 0 adds margin^2 to the sum and has gradient 0.",
             MUST,
             f"{_CPP} Backward_cpu",
+        ),
+        Requirement(
+            "refusal.spatial-pairs",
+            "ContrastiveLoss with bottoms of a height or width other than 1 is refused.",
+            MUST,
+            f"{_HPP} class comment",
+        ),
+        Requirement(
+            "refusal.pair-shape",
+            "ContrastiveLoss with pairs of two lengths, or with more than one similarity for a pair, is refused.",
+            MUST,
+            f"{_HPP} class comment",
         ),
     ),
     published=tuple(_published()),

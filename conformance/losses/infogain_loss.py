@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from conformance.contract.requirement import MUST, Requirement
+from conformance.contract.requirement import MUST, PROTO, QUIRK, SHOULD, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Matrix, Scores
@@ -15,6 +15,7 @@ from refimpl.layers.infogain_loss import InfogainLoss
 
 __all__ = ["LOSS"]
 
+_CPP, _HPP = "src/caffe/layers/infogain_loss_layer.cpp", "include/caffe/layers/infogain_loss_layer.hpp"
 _SCORES, _LABELS = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 0.25]]), np.array([2.0, 0.0])
 _MATRIX = np.array([[1.0, 0.25, 0.0], [0.0, 1.0, 0.5], [0.125, 0.0, 2.0]])
 _LEARNT = source("x", (2, 3), learnt=True) + source("y", (2,)) + source("H", (3, 3))
@@ -52,7 +53,32 @@ LOSS = Loss(
             "infogain_loss.log-floor",
             "InfogainLoss takes no probability below float32's 1e-20 into the logarithm, in float64 too.",
             MUST,
-            "include/caffe/layers/loss_layer.hpp kLOG_THRESHOLD; src/caffe/layers/infogain_loss_layer.cpp Forward_cpu",
+            f"include/caffe/layers/loss_layer.hpp kLOG_THRESHOLD; {_CPP} Forward_cpu",
+        ),
+        Requirement(
+            "refusal.matrix-gradient",
+            "An infogain matrix under force_backward gets no gradient, and the backward pass is refused, as by Caffe, "
+            "or runs without it.",
+            QUIRK,
+            f"{PROTO} NetParameter.force_backward; {_HPP} Backward_cpu comment",
+        ),
+        Requirement(
+            "refusal.matrix-size",
+            "InfogainLoss with a matrix that has not the square of the number of classes as entries is refused.",
+            MUST,
+            f"{_HPP} class comment",
+        ),
+        Requirement(
+            "refusal.matrix-missing",
+            "InfogainLoss with neither a third bottom nor a source that can be read is refused.",
+            MUST,
+            f"{_HPP} class comment; {_CPP} LayerSetUp",
+        ),
+        Requirement(
+            "refusal.deprecated-normalize",
+            "InfogainLoss with the deprecated field normalize is refused.",
+            SHOULD,
+            f"{_CPP} LayerSetUp",
         ),
     ),
     published=(

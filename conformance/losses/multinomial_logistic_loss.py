@@ -43,6 +43,12 @@ LOSS = Loss(
             "include/caffe/layers/loss_layer.hpp kLOG_THRESHOLD; "
             "src/caffe/layers/multinomial_logistic_loss_layer.cpp Forward_cpu",
         ),
+        Requirement(
+            "refusal.label-shape",
+            "MultinomialLogisticLoss with more than one label for an item is refused.",
+            MUST,
+            "include/caffe/layers/multinomial_logistic_loss_layer.hpp class comment",
+        ),
     ),
     published=tuple(Published(name, shape) for name, shape in _SHAPES.items()),
     extremes=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance.contract.requirement import MUST, Requirement
+from conformance.contract.requirement import LOSS_TUTORIAL, MUST, QUIRK, Requirement
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Scores
@@ -13,6 +13,7 @@ from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
 
 __all__ = ["LOSS"]
 
+_CPP = "src/caffe/layers/softmax_loss_layer.cpp"
 _IMAGE = (2, 3, 2, 2)
 
 _TWO_TOPS = "force_backward: true\n" + source("x", (2, 3)) + source("y", (2,))
@@ -43,7 +44,13 @@ LOSS = Loss(
             "softmax_with_loss.log-floor",
             "SoftmaxWithLoss takes no probability below FLT_MIN into the logarithm, in float64 too.",
             MUST,
-            "src/caffe/layers/softmax_loss_layer.cpp Forward_cpu",
+            f"{_CPP} Forward_cpu",
+        ),
+        Requirement(
+            "refusal.second-softmax-top",
+            "SoftmaxWithLoss with two tops is refused, as by Caffe, or gives its loss and its softmax.",
+            QUIRK,
+            f"{LOSS_TUTORIAL}; include/caffe/layers/softmax_loss_layer.hpp MaxTopBlobs; {_CPP} LayerSetUp",
         ),
     ),
     published=(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 
+from conformance.losses import LOSSES
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.record.cause import Cause
 
@@ -13,31 +15,8 @@ __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "mutants_by
 
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant, loss by loss, then the net's and those of the layers around."""
-    from conformance.mutants import (
-        accepting,
-        around,
-        contrastive_loss,
-        euclidean_loss,
-        hinge_loss,
-        infogain_loss,
-        multinomial_logistic_loss,
-        net,
-        sigmoid_cross_entropy_loss,
-        softmax_with_loss,
-    )
-
-    return (
-        *contrastive_loss.MUTANTS,
-        *euclidean_loss.MUTANTS,
-        *hinge_loss.MUTANTS,
-        *infogain_loss.MUTANTS,
-        *multinomial_logistic_loss.MUTANTS,
-        *sigmoid_cross_entropy_loss.MUTANTS,
-        *softmax_with_loss.MUTANTS,
-        *net.MUTANTS,
-        *around.MUTANTS,
-        *accepting.MUTANTS,
-    )
+    modules = (import_module(f"{__name__}.{name}") for name in (*LOSSES, "net", "around", "accepting"))
+    return tuple(mutant for module in modules for mutant in module.MUTANTS)
 
 
 @cache

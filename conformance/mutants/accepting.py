@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
+from conformance.losses.roles import Matrix
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.net.bookkeeping import built_from
 from conformance.mutants.slips import Blobs, Slip, mutants_of
@@ -115,7 +116,7 @@ def _slips(stem: str) -> tuple[Slip, ...]:
             _weights_unchecked,
         ),
     ]
-    if hasattr(REGISTRY[STEMS[stem]], "refuse_label_gradient") and stem not in ("euclidean_loss", "contrastive_loss"):
+    if LOSSES[stem].answer_takes_no_gradient:
         slips.append(
             Slip(
                 "accepts-label-gradient",
@@ -125,7 +126,7 @@ def _slips(stem: str) -> tuple[Slip, ...]:
                 _labels_propagated,
             )
         )
-    if stem == "infogain_loss":
+    if LOSSES[stem].bottom(Matrix):
         slips.append(
             Slip(
                 "accepts-no-matrix",
@@ -232,6 +233,6 @@ _NETS = (
 )
 
 MUTANTS = (
-    *(mutant for stem, kind in STEMS.items() for mutant in mutants_of(stem, REGISTRY[kind], _slips(stem))),
+    *(mutant for loss in LOSSES.values() for mutant in mutants_of(loss.stem, loss.layer, _slips(loss.stem))),
     *_NETS,
 )

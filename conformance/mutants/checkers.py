@@ -18,8 +18,7 @@ from conformance.contract.case import Case
 from conformance.contract.dtypes import DEFAULT, DOUBLE
 from conformance.fixtures import load_all
 from conformance.judge.reference import build
-from conformance.judge.serving import STEMS
-from conformance.losses import LOSSES
+from conformance.losses import LOSSES, loss_of_type
 from conformance.mutants.mutant import Mutant
 from refimpl.backward_plan import Node
 from refimpl.errors import LayerError, NetError
@@ -42,14 +41,13 @@ class Probe:
     @classmethod
     def of(cls, case: Case, stem: str, dtype: str, layers: Mapping[str, type[Layer]]) -> Probe:
         """Build a case's net around a layer. Raises `NetError` where it is refused."""
-        net = build(case, dtype=dtype, layers=layers)
-        node = next(node for node in net.layers if node.type == STEMS[stem])
+        net, loss = build(case, dtype=dtype, layers=layers), LOSSES[stem]
+        node = next(node for node in net.layers if node.type == loss.type)
         for other in net.layers:
             if other is node:
                 break
             net.forward_layer(other)
-        learned = {"euclidean_loss": (0, 1), "contrastive_loss": (0, 1)}.get(stem, (0,))
-        return cls(net, node, learned)
+        return cls(net, node, tuple(i for i, bottom in enumerate(loss.bottoms) if bottom.learns))
 
     def loss(self) -> float:
         """The first top after a forward pass."""
@@ -180,8 +178,9 @@ def compared(mutants: Sequence[Mutant]) -> tuple[str, dict[str, Any]]:
 
 
 def kills(checker: Checker, mutant: Mutant) -> bool:
-    """Whether the checker rejects a layer's mutant on any of the suite's recipes for the layer."""
-    cases = [variant.case(f"checkers/{mutant.stem}/{variant.name}", seed=1) for variant in LOSSES[mutant.stem].variants]
+    """Whether the checker rejects a layer's mutant on any of the suite's variants of the layer."""
+    loss = LOSSES[mutant.stem]
+    cases = [variant.case(f"checkers/{loss.stem}/{variant.name}", seed=1) for variant in loss.variants]
     return any(not _accepted(checker, case, mutant.stem, mutant.layers) for case in cases)
 
 
@@ -205,8 +204,8 @@ def _golden() -> Iterator[tuple[str, Case]]:
         stem = fixture.id.partition("/")[0]
         answer: Any = next(iter(fixture.document["expected"].values()))
         records: Sequence[Any] = answer.get("layers", ())
-        losses = [record for record in records if record["type"] in STEMS.values()]
-        if stem in STEMS and (not records or len(losses) == 1) and "error" not in answer:
+        losses = [record for record in records if loss_of_type(record["type"])]
+        if stem in LOSSES and (not records or len(losses) == 1) and "error" not in answer:
             yield stem, fixture.case
 
 

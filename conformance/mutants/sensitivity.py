@@ -27,7 +27,7 @@ from conformance.fixtures import Fixture, load
 from conformance.judge.bounded import measure
 from conformance.judge.judgement import judge_outcome, versions_of
 from conformance.judge.replay import Comparison
-from conformance.judge.serving import STEMS
+from conformance.losses import loss_of_type
 from conformance.requirements import CATALOGUE
 from conformance.suite import golden
 from refimpl.running_error import Approx
@@ -110,7 +110,6 @@ def powers() -> list[Power]:
 
 def readings(fixture: Fixture) -> Iterator[Reading]:
     """The losses and bottom gradients of a golden case's loss layers, as its oracle gave them."""
-    stems = {kind: stem for stem, kind in STEMS.items()}
     for dtype in fixture.dtypes:
         outcome = fixture.expected(dtype)
         if not isinstance(outcome, Outcome):
@@ -119,11 +118,11 @@ def readings(fixture: Fixture) -> Iterator[Reading]:
         _, versions = versions_of(fixture.case.rounded(dtype), outcome, dtype, side, subgradient=True, settled=True)
         for same in zip(*versions, strict=True):
             first: Comparison = same[0]
-            loss = first.aspect == "forward" and first.got.size == 1
-            if first.layer_type in stems and (loss or first.aspect == "backward"):
+            loss = loss_of_type(first.layer_type)
+            if loss and (first.aspect == "backward" or (first.aspect == "forward" and first.got.size == 1)):
                 got = np.asarray(first.got, np.float64).ravel()
                 wants = tuple(version.want.reshape(-1) for version in same)
-                yield Reading(stems[first.layer_type], _QUANTITIES[first.aspect], dtype, got, wants)
+                yield Reading(loss.stem, _QUANTITIES[first.aspect], dtype, got, wants)
 
 
 def power_of(group: list[Reading]) -> Power:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from conformance.contract.requirement import Requirement
 from conformance.requirements.around import AROUND_REQUIREMENTS
 from conformance.requirements.contract import CONTRACT_REQUIREMENTS
-from conformance.requirements.formulas import FORMULA_REQUIREMENTS
 from conformance.requirements.losses import LOSS_REQUIREMENTS
 from conformance.requirements.net import NET_REQUIREMENTS
 from conformance.requirements.quirks import QUIRK_REQUIREMENTS
@@ -17,7 +16,6 @@ __all__ = ["CATALOGUE", "Requirement"]
 CATALOGUE: dict[str, Requirement] = {
     requirement.id: requirement
     for requirement in (
-        *FORMULA_REQUIREMENTS,
         *LOSS_REQUIREMENTS,
         *NET_REQUIREMENTS,
         *AROUND_REQUIREMENTS,

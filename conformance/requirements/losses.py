@@ -1,127 +1,296 @@
-"""Requirements that every loss layer has: ``<stem>.<facet>``, the same sentence for all seven."""
+"""Requirements on the loss layers: ``<stem>.<facet>``, one sentence for all losses that it can be said of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
 from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES, Loss
+from conformance.losses.roles import Matrix, Similarity, Targets
 
-__all__ = ["LOSS_REQUIREMENTS", "sources_of"]
+__all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet"]
 
-_FACETS: tuple[tuple[str, Level, str, str], ...] = (
-    (
+_COMPUTING = "{cpp} Forward_cpu, Backward_cpu"
+_CLASS = "{hpp} class comment"
+_FORWARD = "{cpp} Forward_cpu"
+_NORMALIZER = "src/caffe/layers/loss_layer.cpp GetNormalizer"
+_RESHAPE = "src/caffe/layers/loss_layer.cpp Reshape"
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A sentence about each loss of which ``of`` holds; it and its citation are templates over `_words`."""
+
+    name: str
+    statement: str
+    citation: str
+    of: Callable[[Loss], object] = lambda loss: True
+    level: Level = MUST
+
+    def requirement(self, loss: Loss) -> Requirement:
+        """The facet as a requirement on a loss."""
+        words = _words(loss)
+        citation = self.citation.format(**words)
+        return Requirement(f"{loss.stem}.{self.name}", self.statement.format(**words), self.level, citation)
+
+
+def _words(loss: Loss) -> dict[str, str]:
+    """What templates may name: the type, what it computes, its files in Caffe's tree, options, a matrix's place."""
+    matrix = loss.bottom(Matrix)
+    index = 0 if matrix is None else loss.bottoms.index(matrix)
+    axis, file = loss.axis_option, "" if matrix is None else matrix.file
+    file_stem = loss.source or loss.stem
+    return {
+        "type": loss.type,
+        "forward": loss.forward,
+        "backward": loss.backward,
+        "cpp": f"src/caffe/layers/{file_stem}_layer.cpp",
+        "hpp": f"include/caffe/layers/{file_stem}_layer.hpp",
+        "axis": axis,
+        "axis_field": f"{PROTO} {_field(axis)}",
+        "file": file,
+        "file_field": f"{PROTO} {_field(file)}",
+        "matrix": ("first", "second", "third", "fourth")[index],
+        "with_matrix": ("one", "two", "three", "four")[index],
+        "without_matrix": ("no", "one", "two", "three")[index],
+    }
+
+
+def _field(option: str) -> str:
+    """An option as caffe.proto declares it: ``softmax_param.axis`` is SoftmaxParameter.axis."""
+    message, _, field = option.partition(".")
+    return f"{message.removesuffix('param').title().replace('_', '')}Parameter.{field}"
+
+
+def _flattened(loss: Loss) -> bool:
+    return loss.unit == "sample" and loss.labelled
+
+
+_OF_THE_FORMULA = (
+    Facet(
+        "normalization",
+        "{type} divides by the count that loss_param.normalization names: FULL, VALID, BATCH_SIZE or NONE, at least 1.",
+        f"{PROTO} LossParameter.normalization; {_NORMALIZER}",
+        lambda loss: loss.default_mode,
+    ),
+    Facet(
+        "default-normalization",
+        "{type} without a normalization divides by the number of positions that are not ignored.",
+        f"{PROTO} LossParameter.normalization",
+        lambda loss: loss.default_mode == "VALID",
+    ),
+    Facet(
+        "default-normalization",
+        "{type} without a normalization divides by the batch size.",
+        "{cpp} LayerSetUp",
+        lambda loss: loss.default_mode == "BATCH_SIZE",
+    ),
+    Facet(
+        "deprecated-normalize",
+        "{type} reads normalize: true as VALID and normalize: false as BATCH_SIZE where normalization is not set.",
+        f"{PROTO} LossParameter.normalize",
+        lambda loss: loss.normalize_option,
+    ),
+    Facet(
+        "ignore-label",
+        "What {type} finds labelled with ignore_label adds nothing to the loss, has gradient 0 and is not counted "
+        "as VALID.",
+        f"{PROTO} LossParameter.ignore_label",
+        lambda loss: loss.ignores,
+    ),
+    Facet(
+        "all-ignored",
+        "{type}'s loss and gradients are 0 where everything is ignored.",
+        _NORMALIZER,
+        lambda loss: loss.ignores,
+    ),
+    Facet(
+        "axis",
+        "{type}'s classes lie along {axis}, negative counted from the end.",
+        "{axis_field}",
+        lambda loss: loss.axis_option,
+    ),
+    Facet(
+        "spatial",
+        "{type} classifies every position beside the class axis on its own.",
+        _FORWARD,
+        lambda loss: loss.unit == "position",
+    ),
+    Facet("spatial", "{type} takes all entries of an item as its classes, in row-major order.", _CLASS, _flattened),
+    Facet("spatial", "{type} sums over all axes after the first.", _CLASS, lambda loss: loss.unit == "entry"),
+    Facet(
+        "single-class",
+        "{type}'s loss and gradients are 0 where there is a single class.",
+        _FORWARD,
+        lambda loss: loss.unit == "position",
+    ),
+    Facet("single-class", "{type} computes its formula for a single class.", _FORWARD, _flattened),
+    Facet(
+        "label-shape",
+        "{type} compares the counts of its bottoms and not their axes after the first.",
+        "{cpp} Reshape",
+        lambda loss: loss.unit != "sample",
+    ),
+    Facet(
+        "label-truncation",
+        "{type} truncates labels toward zero before it uses or compares them.",
+        _FORWARD,
+        lambda loss: loss.labelled,
+    ),
+    Facet(
+        "fractional-targets",
+        "{type} takes a target between 0 and 1 as the probability that it is.",
+        _CLASS,
+        lambda loss: loss.bottom(Targets),
+    ),
+)
+"""What is summed, over what it is divided, and how bottoms are read."""
+
+_OF_EDGES = (
+    Facet(
+        "saturation",
+        "{type} gives finite losses and gradients for scores of any finite size that its formula gives a finite "
+        "loss for.",
+        _FORWARD,
+        lambda loss: "saturates" in loss.traits,
+    ),
+    Facet(
+        "matrix-bottom",
+        "{type} with {with_matrix} bottoms takes its matrix from the {matrix}, whatever source says.",
+        _CLASS,
+        lambda loss: loss.bottom(Matrix),
+    ),
+    Facet(
+        "matrix-file",
+        "{type} with {without_matrix} bottoms takes its matrix from the BlobProto file that {file} names.",
+        "{file_field}",
+        lambda loss: loss.bottom(Matrix),
+    ),
+    Facet(
+        "softmax-top",
+        "The second top of {type} is the softmax of its scores.",
+        f"{LOSS_TUTORIAL}; {_FORWARD}",
+        lambda loss: loss.two_tops,
+    ),
+    Facet(
+        "ignores-loss-param",
+        "{type} computes the same with and without a loss_param.",
+        f"{PROTO} LossParameter.normalization; {{cpp}}",
+        lambda loss: not any(option.startswith("loss_param.") for option in loss.options),
+    ),
+    Facet(
+        "similarity-truncation",
+        "{type} truncates the similarity toward zero and takes all but 0 as similar.",
+        _FORWARD,
+        lambda loss: loss.bottom(Similarity),
+    ),
+)
+"""What else follows from bottoms, tops and options."""
+
+_OF_EVERY_LOSS = (
+    Facet(
         "loss-weight",
-        MUST,
         "{type}'s part of the net's loss and its gradients carry the layer's loss_weight as a factor.",
         f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight",
     ),
-    (
+    Facet(
         "weight-scaling",
-        MUST,
         "A loss_weight that is a power of two scales {type}'s part of the loss and its gradients without a rounding "
         "error.",
         f"{LOSS_TUTORIAL}; {LAYER} SetLossWeights",
     ),
-    (
+    Facet(
         "zero-weight-removed",
-        MUST,
         "{type} with loss_weight 0 leaves the net's loss and the gradients of shared blobs as they are without the "
         "layer.",
         f"{LOSS_TUTORIAL}; {NET} Init",
     ),
-    (
+    Facet(
         "gradient",
-        MUST,
         "The bottom gradients of {type} are the derivative of the net's reported loss, or Caffe's formula where the "
         "two differ.",
         f"{LOSS_TUTORIAL}; {{cpp}} Backward_cpu",
     ),
-    (
+    Facet(
         "bias",
-        SHOULD,
         "The rounding errors of {type} do not lean to one side over a whole array.",
-        "{cpp} Forward_cpu, Backward_cpu",
+        _COMPUTING,
+        level=SHOULD,
     ),
-    (
+    Facet(
         "nonfinite",
-        MUST,
         "A NaN or an infinity in {type}'s bottoms spreads to the tops and gradients that its formula gives, and to "
         "no other.",
-        "{cpp} Forward_cpu, Backward_cpu; IEEE 754 section 6",
+        f"{_COMPUTING}; IEEE 754 section 6",
     ),
-    ("single-item", MUST, "{type} computes its formula for a batch of one.", "{hpp} class comment"),
-    (
+    Facet("single-item", "{type} computes its formula for a batch of one.", _CLASS),
+    Facet(
         "large-shapes",
-        MUST,
         "{type} computes its formula for thousands of items, entries and positions, whole blocks of them or not.",
-        "{cpp} Forward_cpu, Backward_cpu; include/caffe/util/device_alternate.hpp CUDA_KERNEL_LOOP",
+        f"{_COMPUTING}; include/caffe/util/device_alternate.hpp CUDA_KERNEL_LOOP",
     ),
-    (
+    Facet(
         "large-count-accuracy",
-        SHOULD,
         "The loss of {type} over millions of entries is as near to the exact sum as a blocked or wider accumulation "
         "brings it.",
-        "{cpp} Forward_cpu",
+        _FORWARD,
+        level=SHOULD,
     ),
-    (
+    Facet(
         "propagate-down",
-        MUST,
         "{type} sends gradients into the bottoms that propagate_down marks true and changes no gradient of the others.",
         f"{PROTO} LayerParameter.propagate_down; {LAYER} Backward",
     ),
-    (
+    Facet(
         "contract-overwrite",
-        MUST,
         "The backward pass of {type} overwrites the bottoms' diffs, whatever they held.",
         f"{{cpp}} Backward_cpu; {LAYER} Backward",
     ),
-    (
+    Facet(
         "contract-inputs-unchanged",
-        MUST,
         "Neither pass of {type} changes the data of its bottoms.",
         f"{LAYER} Forward, Backward",
     ),
-    (
+    Facet(
         "contract-repeat-forward",
-        MUST,
         "A second forward pass of {type} on the same bottoms gives the same top and the same gradients after it.",
         f"{LAYER} Forward",
     ),
-    (
+    Facet(
         "contract-repeat-backward",
-        MUST,
         "A second backward pass of {type} on the same bottoms gives the same bottom gradients.",
         f"{LAYER} Backward",
     ),
-    (
+    Facet(
         "contract-batch-change",
-        MUST,
         "{type} computes its formula for the batch it is given, larger or smaller than the one before.",
         f"{LAYER} Reshape",
     ),
-    (
+    Facet(
         "label-shapes",
-        MUST,
         "{type} gives one result for all the shapes of labels or targets that Caffe accepts for the same values.",
-        "{cpp} LayerSetUp, Reshape; src/caffe/layers/loss_layer.cpp Reshape",
+        f"{{cpp}} LayerSetUp, Reshape; {_RESHAPE}",
     ),
-    (
+    Facet(
         "top-shape",
-        SHOULD,
         "The first top of {type} is a scalar without axes.",
-        f"{LOSS_TUTORIAL}; src/caffe/layers/loss_layer.cpp Reshape",
+        f"{LOSS_TUTORIAL}; {_RESHAPE}",
+        level=SHOULD,
     ),
 )
 
-
-def sources_of(stem: str) -> dict[str, str]:
-    """The files of a loss layer in Caffe's tree, for citations: ``cpp`` and ``hpp``."""
-    name = "softmax_loss" if stem == "softmax_with_loss" else stem
-    return {"cpp": f"src/caffe/layers/{name}_layer.cpp", "hpp": f"include/caffe/layers/{name}_layer.hpp"}
+FACETS = (*_OF_THE_FORMULA, *_OF_EDGES, *_OF_EVERY_LOSS)
+"""Every facet that more than one loss can have."""
 
 
-LOSS_REQUIREMENTS = tuple(
-    Requirement(f"{stem}.{facet}", statement.format(type=kind), level, citation.format(**sources_of(stem)))
-    for stem, kind in STEMS.items()
-    for facet, level, statement, citation in _FACETS
-)
+def _requirements(loss: Loss) -> Iterator[Requirement]:
+    yield Facet("forward", "{forward}", f"{_CLASS}; {_FORWARD}").requirement(loss)
+    yield Facet("backward", "{backward}", "{hpp} Backward_cpu comment; {cpp} Backward_cpu").requirement(loss)
+    yield from (facet.requirement(loss) for facet in _OF_THE_FORMULA if facet.of(loss))
+    yield from (own for own in loss.requirements if own.id.startswith(f"{loss.stem}."))
+    yield from (facet.requirement(loss) for facet in (*_OF_EDGES, *_OF_EVERY_LOSS) if facet.of(loss))
+
+
+LOSS_REQUIREMENTS = tuple(requirement for loss in LOSSES.values() for requirement in _requirements(loss))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.requirements.catalogue import CATALOGUE
 
 __all__ = ["page"]
@@ -24,7 +24,7 @@ Citations are to files, functions and fields of BVLC Caffe 9b89154.
 This page is generated from `conformance/requirements`. `lossconf list requirements` shows how many checks serve each.
 """
 
-_TITLES = STEMS | {
+_TITLES = {stem: loss.type for stem, loss in LOSSES.items()} | {
     "net": "The net",
     "layer": "Layers around a loss",
     "layer-contract": "Layers of any type",

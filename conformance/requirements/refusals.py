@@ -1,4 +1,4 @@
-"""Requirements on what is refused: ``refusal.<facet>``.
+"""Requirements on what is refused: ``refusal.<facet>``; those of one loss stand in its description.
 
 A refusal is a ``must`` where Caffe's tutorial, a comment of `caffe.proto` or of a header announces it or gives the
 shape that is violated, else a ``should``. The stage of a refusal is a requirement of its own.
@@ -6,14 +6,22 @@ shape that is violated, else a ``should``. The stage of a refusal is a requireme
 
 from __future__ import annotations
 
-from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, QUIRK, SHOULD, Requirement
+from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
+from conformance.losses import LOSSES
 
 __all__ = ["REFUSAL_REQUIREMENTS"]
 
 _LAYERS = "src/caffe/layers"
 _HEADERS = "include/caffe/layers"
 _READ = "src/caffe/util/upgrade_proto.cpp ReadNetParamsFromTextFileOrDie"
+
+
+def _of_four_axes() -> str:
+    """The losses that read the first bottom's height and width by Caffe's old accessors."""
+    *most, last = (loss.type for loss in LOSSES.values() if any(refused.facet == "axes" for refused in loss.refused))
+    return f"{', '.join(most)} and {last}"
+
 
 _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     ("parse", SHOULD, "A text that is no net of Caffe's format is refused when the net is built.", _READ),
@@ -38,12 +46,6 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
         MUST,
         "A loss layer with more tops than it produces is refused.",
         f"{LAYER} ExactNumTopBlobs, MaxTopBlobs comments",
-    ),
-    (
-        "second-softmax-top",
-        QUIRK,
-        "SoftmaxWithLoss with two tops is refused, as by Caffe, or gives its loss and its softmax.",
-        f"{LOSS_TUTORIAL}; {_HEADERS}/softmax_loss_layer.hpp MaxTopBlobs; {_LAYERS}/softmax_loss_layer.cpp LayerSetUp",
     ),
     (
         "loss-weight-count",
@@ -76,35 +78,10 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
         f"{_HEADERS}/softmax_loss_layer.hpp class comment; {_LAYERS}/softmax_loss_layer.cpp Reshape",
     ),
     (
-        "label-shape",
-        MUST,
-        "MultinomialLogisticLoss with more than one label for an item is refused.",
-        f"{_HEADERS}/multinomial_logistic_loss_layer.hpp class comment",
-    ),
-    (
         "label-gradient",
         MUST,
         "A backward pass that asks a loss layer for the gradient of its class labels is refused.",
         f"{_HEADERS}/softmax_loss_layer.hpp Backward_cpu comment",
-    ),
-    (
-        "matrix-gradient",
-        QUIRK,
-        "An infogain matrix under force_backward gets no gradient, and the backward pass is refused, as by Caffe, "
-        "or runs without it.",
-        f"{PROTO} NetParameter.force_backward; {_HEADERS}/infogain_loss_layer.hpp Backward_cpu comment",
-    ),
-    (
-        "matrix-size",
-        MUST,
-        "InfogainLoss with a matrix that has not the square of the number of classes as entries is refused.",
-        f"{_HEADERS}/infogain_loss_layer.hpp class comment",
-    ),
-    (
-        "matrix-missing",
-        MUST,
-        "InfogainLoss with neither a third bottom nor a source that can be read is refused.",
-        f"{_HEADERS}/infogain_loss_layer.hpp class comment; {_LAYERS}/infogain_loss_layer.cpp LayerSetUp",
     ),
     (
         "axis",
@@ -115,26 +92,8 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     (
         "axes",
         SHOULD,
-        "ContrastiveLoss, EuclideanLoss, HingeLoss and MultinomialLogisticLoss refuse a bottom of more than four axes.",
+        f"{_of_four_axes()} refuse a bottom of more than four axes.",
         "include/caffe/blob.hpp LegacyShape",
-    ),
-    (
-        "spatial-pairs",
-        MUST,
-        "ContrastiveLoss with bottoms of a height or width other than 1 is refused.",
-        f"{_HEADERS}/contrastive_loss_layer.hpp class comment",
-    ),
-    (
-        "pair-shape",
-        MUST,
-        "ContrastiveLoss with pairs of two lengths, or with more than one similarity for a pair, is refused.",
-        f"{_HEADERS}/contrastive_loss_layer.hpp class comment",
-    ),
-    (
-        "deprecated-normalize",
-        SHOULD,
-        "InfogainLoss with the deprecated field normalize is refused.",
-        f"{_LAYERS}/infogain_loss_layer.cpp LayerSetUp",
     ),
     (
         "unknown-type",
@@ -190,6 +149,7 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     ),
 )
 
-REFUSAL_REQUIREMENTS = tuple(
-    Requirement(f"refusal.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS
+REFUSAL_REQUIREMENTS = (
+    *(Requirement(f"refusal.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS),
+    *(own for loss in LOSSES.values() for own in loss.requirements if own.id.startswith("refusal.")),
 )

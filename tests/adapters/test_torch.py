@@ -15,7 +15,6 @@ from conformance.contract.outcome import Refusal
 from conformance.contract.verdict import Status
 from conformance.fixtures import load
 from conformance.judge.judgement import judge
-from conformance.judge.serving import STEMS
 from conformance.losses import LOSSES
 from conformance.suite import all_checks
 from tests.explained import Explainer, Situation, below_floor, ignored_not_finite, listed, nothing_counts
@@ -49,7 +48,7 @@ def test_without_torch_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
         open_implementation("torch")
 
 
-@pytest.mark.parametrize("stem", list(STEMS))
+@pytest.mark.parametrize("stem", list(LOSSES))
 def test_torch_computes_every_loss_and_its_gradient(torch_losses: Implementation, stem: str) -> None:
     for dtype in ("float32", "float64"):
         case = LOSSES[stem].plain.case(f"plain/{stem}", weights=(2.5,))
@@ -78,7 +77,7 @@ def test_the_page_has_a_section_for_every_reason() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("stem", [*STEMS, "net"])
+@pytest.mark.parametrize("stem", [*LOSSES, "net"])
 def test_every_verdict_against_torch_has_a_reason_on_the_page(torch_losses: Implementation, stem: str) -> None:
     explainer = Explainer(SITUATIONS, listed(PAGE))
     explainer.run(torch_losses, (check for check in all_checks() if check.layer == stem))

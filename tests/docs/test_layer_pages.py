@@ -14,7 +14,7 @@ import pytest
 from conformance.adapters.pycaffe import PycaffeImplementation
 from conformance.contract.case import Case
 from conformance.judge.judgement import judge_outcome
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.requirements import CATALOGUE
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError
@@ -23,12 +23,12 @@ from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter
 from tests.layer_pages import LAYERS, Answer, Page, Row, agrees, assigned, numbers
 
-PAGES = {page.stem: page for page in map(Page, [*STEMS, "net"])}
-LAYER_PAGES = [PAGES[stem] for stem in STEMS]
+PAGES = {page.stem: page for page in map(Page, [*LOSSES, "net"])}
+LAYER_PAGES = [PAGES[stem] for stem in LOSSES]
 SUBJECTS = {requirement.partition(".")[0] for requirement in CATALOGUE}
 
 every_page = pytest.mark.parametrize("page", PAGES.values(), ids=list(PAGES))
-every_layer = pytest.mark.parametrize("page", LAYER_PAGES, ids=list(STEMS))
+every_layer = pytest.mark.parametrize("page", LAYER_PAGES, ids=list(LOSSES))
 
 
 def rows(*headers: str) -> list[Any]:
@@ -59,7 +59,7 @@ def test_every_page_is_about_a_layer_or_the_net() -> None:
 
 @every_layer
 def test_every_layer_page_has_the_same_headings(page: Page) -> None:
-    assert page.text.startswith(f"# {STEMS[page.stem]}\n")
+    assert page.text.startswith(f"# {LOSSES[page.stem].type}\n")
     assert list(page.sections) == list(LAYER_PAGES[0].sections)
 
 
@@ -144,7 +144,7 @@ def quirks_of(kind: type[Layer]) -> set[str]:
 
 @every_layer
 def test_every_quirk_and_departure_of_a_layer_is_named_on_its_page(page: Page) -> None:
-    kind = STEMS[page.stem]
+    kind = LOSSES[page.stem].type
     departures = {departure.name for departure in REGISTRY[kind].departures}
     assert quirks_of(REGISTRY[kind]) | departures <= page.code
 

@@ -12,7 +12,8 @@ import pytest
 
 from conformance.contract.verdict import Level
 from conformance.judge.finding import Finding
-from conformance.judge.serving import STEMS, owner, total_speaks_for
+from conformance.judge.serving import owner, total_speaks_for
+from conformance.losses import LOSSES
 from conformance.requirements import CATALOGUE, serves
 from conformance.requirements.page import page
 from fixtures.tools.requirements_of import REQUIREMENTS
@@ -48,7 +49,7 @@ def test_every_id_in_the_golden_cases_is_in_the_catalogue() -> None:
 
 
 def test_an_id_is_a_known_subject_and_a_facet() -> None:
-    subjects = "|".join([*STEMS, "net", "layer-contract", "refusal", "determinism", "properties", "quirk"])
+    subjects = "|".join([*LOSSES, "net", "layer-contract", "refusal", "determinism", "properties", "quirk"])
     form = re.compile(rf"(?:{subjects})\.[a-z0-9]+(?:-[a-z0-9]+)*|layer\.[A-Z]\w*")
     assert [name for name in CATALOGUE if not form.fullmatch(name)] == []
     assert [name for name, requirement in CATALOGUE.items() if requirement.id != name] == []
@@ -78,7 +79,7 @@ def test_every_quirk_is_a_requirement_of_that_level() -> None:
 
 def test_every_layer_of_the_reference_that_computes_has_requirements() -> None:
     around = {name.removeprefix("layer.") for name in CATALOGUE if name.startswith("layer.")}
-    assert around | set(STEMS.values()) == set(REGISTRY) - {"Input"}
+    assert around | {loss.type for loss in LOSSES.values()} == set(REGISTRY) - {"Input"}
 
 
 def test_the_page_in_the_docs_is_current() -> None:
@@ -155,7 +156,7 @@ def test_accepting_what_is_refused_fails_refusals_alone() -> None:
     assert {name for name in failed if name.startswith("refusal.")} == {
         n for n in CATALOGUE if n.startswith("refusal.")
     }
-    assert not any(name.startswith((*STEMS, "net.", "layer.")) for name in failed)
+    assert not any(name.startswith((*LOSSES, "net.", "layer.")) for name in failed)
 
 
 def test_an_early_refusal_fails_the_stage_alone() -> None:
@@ -171,7 +172,7 @@ def test_an_early_refusal_fails_the_stage_alone() -> None:
     ("kind", "failed"),
     [
         ("structure", {"net.structure"}),
-        ("input", {"net.inputs-unchanged", *(f"{stem}.contract-inputs-unchanged" for stem in STEMS)}),
+        ("input", {"net.inputs-unchanged", *(f"{stem}.contract-inputs-unchanged" for stem in LOSSES)}),
     ],
 )
 def test_what_is_beside_the_numbers_fails_its_own_requirement(kind: str, failed: set[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.suite.contract import checks
 from refimpl.blob import Blob
 from refimpl.layer import Layer
@@ -20,10 +20,10 @@ from refimpl.layers import REGISTRY
 from tests.broken import Broken, after, failed, run_family
 
 DTYPES = ("float32", "float64")
-CHECKS = {stem: [check for check in checks() if check.layer == stem] for stem in STEMS}
-LEARNED = {stem: 2 if stem in ("contrastive_loss", "euclidean_loss") else 1 for stem in STEMS}
+CHECKS = {stem: [check for check in checks() if check.layer == stem] for stem in LOSSES}
+LEARNED = {stem: len(loss.learned) for stem, loss in LOSSES.items()}
 
-every_loss = pytest.mark.parametrize("stem", STEMS)
+every_loss = pytest.mark.parametrize("stem", LOSSES)
 
 
 def missed(stem: str, implementation: Any, *cases: str) -> set[str]:
@@ -34,7 +34,7 @@ def missed(stem: str, implementation: Any, *cases: str) -> set[str]:
 
 @every_loss
 def test_adding_to_stale_diffs_is_noticed(stem: str) -> None:
-    original = REGISTRY[STEMS[stem]]
+    original = REGISTRY[LOSSES[stem].type]
 
     class Accumulates(original):
         def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -44,7 +44,7 @@ def test_adding_to_stale_diffs_is_noticed(stem: str) -> None:
                 if wanted:
                     blob.diff[...] += old
 
-    assert not missed(stem, Broken({STEMS[stem]: Accumulates}), "stale-diffs", "backward-twice", "two-rounds")
+    assert not missed(stem, Broken({LOSSES[stem].type: Accumulates}), "stale-diffs", "backward-twice", "two-rounds")
 
 
 @every_loss
@@ -53,7 +53,7 @@ def test_changing_the_bottoms_is_noticed(stem: str) -> None:
         bottom[-1].data[...] *= 0.5
 
     for method in ("forward", "backward"):
-        verdicts = run_family(CHECKS[stem], Broken(after(STEMS[stem], method, halve)))
+        verdicts = run_family(CHECKS[stem], Broken(after(LOSSES[stem].type, method, halve)))
         assert (f"contract/{stem}/inputs", f"{stem}.contract-inputs-unchanged") in failed(verdicts, must=True), method
 
 
@@ -66,7 +66,7 @@ def test_a_pass_that_is_different_the_second_time_is_noticed(stem: str) -> None:
 
     for method, case in (("forward", "forward-twice"), ("backward", "backward-twice")):
         fading.method = method
-        verdicts = run_family(CHECKS[stem], Broken(after(STEMS[stem], method, fading)))
+        verdicts = run_family(CHECKS[stem], Broken(after(LOSSES[stem].type, method, fading)))
         assert (f"contract/{stem}/{case}", f"{stem}.contract-repeat-{method}") in failed(verdicts, must=True)
         assert (f"contract/{stem}/two-rounds", f"{stem}.contract-repeat-{method}") in failed(verdicts, must=True)
 
@@ -79,15 +79,15 @@ def test_a_batch_size_kept_from_set_up_is_noticed(stem: str) -> None:
     def divide(layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].data[...] *= bottom[0].shape[0] / layer.batch
 
-    first = after(STEMS[stem], "reshape", stale)[STEMS[stem]]
+    first = after(LOSSES[stem].type, "reshape", stale)[LOSSES[stem].type]
     broken = type("Stale", (first,), {"forward": lambda self, b, t: (first.forward(self, b, t), divide(self, b, t))})
     cases = ("shrunk", "shrunk-to-one", *(() if stem == "contrastive_loss" else ("grown",)))
-    assert not missed(stem, Broken({STEMS[stem]: broken}), *cases)
+    assert not missed(stem, Broken({LOSSES[stem].type: broken}), *cases)
 
 
 @every_loss
 def test_sending_gradients_that_nobody_asked_for_is_noticed(stem: str) -> None:
-    original = REGISTRY[STEMS[stem]]
+    original = REGISTRY[LOSSES[stem].type]
 
     class Sends(original):
         def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -95,7 +95,7 @@ def test_sending_gradients_that_nobody_asked_for_is_noticed(stem: str) -> None:
             super().backward(top, learned, bottom)
 
     cases = [] if LEARNED[stem] == 1 else ["propagate-x", "propagate-z"]
-    assert not missed(stem, Broken({STEMS[stem]: Sends}), *cases)
+    assert not missed(stem, Broken({LOSSES[stem].type: Sends}), *cases)
     ignoring = Broken(before=lambda case: replace(case, net=case.net.replace("propagate_down: false", "")))
     assert not missed(stem, ignoring, "propagate-nothing", *cases)
 
@@ -105,7 +105,7 @@ def test_leaving_something_in_a_diff_during_forward_is_noticed(stem: str) -> Non
     def scribble(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         bottom[0].diff[...] = 3.0
 
-    assert not missed(stem, Broken(after(STEMS[stem], "forward", scribble)), "forward-only")
+    assert not missed(stem, Broken(after(LOSSES[stem].type, "forward", scribble)), "forward-only")
 
 
 @every_loss
@@ -177,18 +177,18 @@ def reading(order: Callable[[np.ndarray], np.ndarray], bottom_index: int) -> Cal
 )
 def test_labels_read_column_by_column_are_noticed(stem: str, cases: tuple[str, ...]) -> None:
     index = 2 if stem == "infogain_loss" else 1
-    broken = reading(lambda a: a.ravel(order="F"), index)(REGISTRY[STEMS[stem]])
-    assert not missed(stem, Broken({STEMS[stem]: broken}), *cases)
+    broken = reading(lambda a: a.ravel(order="F"), index)(REGISTRY[LOSSES[stem].type])
+    assert not missed(stem, Broken({LOSSES[stem].type: broken}), *cases)
 
 
 @every_loss
 def test_labels_of_other_samples_are_noticed_in_every_shape(stem: str) -> None:
     index = 2 if stem == "contrastive_loss" else 1
-    broken = reading(lambda a: np.roll(a.ravel(), 1), index)(REGISTRY[STEMS[stem]])
+    broken = reading(lambda a: np.roll(a.ravel(), 1), index)(REGISTRY[LOSSES[stem].type])
     shapes = {
         check.rpartition("/")[2] for check, requirement in all_pairs(stem) if requirement.endswith(".label-shapes")
     }
-    assert not missed(stem, Broken({STEMS[stem]: broken}), *shapes)
+    assert not missed(stem, Broken({LOSSES[stem].type: broken}), *shapes)
 
 
 def all_pairs(stem: str) -> list[tuple[str, str]]:
@@ -201,7 +201,7 @@ def test_a_batch_of_one_that_is_off_is_noticed(stem: str) -> None:
         if bottom[0].shape[0] == 1:
             top[0].data[...] += 1.0
 
-    assert not missed(stem, Broken(after(STEMS[stem], "forward", nudge)), "one-score", "shrunk-to-one")
+    assert not missed(stem, Broken(after(LOSSES[stem].type, "forward", nudge)), "one-score", "shrunk-to-one")
 
 
 def test_every_case_of_the_family_can_fail() -> None:

@@ -14,14 +14,14 @@ from conformance.contract.case import Case
 from conformance.contract.implementation import Crash
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.judge.serving import STEMS
+from conformance.losses import LOSSES
 from conformance.suite.determinism import THREADS, checks
 from tests.broken import Broken, not_passed, run_family
 
 AGAIN, ANY_THREADS, DECLARED = (f"determinism.{facet}" for facet in ("run-to-run", "threads", "declared"))
 DTYPES = ("float32", "float64")
-SMALL = {f"determinism/{stem}" for stem in STEMS}
-LARGE = {f"determinism/{stem}-large" for stem in STEMS}
+SMALL = {f"determinism/{stem}" for stem in LOSSES}
+LARGE = {f"determinism/{stem}-large" for stem in LOSSES}
 
 
 def next_up(outcome: Outcome, what: str) -> Outcome:

@@ -13,7 +13,6 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status
-from conformance.judge.serving import STEMS
 from conformance.judge.side import touched_by
 from conformance.judge.tolerance import large_count_bound
 from conformance.losses import LOSSES
@@ -22,7 +21,7 @@ from refimpl.blob import Blob
 from tests.broken import Broken, after, failed, not_passed, run_family
 
 DTYPES = ("float32", "float64")
-SMALL = {stem: [check for check in checks() if check.layer == stem and check.core] for stem in STEMS}
+SMALL = {stem: [check for check in checks() if check.layer == stem and check.core] for stem in LOSSES}
 EXTREMES = [(loss, extreme) for loss in LOSSES.values() for extreme in loss.extremes]
 LARGE = [check for check in checks() if not check.core]
 
@@ -41,7 +40,7 @@ S, G, C, H, M, E, K = (
 def test_the_reference_passes(dialect: str) -> None:
     for asked in (None, dialect):
         verdicts = [
-            v for stem in STEMS for v in run_family(SMALL[stem], ReferenceImplementation(dialect), DTYPES, asked)
+            v for stem in LOSSES for v in run_family(SMALL[stem], ReferenceImplementation(dialect), DTYPES, asked)
         ]
         assert not not_passed(verdicts)
         names = [(v.check, v.requirement, v.dtype) for v in verdicts]
@@ -80,9 +79,9 @@ def computing(stem: str, formula: Formula) -> dict[str, Any]:
                 if gradient is not None:
                     blob.diff[...] = gradient * top[0].diff
 
-    first = after(STEMS[stem], "forward", loss)[STEMS[stem]]
-    second = after(STEMS[stem], "backward", gradients)[STEMS[stem]]
-    return {STEMS[stem]: type("Computed", (first,), {"backward": second.backward})}
+    first = after(LOSSES[stem].type, "forward", loss)[LOSSES[stem].type]
+    second = after(LOSSES[stem].type, "backward", gradients)[LOSSES[stem].type]
+    return {LOSSES[stem].type: type("Computed", (first,), {"backward": second.backward})}
 
 
 def softmax(x: Values, shift: Values) -> Values:
@@ -242,7 +241,7 @@ def test_any_subgradient_will_do_at_a_kink_unless_caffes_is_asked_for() -> None:
         assert ("extremes/hinge_loss/kink-l1" in noticed) is fails
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", LOSSES)
 def test_every_case_can_fail(stem: str) -> None:
     """Where the answer is wrong in one finite entry and in the net's loss, every case says so."""
 
@@ -261,7 +260,7 @@ def test_an_infinite_weight_for_a_huge_one_is_noticed() -> None:
     def saturating(outcome: Outcome) -> Outcome:
         return replace(outcome, diff={n: np.where(np.abs(a) > 1e37, np.inf, a) for n, a in outcome.diff.items()})
 
-    for stem in STEMS:
+    for stem in LOSSES:
         verdicts = run_family(SMALL[stem], Broken(change=saturating), ("float32",))
         assert any(check.startswith(f"extremes/{stem}/huge-weight") for check, _ in failed(verdicts, must=True))
 
@@ -269,7 +268,7 @@ def test_an_infinite_weight_for_a_huge_one_is_noticed() -> None:
 def test_the_reference_sums_a_million_terms() -> None:
     assert not not_passed(run_family(LARGE, ReferenceImplementation(), DTYPES))
     assert {check.dtypes for check in LARGE} == {("float32",)}
-    assert {check.layer for check in LARGE} == set(STEMS)
+    assert {check.layer for check in LARGE} == set(LOSSES)
 
 
 class Answers(ReferenceImplementation):

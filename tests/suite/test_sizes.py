@@ -11,7 +11,6 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.outcome import Outcome
 from conformance.diagnosis.clues import clues_of
 from conformance.judge.judgement import judge_outcome
-from conformance.judge.serving import STEMS
 from conformance.losses import LOSSES
 from conformance.mutants import all_mutants
 from conformance.mutants.mutant import MutantImplementation
@@ -22,7 +21,7 @@ from tests.broken import failed, not_passed, run_family
 OF = {check.layer: check for check in checks()}
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", LOSSES)
 def test_the_reference_passes(stem: str) -> None:
     verdicts = run_family([OF[stem]], ReferenceImplementation(), ("float32",))
     assert not not_passed(verdicts)
@@ -37,7 +36,7 @@ def test_no_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows(
     assert max(shape[0] for shape in SIZES.values()) > 65535
 
 
-@pytest.mark.parametrize("stem", STEMS)
+@pytest.mark.parametrize("stem", LOSSES)
 def test_labels_reach_every_part_of_a_sized_variant(stem: str) -> None:
     values = LOSSES[stem].sized((33, 7)).values()
     assert values["x"].shape == (33, 7)
