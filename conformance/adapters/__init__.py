@@ -1,5 +1,5 @@
 """One file per way to plug an implementation in, and `open_implementation`, which reads how each is spelled."""
 
-from conformance.adapters.opening import SPELLINGS, Spelling, open_implementation
+from conformance.adapters.opening import Spelling, open_implementation, spellings
 
-__all__ = ["SPELLINGS", "Spelling", "open_implementation"]
+__all__ = ["Spelling", "open_implementation", "spellings"]

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.around import NetAround
-from conformance.adapters.deadline import deadline
+from conformance.adapters.alarm import alarm
 from conformance.adapters.foreign_layer import foreign_code, layer_around
+from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.case import Array, Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
@@ -69,7 +69,7 @@ class NetImplementation:
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """What the object returned: an `Outcome`, a `Refusal`, or a mapping with the fields of an outcome."""
         try:
-            with foreign_code(), deadline(self._timeout):
+            with foreign_code(), alarm(self._timeout):
                 answer = self._runner.run(case, dtype)
         except LayerError as error:
             return Refusal("construct", str(error))
@@ -80,7 +80,7 @@ class NetImplementation:
             self._runner.close()
 
 
-class LayerImplementation(NetAround):
+class LayerImplementation(SingleLayers):
     """Classes with ``forward`` and ``backward`` by layer type; the reference's net runs around them."""
 
     def __init__(

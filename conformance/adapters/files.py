@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from conformance.adapters.answers import Answers
+from conformance.contract.case import Case
+from conformance.contract.errors import UsageError
+from conformance.contract.implementation import Description, ProtocolError, Unsupported
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.protocol import Answer, read_answer, read_description, read_outcome
+from conformance.protocol.index import Index, Item, digest
 
-__all__ = ["open_files", "spelled"]
+__all__ = ["Answers", "open_files", "spelled"]
+
+_NOT_ASKED = "not among the exported cases: it takes an implementation that runs"
+_Reader = Callable[[Item], Answer | None]
 
 
 def open_files(argument: str) -> Answers:
@@ -24,3 +34,103 @@ def open_files(argument: str) -> Answers:
 def spelled(folder: Path, answers: Path | None = None) -> str:
     """The spelling of what was handed in, to be opened from anywhere."""
     return "files:" + shlex.join(str(path.resolve()) for path in (folder, answers) if path is not None)
+
+
+class Answers:
+    """An implementation that answers from what was handed in; ``path`` is the export's folder or a file of answers.
+
+    A case without an answer is a protocol error; one that was not exported is unsupported. Raises `UsageError` where
+    ``folder`` holds no export or the file is none of answers.
+    """
+
+    def __init__(self, folder: Path, path: Path | None = None) -> None:
+        self.index = Index.read(folder)
+        self._items = {item.digest: item for item in self.index.items}
+        lines = None if path is None else _lines(path)
+        self._where = folder / "answers" if path is None else path
+        self._answer: _Reader = self._from_file if lines is None else lambda item: lines.get(item.number)
+        told = _description_file(self._where) if lines is None else lines.get(1)
+        self._description = self._described(told)
+
+    def describe(self) -> Description:
+        return self._description
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        item = self._items.get(digest(case, dtype))
+        if item is None:
+            raise Unsupported(_NOT_ASKED)
+        try:
+            answer = self._answer(item)
+            if answer is None:
+                raise ProtocolError(f"no answer was handed in: {item.file}")
+            body = answer.result("outcome")
+            return body if isinstance(body, Refusal) else read_outcome(body, case, dtype)
+        except ValueError as error:
+            raise ProtocolError(f"{item.file}: {error}") from None
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def missing(self) -> list[str]:
+        """The names of the cases that have no answer, in the types that are claimed."""
+        claimed = [item for item in self.index.items if item.dtype in self._description.dtypes]
+        return [item.file for item in claimed if not self._handed_in(item)]
+
+    def _handed_in(self, item: Item) -> bool:
+        try:
+            return self._answer(item) is not None
+        except ValueError:
+            return True  # it is there, and wrong
+
+    def _from_file(self, item: Item) -> Answer | None:
+        path = self._where / item.file
+        if not path.is_file():
+            return None
+        content = json.loads(path.read_text("utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("an answer is a JSON object")
+        whole = {"outcome": content} if "loss" in content else content
+        return read_answer(json.dumps({**whole, "id": item.number}).encode("ascii"))
+
+    def _described(self, told: Answer | None) -> Description:
+        if told is None or told.kind != "description":
+            return Description(f"answers in {self._where}", dtypes=self.index.dtypes)
+        try:
+            description = read_description(told.body)
+        except ValueError as error:
+            raise UsageError(f"{self._where}: the description: {error}") from None
+        if description.capability != "net":
+            raise UsageError(f"{self._where}: only an implementation of whole nets can be judged by files")
+        return description
+
+
+def _description_file(folder: Path) -> Answer | None:
+    path = folder / "description.json"
+    if not path.is_file():
+        return None
+    try:
+        return read_answer(json.dumps({"id": 1, "description": json.loads(path.read_text("utf-8"))}).encode("ascii"))
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _lines(path: Path) -> Mapping[int, Answer]:
+    """The answers in a file, by the number of the request."""
+    found: dict[int, Answer] = {}
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            answer = read_answer(line)
+        except ValueError as error:
+            raise UsageError(f"{path}, line {number}: {error}") from None
+        if answer.kind == "stage" or answer.id is None:
+            continue
+        if answer.id in found:
+            raise UsageError(f"{path}, line {number}: request {answer.id} is answered twice")
+        found[answer.id] = answer
+    return found

@@ -245,7 +245,7 @@ def last_lines(text: str, count: int = 30) -> str:
 
 def await_any(hosts: Iterable[Host], seconds: float) -> None:
     """Waits until one of the processes writes something, ``seconds`` at most."""
-    wait_for([s for host in hosts for s in (host._out, host._err) if not s.closed], seconds)
+    wait_for([s.fileno() for host in hosts for s in (host._out, host._err) if not s.closed], seconds)
 
 
 def own_command(module: str, *words: str) -> list[str]:

@@ -6,16 +6,23 @@ import llvmlite
 import numba
 import numpy as np
 
-from conformance.adapters.around import NetAround
+from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description
 from conformance.contract.version import VERSION
 from refimpl.fast.layers import LAYERS, use_threads
 
-__all__ = ["NumbaCpuImplementation"]
+__all__ = ["NumbaCpuImplementation", "open_numba_cpu"]
 
 
-class NumbaCpuImplementation(NetAround):
+def open_numba_cpu(argument: str, timeout: float | None = None) -> NumbaCpuImplementation:
+    """The built-in fast layers. Raises `ValueError` for any argument."""
+    if argument:
+        raise ValueError(f"there is no {argument!r}")
+    return NumbaCpuImplementation(timeout)
+
+
+class NumbaCpuImplementation(SingleLayers):
     """`refimpl.fast` on the CPU. Bitwise the same for every run and every number of threads."""
 
     def __init__(self, timeout: float | None = None) -> None:

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numba import cuda
 
-from conformance.adapters.around import NetAround
+from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.case import Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Crash, Description, DoesNotStart, Unsupported
@@ -27,7 +27,7 @@ ORDERS = {1: "forward", 2: "reverse"}
 EXTRA = "pip install 'caffe-loss-conformance[cuda]'"
 
 
-class NumbaCudaImplementation(NetAround):
+class NumbaCudaImplementation(SingleLayers):
     """`refimpl.fast.cuda` on a device. Bitwise the same for every run, whatever the order of its threads."""
 
     def __init__(self, device: Device, simulated: bool, timeout: float | None = None) -> None:

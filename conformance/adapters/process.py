@@ -32,11 +32,18 @@ from conformance.protocol import (
 )
 from refimpl.layers import REGISTRY
 
-__all__ = ["ProcessImplementation"]
+__all__ = ["ProcessImplementation", "open_process"]
 
 T = TypeVar("T")
 _MOST_FAILED_STARTS = 3  # in a row; a start may take a minute to fail, and there is one for every case left
 _GRACE = 2.0  # seconds a process has to end by itself once its pipes are closed
+
+
+def open_process(argument: str, timeout: float = 60.0) -> ProcessImplementation:
+    """The implementation behind a command line. Raises `ValueError` where there is none."""
+    if not argument.strip():
+        raise ValueError("process: needs a command, as in process:./my-caffe --serve")
+    return ProcessImplementation(argument, timeout=timeout)
 
 
 class ProcessImplementation:
@@ -86,15 +93,16 @@ class ProcessImplementation:
         if description.capability == "layer":
             layers = {kind: partial(RemoteLayer, self._compute) for kind in description.layers if kind in REGISTRY}
             return LayerImplementation(layers, description).run(case, dtype)
-        answer = self._exchange("run", dtype, case=case_message(case, dtype))
-        return answer if isinstance(answer, Refusal) else self._read(read_outcome, answer, "outcome", case, dtype)
+        return self._exchange(
+            "run", "outcome", dtype, lambda body: read_outcome(body, case, dtype), case=case_message(case, dtype)
+        )
 
     def time(self, case: Case, dtype: str, rounds: int) -> dict[str, tuple[float, ...]] | Refusal:
         """Seconds of each round of forward, backward, and both, measured inside the process. Raises as `run` does."""
         if self.describe().capability == "layer":
             raise Unsupported("single layers are not timed: the net around them would be")
-        answer = self._exchange("time", dtype, case=case_message(case, dtype), rounds=rounds)
-        return answer if isinstance(answer, Refusal) else self._read(read_times, answer, "times", rounds)
+        fields = {"case": case_message(case, dtype), "rounds": rounds}
+        return self._exchange("time", "times", dtype, lambda body: read_times(body, rounds), **fields)
 
     def close(self) -> None:
         """Asks the process to stop, kills it where it does not, and leaves nothing behind."""
@@ -137,8 +145,8 @@ class ProcessImplementation:
             raise ValueError(f"answered describe with {answer.kind}: {answer.body}")
         return read_description(answer.body)
 
-    def _exchange(self, verb: str, dtype: str, **fields: Any) -> Answer | Refusal:
-        """A case's request and its answer, with everything that can go wrong in between turned into what it means."""
+    def _exchange(self, verb: str, kind: str, dtype: str, read: Callable[[Any], T], **fields: Any) -> T | Refusal:
+        """A case's request and what ``read`` makes of its answer, all that can go wrong turned into what it means."""
         if dtype not in self.describe().dtypes:
             raise Unsupported(f"{dtype} is not among its types: {', '.join(self.describe().dtypes)}")
         host = self._started()
@@ -161,38 +169,19 @@ class ProcessImplementation:
             if text is not None and answer is None:
                 return Refusal(self._stage, text)
             raise Crash(f"{end.how} {self._when(answer)}", end.said) from None
-        return self._settled(answer, last_lines(host.errors))
+        said = last_lines(host.errors)
+        body = answer.result(kind, said)
+        try:
+            return body if isinstance(body, Refusal) else read(body)
+        except ValueError as error:
+            raise ProtocolError(str(error), said) from None
 
     def _compute(self, dtype: str, fields: Mapping[str, Any]) -> Computed | Refusal:
         """One layer's tops and gradients."""
-        answer = self._exchange("run", dtype, **fields)
-        return answer if isinstance(answer, Refusal) else self._read(read_computed, answer, "computed", dtype)
-
-    def _read(self, reader: Callable[..., T], answer: Answer, kind: str, *context: Any) -> T:
-        """The value of an answer of the right kind."""
-        try:
-            if answer.kind != kind:
-                raise ValueError(f"answered with {answer.kind}")
-            return reader(answer.body, *context)
-        except ValueError as error:
-            said = "" if self._host is None else last_lines(self._host.errors)
-            raise ProtocolError(str(error), said) from None
+        return self._exchange("run", "computed", dtype, lambda body: read_computed(body, dtype), **fields)
 
     def _when(self, answer: Answer | None) -> str:
         return f"in {self._stage}" if answer is None else "after its answer"
-
-    @staticmethod
-    def _settled(answer: Answer, said: str) -> Answer | Refusal:
-        if answer.kind == "refusal":
-            return Refusal(answer.body["stage"], answer.body["message"], answer.body.get("layer"))
-        if answer.kind == "unsupported":
-            raise Unsupported(answer.body)
-        if answer.kind == "crash":
-            stage = f" in {answer.body['stage']}" if "stage" in answer.body else ""
-            raise Crash(f"{answer.body['reason']}{stage}", said)
-        if answer.kind == "error":
-            raise ProtocolError(f"it could make nothing of the request: {answer.body}", said)
-        return answer
 
     def _ask(self, host: Host, verb: str, deadline: float, **fields: Any) -> Answer:
         """One request and its answer; notes the stages announced meanwhile.

@@ -8,9 +8,27 @@ from pathlib import Path
 
 from conformance.adapters.process import ProcessImplementation
 
-__all__ = ["PycaffeImplementation"]
+__all__ = ["PycaffeImplementation", "open_pycaffe"]
 
 _WORKER = Path(__file__).with_name("worker.py")
+
+
+def open_pycaffe(argument: str, timeout: float = 60.0) -> PycaffeImplementation:
+    """From what stands after ``pycaffe:`` on the command line, as in ``/opt/py36/bin/python --gpu 0``.
+
+    Raises `ValueError` for anything else.
+    """
+    words = shlex.split(argument)
+    gpu = None
+    if "--gpu" in words:
+        place = words.index("--gpu")
+        if not words[place + 1 : place + 2] or not words[place + 1].isdigit():
+            raise ValueError(f"--gpu takes a device number: pycaffe:{argument}")
+        gpu = int(words[place + 1])
+        del words[place : place + 2]
+    if len(words) > 1:
+        raise ValueError(f"one interpreter and --gpu N is all that pycaffe takes: pycaffe:{argument}")
+    return PycaffeImplementation(*words, gpu=gpu, timeout=timeout)
 
 
 class PycaffeImplementation(ProcessImplementation):
@@ -32,21 +50,3 @@ class PycaffeImplementation(ProcessImplementation):
         super().__init__(
             [python, str(_WORKER), *device], timeout=timeout, start_timeout=start_timeout, environment=environment
         )
-
-    @classmethod
-    def from_text(cls, text: str, *, timeout: float = 60.0) -> PycaffeImplementation:
-        """From what stands after ``pycaffe:`` on the command line, as in ``/opt/py36/bin/python --gpu 0``.
-
-        Raises `ValueError` for anything else.
-        """
-        words = shlex.split(text)
-        gpu = None
-        if "--gpu" in words:
-            place = words.index("--gpu")
-            if not words[place + 1 : place + 2] or not words[place + 1].isdigit():
-                raise ValueError(f"--gpu takes a device number: pycaffe:{text}")
-            gpu = int(words[place + 1])
-            del words[place : place + 2]
-        if len(words) > 1:
-            raise ValueError(f"one interpreter and --gpu N is all that pycaffe takes: pycaffe:{text}")
-        return cls(*words, gpu=gpu, timeout=timeout)

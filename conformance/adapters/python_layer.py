@@ -20,8 +20,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformance.adapters.around import NetAround
 from conformance.adapters.pycaffe_standin import TEST, TRAIN, BlobVec, Layer, RawBlobVec, standing_in
+from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.dtypes import DOUBLE, FLOAT
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
@@ -90,7 +90,7 @@ class PythonLayer:
         return param.python_param.param_str or self.param_str
 
 
-def open_python_layer(argument: str, timeout: float | None = None) -> NetAround:
+def open_python_layer(argument: str, timeout: float | None = None) -> SingleLayers:
     """The implementation that ``FILE:CLASS`` and its options name.
 
     Raises `ValueError` for an argument that makes no sense or a class that is no layer, `DoesNotStart` where the file
@@ -108,7 +108,7 @@ def open_python_layer(argument: str, timeout: float | None = None) -> NetAround:
         snippets=() if layer.kind else (_snippet(layer),),
         environment={"file": str(layer.path), "numpy": np.__version__, "python": sys.version.split()[0]},
     )
-    return NetAround({layer.type: wrapped}, description, timeout)
+    return SingleLayers({layer.type: wrapped}, description, timeout)
 
 
 def _options(words: Sequence[str]) -> dict[str, Any]:

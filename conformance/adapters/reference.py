@@ -15,7 +15,12 @@ from conformance.judge.reference import build, records_of, run_steps
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["ReferenceImplementation", "outcome_of"]
+__all__ = ["ReferenceImplementation", "open_reference", "outcome_of"]
+
+
+def open_reference(argument: str, dialect: str | None = None) -> ReferenceImplementation:
+    """The reference in the dialect named, or in the one asked for. Raises `ValueError` for another."""
+    return ReferenceImplementation(argument or dialect or "documented")
 
 
 class ReferenceImplementation:

@@ -24,8 +24,10 @@ from refimpl.messages import LayerParameter
 __all__ = ["LAYERS", "open_torch"]
 
 
-def open_torch(timeout: float | None = None) -> Implementation:
-    """The seven losses on PyTorch's CPU backend."""
+def open_torch(argument: str, timeout: float | None = None) -> Implementation:
+    """The seven losses on PyTorch's CPU backend. Raises `ValueError` for any argument."""
+    if argument:
+        raise ValueError(f"there is no {argument!r}")
     description = Description(
         name="torch",
         version=torch.__version__,

@@ -205,7 +205,7 @@ class Refused(Exception):
         self.stage = stage
 
 
-class Drive:
+class CaffeNet:
     """A case's net in a Caffe, taken through its steps; every stage is announced before it is entered."""
 
     def __init__(self, caffe: Any, case: Json, announce: Announce) -> None:
@@ -334,17 +334,17 @@ def stopwatch(caffe: Any, gpu: Optional[int]) -> Callable[[Callable[[], None]], 
     return wall if gpu is None or not hasattr(caffe, "Timer") else device
 
 
-def clock(drive: Drive, rounds: int, seconds: Callable[[Callable[[], None]], float]) -> Json:
+def clock(net: CaffeNet, rounds: int, seconds: Callable[[Callable[[], None]], float]) -> Json:
     """Per round: forward, backward, and one after the other, each on its own; after one unmeasured pass of each."""
 
     def both() -> None:
-        drive.forward()
-        drive.backward()
+        net.forward()
+        net.backward()
 
-    for stage, call in (("forward", drive.forward), ("backward", drive.backward)):
-        with drive.stage(stage):
+    for stage, call in (("forward", net.forward), ("backward", net.backward)):
+        with net.stage(stage):
             call()
-    passes = (("forward", drive.forward), ("backward", drive.backward), ("both", both))
+    passes = (("forward", net.forward), ("backward", net.backward), ("both", both))
     times: Dict[str, List[float]] = {name: [] for name, _ in passes}
     for _ in range(rounds):
         for name, call in passes:
@@ -363,11 +363,11 @@ def perform(caffe: Any, gpu: Optional[int], request: Json, place: str, announce:
         caffe.set_mode_gpu()
     os.chdir(place)
     try:
-        drive = Drive(caffe, request["case"], announce)
+        net = CaffeNet(caffe, request["case"], announce)
         if request["verb"] == "time":
-            return {"times": clock(drive, request["rounds"], stopwatch(caffe, gpu))}
-        drive.run()
-        return {"outcome": drive.outcome()}
+            return {"times": clock(net, request["rounds"], stopwatch(caffe, gpu))}
+        net.run()
+        return {"outcome": net.outcome()}
     except Refused as refusal:
         return {"refusal": {"stage": refusal.stage, "message": str(refusal), "layer": None}}
 
@@ -383,7 +383,7 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-class Child:
+class Fork:
     """A fork that performs one request: its messages come out of one pipe, its standard error out of another."""
 
     def __init__(self, work: Callable[[Callable[[Json], None]], None]) -> None:
@@ -499,7 +499,7 @@ def answer(caffe: Any, gpu: Optional[int], request: Json, out: BinaryIO) -> Json
 
     try:
         if gpu is None and hasattr(os, "fork"):
-            return Child(work).answer(out)
+            return Fork(work).answer(out)
         sent: List[Json] = []
         work(lambda message: write(out, message) if "event" in message else sent.append(message))
         return sent[0]

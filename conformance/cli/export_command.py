@@ -44,7 +44,7 @@ def command(
       lossconf judge cases/answers.jsonl
     """
     from conformance.contract.selection import Selection
-    from conformance.engine import export
+    from conformance.engine.export import export
     from conformance.suite import all_checks
 
     selection = Selection(families, layers, checks, dtypes)

@@ -56,8 +56,7 @@ def command(path: Path, folder: Path | None, dialect: str | None, workers: int, 
       lossconf judge cases/answers.jsonl --report mycaffe.jsonl
       lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
     """
-    from conformance.adapters.answers import Answers
-    from conformance.adapters.files import spelled
+    from conformance.adapters.files import Answers, spelled
     from conformance.engine.order import Order
     from conformance.record.reader import read_report
     from conformance.views.terminal import output, render

@@ -36,9 +36,9 @@ def _requirements(layer: str | None) -> Iterator[Row]:
 
 
 def _implementations(layer: str | None) -> Iterator[Row]:
-    from conformance.adapters import SPELLINGS
+    from conformance.adapters import spellings
 
-    for spelling in SPELLINGS.values():
+    for spelling in spellings().values():
         yield spelling.form, spelling.what
 
 

@@ -1,7 +1,7 @@
 """Requests out, answers in: the messages as bytes and as the project's own values.
 
 Everything read here was written by somebody else's program. Whatever is wrong with it comes out as `ValueError` with
-one line that says what and where; nothing else is raised.
+one line that says what and where; nothing else is raised by what reads.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from conformance.contract.case import Array, Case, array_from_json, array_to_json
-from conformance.contract.implementation import Description
-from conformance.contract.outcome import Outcome, outcome_from_json
+from conformance.contract.implementation import Crash, Description, ProtocolError, Unsupported
+from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
 from conformance.protocol.schema import violation
 from refimpl.schema import Message
 
@@ -46,6 +46,24 @@ class Answer:
     kind: str
     id: int | None
     body: Any
+
+    def result(self, kind: str, said: str = "") -> Any:
+        """The body of an answer of ``kind``, or the `Refusal` that it is.
+
+        Raises `Unsupported`, `Crash` or `ProtocolError` for anything else, with what the implementation ``said``.
+        """
+        body = self.body
+        if self.kind == "refusal":
+            return Refusal(body["stage"], body["message"], body.get("layer"))
+        if self.kind == "unsupported":
+            raise Unsupported(body)
+        if self.kind == "crash":
+            raise Crash(body["reason"] + (f" in {body['stage']}" if "stage" in body else ""), said)
+        if self.kind == "error":
+            raise ProtocolError(f"it could make nothing of the request: {body}", said)
+        if self.kind != kind:
+            raise ProtocolError(f"answered with {self.kind}", said)
+        return body
 
 
 def request(verb: str, number: int, **fields: Any) -> bytes:

@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from conformance.adapters import SPELLINGS
+from conformance.adapters import spellings
 from conformance.contract.errors import UsageError, one_line
 from conformance.timing.contestants import IN_PROCESS
 
@@ -19,7 +19,7 @@ KERNELS = "refimpl"
 
 def is_implementation(text: str) -> bool:
     """Whether ``text`` is spelled like an implementation."""
-    return text.partition(":")[0] in {*SPELLINGS, *IN_PROCESS}
+    return text.partition(":")[0] in {*spellings(), *IN_PROCESS}
 
 
 def is_tree(path: Path) -> bool:

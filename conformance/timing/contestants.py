@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.adapters import SPELLINGS, open_implementation
+from conformance.adapters import open_implementation, spellings
 from conformance.adapters.host import Ended, Host, Late, Overlong, last_lines, line_of, own_command
 from conformance.adapters.process import ProcessImplementation
 from conformance.contract.errors import unknown
@@ -91,8 +91,8 @@ def contestant(spec: str, threads: int) -> Contestant:
     """The contestant spelled ``spec``. Raises `UsageError` for a spelling that makes no sense, `NotTimed` as
     `Contestant`."""
     name = spec.partition(":")[0]
-    if name not in {*IN_PROCESS, *SPELLINGS}:
-        raise unknown("implementation", name, [*IN_PROCESS, *SPELLINGS])
+    if name not in {*IN_PROCESS, *spellings()}:
+        raise unknown("implementation", name, [*IN_PROCESS, *spellings()])
     if name not in ELSEWHERE:
         return Hosted(spec, threads)
     try:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters import worker as worker_module
-from conformance.adapters.pycaffe import PycaffeImplementation
+from conformance.adapters.pycaffe import PycaffeImplementation, open_pycaffe
 from conformance.adapters.worker import fatal_text, signal_name
 from conformance.contract.case import Case
 from conformance.contract.implementation import Crash, DoesNotStart, TimedOut, Unsupported
@@ -290,7 +290,7 @@ def test_a_caffe_that_is_not_pycaffe_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_what_stands_after_the_colon_is_an_interpreter_and_a_device(text: str, command: list[str]) -> None:
-    line = list(PycaffeImplementation.from_text(text).command)
+    line = list(open_pycaffe(text).command)
     assert line.pop(1).endswith("worker.py")
     assert line == command
 
@@ -298,7 +298,7 @@ def test_what_stands_after_the_colon_is_an_interpreter_and_a_device(text: str, c
 @pytest.mark.parametrize("text", ["python3 other.py", "python3 --gpu", "python3 --gpu first", "python3 --cpu"])
 def test_anything_else_after_the_colon_is_a_mistake(text: str) -> None:
     with pytest.raises(ValueError, match="pycaffe:python3"):
-        PycaffeImplementation.from_text(text)
+        open_pycaffe(text)
 
 
 HEADER = "1121 12:00:00.000000    77"

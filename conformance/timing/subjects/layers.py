@@ -10,8 +10,8 @@ from collections.abc import Collection
 from functools import partial
 
 from conformance.adapters import open_implementation
-from conformance.adapters.around import NetAround
 from conformance.adapters.reference import ReferenceImplementation, outcome_of
+from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import ImplementationError
 from conformance.judge.reference import build
@@ -34,10 +34,10 @@ class SuiteLayers:
             implementation = open_implementation(spec)
         except (ImplementationError, UsageError) as error:
             raise NotTimed(str(error)) from None
-        if not isinstance(implementation, (NetAround, ReferenceImplementation)):
+        if not isinstance(implementation, (SingleLayers, ReferenceImplementation)):
             raise NotTimed("it takes whole nets and has no time verb: see docs/protocol.md")
         self._description = implementation.describe()
-        self._layers = implementation.layers if isinstance(implementation, NetAround) else None
+        self._layers = implementation.layers if isinstance(implementation, SingleLayers) else None
 
     def about(self) -> About:
         told = self._description

@@ -23,9 +23,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from conformance.contract.case import Case
-from conformance.contract.implementation import Description, Unsupported
-from conformance.contract.outcome import Outcome, Refusal
+from conformance import Case, Description, Outcome, Refusal, Unsupported
 
 __all__ = ["Ptcaffe"]
 

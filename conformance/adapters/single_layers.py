@@ -1,10 +1,10 @@
-"""Around: the reference's net, run around somebody else's layers."""
+"""Single layers: the reference's net, run around somebody else's layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.adapters.deadline import deadline
+from conformance.adapters.alarm import alarm
 from conformance.adapters.reference import outcome_of
 from conformance.contract.case import Case
 from conformance.contract.implementation import Description
@@ -13,10 +13,10 @@ from conformance.judge.reference import build, run_steps
 from refimpl.errors import NetError
 from refimpl.layer import Layer
 
-__all__ = ["NetAround"]
+__all__ = ["SingleLayers"]
 
 
-class NetAround:
+class SingleLayers:
     """An implementation of single layers: splits, weights and passes are the documented net's, in the case's dtype.
 
     ``layers`` maps a layer type to the class that computes it; ``timeout`` is in seconds for a case.
@@ -32,7 +32,7 @@ class NetAround:
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         try:
-            with deadline(self._timeout):
+            with alarm(self._timeout):
                 net = build(case, dialect="documented", dtype=dtype, layers=self.layers)
                 trace = run_steps(net, case)
         except NetError as error:

@@ -1,4 +1,4 @@
-"""Deadline: stops an implementation that runs in this process and takes too long."""
+"""Alarm: stops an implementation that runs in this process and takes too long."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from types import FrameType
 
 from conformance.contract.implementation import TimedOut
 
-__all__ = ["deadline"]
+__all__ = ["alarm"]
 
 
 @contextmanager
-def deadline(seconds: float | None) -> Iterator[None]:
+def alarm(seconds: float | None) -> Iterator[None]:
     """Raise `TimedOut` inside the block once ``seconds`` have passed.
 
     Python code is interrupted, compiled code at its return; where that never comes, and on systems without SIGALRM, it
