@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,23 +13,10 @@ from refimpl.arithmetic import value_of
 from refimpl.dtypes import DOUBLE
 from refimpl.errors import LayerError
 
-__all__ = ["Blob", "Zeros", "blobs_of_at_most"]
+__all__ = ["Blob", "Zeros"]
 
 Zeros = Callable[[int], Any]
 """Makes a flat array of zeros in a net's storage: numpy of its dtype, or `Approx`."""
-
-
-_LARGEST: ContextVar[float] = ContextVar("entries of the largest blob", default=math.inf)
-
-
-@contextmanager
-def blobs_of_at_most(count: int) -> Iterator[None]:
-    """Within, a blob of more than ``count`` entries is refused: for nets that come from anywhere."""
-    before = _LARGEST.set(count)
-    try:
-        yield
-    finally:
-        _LARGEST.reset(before)
 
 
 class _Buffer:
@@ -59,12 +44,10 @@ class Blob:
         self.reshape(*shape)
 
     def reshape(self, *shape: int) -> None:
-        """Take a new shape. Raises `LayerError` for a negative dimension, and beyond `blobs_of_at_most`."""
+        """Take a new shape. Raises `LayerError` for a negative dimension."""
         if any(dim < 0 for dim in shape):
             raise LayerError(f"a blob cannot take the shape {shape}: a dimension is negative")
         self.shape = tuple(int(dim) for dim in shape)
-        if self.count > _LARGEST.get():
-            raise LayerError(f"a blob of shape {shape} is larger than this net may hold")
         if self.count > min(self._data.memory.size, self._diff.memory.size):
             self._data = _Buffer(self._zeros, self.count)
             self._diff = _Buffer(self._zeros, self.count)

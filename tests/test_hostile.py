@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,12 +19,8 @@ from rich.console import Console
 
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
-from conformance.contract.outcome import Outcome
-from conformance.diagnosis.evidence import Evidence
-from conformance.diagnosis.exhibit import exhibit_of
 from conformance.gate import Baseline, Lock, judge_report
 from conformance.gate.update import updated
-from conformance.record.cause import Cause
 from conformance.record.differences import differences_between
 from conformance.record.merging import joined, matrix
 from conformance.record.reader import read_report
@@ -250,30 +245,6 @@ def test_a_line_of_any_shape_is_refused_in_one_line_or_shown(tmp_path: Path, kin
 def test_a_file_of_a_case_has_no_path(name: str) -> None:
     with pytest.raises(ValueError, match="plain name"):
         Case.from_json("h/1", {"net": "", "files": {name: ""}})
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        'type: "DummyData" dummy_data_param { shape { dim: 4000000 } }',
-        'type: "Input" input_param { shape { dim: 60000 dim: 60000 } }',
-        'type: "InnerProduct" bottom: "x" inner_product_param { num_output: 2000000000 }',
-        'type: "Tile" bottom: "x" tile_param { axis: 0 tiles: 2000000000 }',
-    ],
-)
-def test_a_net_of_a_report_takes_no_memory_to_speak_of(layer: str) -> None:
-    x = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 } } }\n'
-    case = Case("h/1", x + f'layer {{ name: "a" top: "a" {layer} }}')
-    exhibit_of(Evidence("h/1", "float32", {Cause.SIGN: 1.0}, case, Outcome("float32", 0.0)))
-
-
-def test_a_net_of_a_report_reads_no_file(tmp_path: Path) -> None:
-    pipe = tmp_path / "never-written"
-    os.mkfifo(pipe)  # whoever reads it waits for ever
-    source = f'infogain_loss_param {{ source: "{pipe}" }}'
-    net = f'layer {{ name: "l" type: "InfogainLoss" bottom: "x" bottom: "y" {source} }}'
-    for answer in (Outcome("float32", 0.0), None):
-        assert exhibit_of(Evidence("h/1", "float32", {Cause.SIGN: 1.0}, Case("h/1", net), answer)) is None
 
 
 def test_a_command_to_copy_cannot_end_its_quotes(lossconf: Lossconf, tmp_path: Path) -> None:

@@ -28,19 +28,11 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
       lossconf repro report.jsonl hinge_loss/grid-006 -o repro.py
       python repro.py
     """
-    from conformance.cli.failing_case import failing_case
     from conformance.contract.errors import UsageError
-    from conformance.diagnosis.exhibit import exhibit_of
+    from conformance.views.failing_case import failing_case
     from conformance.views.repro import repro_script
 
-    found = failing_case(report, case, dtype)
-    exhibit = exhibit_of(found.evidence, found.report.header["dialect"]) if found.evidence else None
-    if exhibit is None:
-        why = found.evidence.left_out if found.evidence else "it runs several nets"
-        raise UsageError(f"the report did not keep the case ({why}): nothing to write a script from")
-    told = found.report.header["implementation"]
-    cause = found.cause.sentence if found.cause else "not known"
-    script = repro_script(exhibit, f"{told['name']} {told['version']}", cause, found.report.header["dialect"])
+    script = repro_script(failing_case(report, case, dtype))
     if output is None:
         click.echo(script, nl=False)
         return 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conformance.cli.case_lines import arrays_of, given, titled
 from conformance.contract.dtypes import DOUBLE, NAMES
+from conformance.views.case import arrays_of, given, titled
 
 if TYPE_CHECKING:
     from conformance.fixtures import Fixture

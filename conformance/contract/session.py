@@ -12,12 +12,16 @@ from conformance.contract.outcome import Outcome, Refusal
 __all__ = ["Run", "Session"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """A case and what came of it; None where the implementation failed to answer."""
+    """A case and what came of it; ``answer`` is None where the implementation failed to answer.
+
+    ``judgement`` is what the judge made of the answer, once somebody has asked.
+    """
 
     case: Case
     answer: Outcome | Refusal | None
+    judgement: object = None
 
 
 @dataclass
@@ -33,6 +37,10 @@ class Session:
     dialect: str | None = None
     seconds: float = field(default=0.0, init=False)
     runs: list[Run] = field(default_factory=list, init=False)
+
+    def run_of(self, answer: Outcome | Refusal) -> Run:
+        """The run that gave this very answer. Raises `StopIteration` where none did."""
+        return next(run for run in reversed(self.runs) if run.answer is answer)
 
     def run(self, case: Case) -> Outcome | Refusal:
         """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case
-from conformance.diagnosis.scene import Scene, compared
+from conformance.diagnosis.rejection import Rejection, compared
 from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.errors import NetError
@@ -46,70 +46,70 @@ class _Altered:
     case: Case
 
 
-def alteration_clues(scene: Scene) -> Iterator[Clue]:
-    """The mistakes that explain every difference of the scene, or most of them."""
-    culprits = {d.node.name for d in scene.differences if d.node is not None}
-    one_pass = any(scene.in_one_pass_only(d.node) for d in scene.differences)
-    net = parse_net(scene.case.net)
-    for altered in _altered(scene, net, culprits):
-        share = _explained(scene, altered.case)
+def alteration_clues(rejection: Rejection) -> Iterator[Clue]:
+    """The mistakes that explain every difference of the rejection, or most of them."""
+    culprits = {d.node.name for d in rejection.differences if d.node is not None}
+    one_pass = any(rejection.in_one_pass_only(d.node) for d in rejection.differences)
+    net = parse_net(rejection.case.net)
+    for altered in _altered(rejection, net, culprits):
+        share = _explained(rejection, altered.case)
         if share:
             doubt = 0.6 if one_pass and altered.cause in _IN_BOTH_PASSES else 1.0
             yield altered.cause, altered.weight * doubt * (1.0 if share == 1 else 0.8 * share)
 
 
-def _explained(scene: Scene, case: Case) -> float:
+def _explained(rejection: Rejection, case: Case) -> float:
     """The share of the differences that are none beside the altered case."""
     try:
-        _, comparisons = compared(case, scene.outcome, scene.dtype, scene.dialect)
+        _, comparisons = compared(case, rejection.outcome, rejection.dtype, rejection.dialect)
     except NetError:
         return 0.0
     wanted = {(c.aspect, c.blob): np.asarray(c.want.value, dtype=np.float64) for c in comparisons}
     right = [
         d
-        for d in scene.differences
+        for d in rejection.differences
         if (d.aspect, d.blob) in wanted
         and wanted[d.aspect, d.blob].size == d.got.size
         and d.is_explained_by(wanted[d.aspect, d.blob].reshape(d.got.shape))
     ]
-    return len(right) / len(scene.differences) if scene.differences else 0.0
+    return len(right) / len(rejection.differences) if rejection.differences else 0.0
 
 
-def _altered(scene: Scene, net: NetParameter, culprits: set[str]) -> Iterator[_Altered]:
+def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Iterator[_Altered]:
     for i, layer in enumerate(net.layer):
         if layer.name not in culprits and not (not culprits and layer.loss_weight):
             continue
-        node = next((n for n in scene.net.layers if n.name == layer.name), None)
+        node = next((n for n in rejection.net.layers if n.name == layer.name), None)
 
         def as_(cause: Cause, weight: float, i: int = i, **fields: Any) -> _Altered:
             layers = (*net.layer[:i], replace(net.layer[i], **fields), *net.layer[i + 1 :])
-            return _Altered(cause, weight, replace(scene.case, net=dump_net(replace(net, layer=layers))))
+            return _Altered(cause, weight, replace(rejection.case, net=dump_net(replace(net, layer=layers))))
 
         if node is not None:
-            yield from _all_labels_counted(layer, node, scene, as_)
+            yield from _all_labels_counted(layer, node, rejection, as_)
             yield from _options(layer, as_)
-            yield from _axes(layer, node, scene, as_)
+            yield from _axes(layer, node, rejection, as_)
             yield from _weights(layer, as_)
-            yield from _inputs(layer, node, scene)
-    if scene.case.top_diff:
-        yield _Altered(Cause.STALE_BUFFER, 1.0, replace(scene.case, top_diff={}))
-        ones = dict.fromkeys(scene.case.top_diff, 1.0)
-        yield _Altered(Cause.WEIGHT_MISSING, 0.95, replace(scene.case, top_diff=ones))
+            yield from _inputs(layer, node, rejection)
+    if rejection.case.top_diff:
+        yield _Altered(Cause.STALE_BUFFER, 1.0, replace(rejection.case, top_diff={}))
+        ones = dict.fromkeys(rejection.case.top_diff, 1.0)
+        yield _Altered(Cause.WEIGHT_MISSING, 0.95, replace(rejection.case, top_diff=ones))
 
 
 Make = Callable[..., _Altered]
 
 
-def _all_labels_counted(layer: LayerParameter, node: Node, scene: Scene, as_: Make) -> Iterator[_Altered]:
+def _all_labels_counted(layer: LayerParameter, node: Node, rejection: Rejection, as_: Make) -> Iterator[_Altered]:
     """No label is ignored; one that is no class is taken for the nearest."""
     if layer.type not in _NORMALISED or not layer.loss_param.has("ignore_label"):
         return
     altered = as_(Cause.IGNORED_LABEL, 1.0, loss_param=_without(layer.loss_param, "ignore_label"))
     name = layer.bottom[1]
-    if name in scene.case.inputs and hasattr(node.layer, "axis"):
-        classes = scene.net.bottoms_of(node)[0].shape[node.layer.axis]
-        labels = np.clip(scene.case.inputs[name], 0, classes - 1)
-        altered = replace(altered, case=replace(altered.case, inputs={**scene.case.inputs, name: labels}))
+    if name in rejection.case.inputs and hasattr(node.layer, "axis"):
+        classes = rejection.net.bottoms_of(node)[0].shape[node.layer.axis]
+        labels = np.clip(rejection.case.inputs[name], 0, classes - 1)
+        altered = replace(altered, case=replace(altered.case, inputs={**rejection.case.inputs, name: labels}))
     yield altered
 
 
@@ -146,9 +146,9 @@ def _without(message: Any, name: str) -> Any:
     return type(message)(**kept)
 
 
-def _axes(layer: LayerParameter, node: Node, scene: Scene, as_: Make) -> Iterator[_Altered]:
+def _axes(layer: LayerParameter, node: Node, rejection: Rejection, as_: Make) -> Iterator[_Altered]:
     field = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(layer.type)
-    bottoms = scene.net.bottoms_of(node)
+    bottoms = rejection.net.bottoms_of(node)
     if field is not None and bottoms:
         for axis in range(bottoms[0].num_axes):
             if axis != getattr(node.layer, "axis", axis):
@@ -174,22 +174,22 @@ def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
         yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(w / 2 for w in weights[1:])))
 
 
-def _inputs(layer: LayerParameter, node: Node, scene: Scene) -> Iterator[_Altered]:
+def _inputs(layer: LayerParameter, node: Node, rejection: Rejection) -> Iterator[_Altered]:
     """Labels, targets, similarities and matrices read as something else."""
-    given = scene.case.inputs
+    given = rejection.case.inputs
 
     def as_(cause: Cause, weight: float, bottom: int, array: Array) -> Iterator[_Altered]:
         name = layer.bottom[bottom]
         if not np.array_equal(array, given[name], equal_nan=True):
             inputs = {**given, name: array}
-            yield _Altered(cause, weight, replace(scene.case, inputs=inputs))
+            yield _Altered(cause, weight, replace(rejection.case, inputs=inputs))
 
     which = 2 if layer.type == "ContrastiveLoss" else 1
     if len(layer.bottom) <= which or layer.bottom[which] not in given:
         return
     y = given[layer.bottom[which]]
     if layer.type in LABELLED:
-        yield from _labels(layer, node, scene, y, lambda c, w, a: as_(c, w, 1, a))
+        yield from _labels(layer, node, rejection, y, lambda c, w, a: as_(c, w, 1, a))
     elif layer.type == "ContrastiveLoss":
         yield from as_(Cause.TRUNCATION, 1.0, 2, (y != 0).astype(np.float64))
         yield from as_(Cause.TRUNCATION, 1.0, 2, np.rint(y))
@@ -205,9 +205,13 @@ def _inputs(layer: LayerParameter, node: Node, scene: Scene) -> Iterator[_Altere
 
 
 def _labels(
-    layer: LayerParameter, node: Node, scene: Scene, y: Array, as_: Callable[[Cause, float, Array], Iterator[_Altered]]
+    layer: LayerParameter,
+    node: Node,
+    rejection: Rejection,
+    y: Array,
+    as_: Callable[[Cause, float, Array], Iterator[_Altered]],
 ) -> Iterator[_Altered]:
-    scores = scene.net.bottoms_of(node)[0]
+    scores = rejection.net.bottoms_of(node)[0]
     own = getattr(node.layer, "axis", None)
     classes = scores.shape[own] if own is not None else scores.count // max(1, scores.shape[0])
     ignored = layer.loss_param.ignore_label if layer.loss_param.has("ignore_label") else None

@@ -10,11 +10,11 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.rejection import Rejection
 from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 
-__all__ = ["told_weight_clues", "total_clues", "weight_clues"]
+__all__ = ["reported_weight_clues", "total_clues", "weight_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -35,9 +35,9 @@ class _Term:
         return float(self.values.sum())
 
 
-def total_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def total_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What another sum of the reported tops would explain the net's loss."""
-    terms = list(_terms(scene))
+    terms = list(_terms(rejection))
     is_it = difference.is_explained_by
     sums = [term.total for term in terms]
     weights = [term.weight for term in terms]
@@ -45,7 +45,7 @@ def total_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     def summed(other: list[float], values: list[float] = sums) -> float:
         return float(sum(w * v for w, v in zip(other, values, strict=True)))
 
-    passes = scene.case.steps.count("forward")
+    passes = rejection.case.steps.count("forward")
     if passes > 1 and any(is_it(count * difference.want) for count in (0, *range(2, passes + 1))):
         yield Cause.STALE_BUFFER, 1.0
     if any(w not in (1.0,) for w in weights) and is_it(float(sum(sums))):
@@ -70,14 +70,14 @@ def total_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
     yield Cause.TOTAL, 0.6
 
 
-def _terms(scene: Scene) -> Iterator[_Term]:
-    for node in scene.net.layers:
-        for i, (blob, weight) in enumerate(zip(scene.net.tops_of(node), node.loss_weights, strict=True)):
+def _terms(rejection: Rejection) -> Iterator[_Term]:
+    for node in rejection.net.layers:
+        for i, (blob, weight) in enumerate(zip(rejection.net.tops_of(node), node.loss_weights, strict=True)):
             if weight != 0:
                 yield _Term(np.asarray(blob.data.value, dtype=np.float64), weight, i == 0)
 
 
-def weight_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def weight_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What a top's diff holds where it should hold its loss_weight."""
     node, values = difference.node, np.unique(difference.got)
     if node is None or difference.blob not in node.tops:
@@ -87,17 +87,17 @@ def weight_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
         return
     held, index = float(values[0]), node.tops.index(difference.blob)
     declared = node.loss_weights[index]
-    if scene.case.top_diff.get(difference.blob) is not None and held == declared:
+    if rejection.case.top_diff.get(difference.blob) is not None and held == declared:
         yield Cause.STALE_BUFFER, 1.0
-    if held == 0 and (len(scene.case.steps) > 2 or all(other.aspect != "total" for other in scene.differences)):
+    if held == 0 and (len(rejection.case.steps) > 2 or all(other.aspect != "total" for other in rejection.differences)):
         yield Cause.STALE_BUFFER, 0.95  # a loss had its weight: it was lost later
     yield from _other_weight(node, index, held, float(np.unique(difference.want)[0]))
 
 
-def told_weight_clues(scene: Scene) -> Iterator[Clue]:
+def reported_weight_clues(rejection: Rejection) -> Iterator[Clue]:
     """Weights that the answer itself says were others."""
-    nodes = {node.name: node for node in scene.net.layers}
-    for layer in scene.outcome.layers or ():
+    nodes = {node.name: node for node in rejection.net.layers}
+    for layer in rejection.outcome.layers or ():
         node = nodes.get(layer.name)
         if node is None or layer.loss_weights is None or len(layer.loss_weights) != len(node.loss_weights):
             continue

@@ -10,26 +10,23 @@ import numpy as np
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.alterations import alteration_clues
-from conformance.diagnosis.bookkeeping import told_weight_clues, total_clues, weight_clues
+from conformance.diagnosis.bookkeeping import reported_weight_clues, total_clues, weight_clues
+from conformance.diagnosis.diagnosis import SAME_FACTOR
 from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.elements import element_clues, is_rearranged
 from conformance.diagnosis.passes import pass_clues
-from conformance.diagnosis.places import is_rearranged, place_clues
+from conformance.diagnosis.propagation import bottom_clues, is_weight_unasked, mixed_up_clues, unasked_clues
 from conformance.diagnosis.ratios import ratio_clues
-from conformance.diagnosis.reach import bottom_clues, is_weight_unasked, mixed_up_clues, unasked_clues
 from conformance.diagnosis.refusals import refusal_clues
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.rejection import Rejection
 from conformance.judge.judgement import Judgement
 from conformance.record.cause import Cause
-from refimpl.errors import NetError
 from refimpl.layer import LossLayer
 
-__all__ = ["SAME_FACTOR", "Clues", "clues_of"]
+__all__ = ["Clues", "clues_of"]
 
 Clue = tuple[Cause, float]
 Thorough = Callable[[], bool]
-
-SAME_FACTOR = 1e-4
-"""How far, relatively, two estimates of one factor may be apart."""
 
 _SETTLED = 0.95
 """A cause that explains everything this well needs no other to be looked for."""
@@ -43,9 +40,9 @@ class Clues:
     factor: float | None = None
 
 
-def _common_factor(scene: Scene) -> float | None:
+def _common_factor(rejection: Rejection) -> float | None:
     """The factor by which all that is wrong is off; None where there is none, or several."""
-    factors = [difference.ratio() for difference in scene.differences]
+    factors = [difference.ratio() for difference in rejection.differences]
     first = factors[0] if factors else None
     if first is None or any(factor is None or abs(factor / first - 1) > SAME_FACTOR for factor in factors):
         return None
@@ -62,11 +59,10 @@ def clues_of(
     kinds = {finding.kind for finding in judgement.failures}
     if isinstance(answer, Refusal) or "refusal" in kinds:
         return Clues(_ranked(refusal_clues(case, isinstance(answer, Refusal))))
-    try:
-        scene = Scene.of(case, answer, dtype, judgement)
-    except NetError:
+    rejection = Rejection.of(case, answer, dtype, judgement)
+    if rejection is None:
         return Clues(_ranked([]))
-    return Clues(_ranked(_clues(scene, kinds, thorough)), _common_factor(scene))
+    return Clues(_ranked(_clues(rejection, kinds, thorough)), _common_factor(rejection))
 
 
 def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
@@ -77,16 +73,16 @@ def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _clues(scene: Scene, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
-    yield from _structure(scene)
-    yield from told_weight_clues(scene)
-    yield from mixed_up_clues(scene)
+def _clues(rejection: Rejection, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
+    yield from _structure(rejection)
+    yield from reported_weight_clues(rejection)
+    yield from mixed_up_clues(rejection)
     if kinds == {"shape"}:
         yield Cause.SHAPE, 1.0
-    together = _together([_of_difference(scene, difference) for difference in _to_explain(scene)])
+    together = _together([_of_difference(rejection, difference) for difference in _to_explain(rejection)])
     yield from together.items()
-    if scene.differences and max(together.values(), default=0.0) < _SETTLED and thorough():
-        yield from alteration_clues(scene)
+    if rejection.differences and max(together.values(), default=0.0) < _SETTLED and thorough():
+        yield from alteration_clues(rejection)
 
 
 def _together(each: list[dict[Cause, float]]) -> dict[Cause, float]:
@@ -95,68 +91,68 @@ def _together(each: list[dict[Cause, float]]) -> dict[Cause, float]:
     return {cause: sum(clues.get(cause, 0.0) for clues in each) / len(each) for cause in causes}
 
 
-def _structure(scene: Scene) -> Iterator[Clue]:
+def _structure(rejection: Rejection) -> Iterator[Clue]:
     """Whether the answer is that of another net."""
-    known = {node.name for node in scene.net.layers}
-    told = {layer.name for layer in scene.outcome.layers or () if layer.type != "Split"}
-    strange = [name for name in scene.outcome.data if name not in scene.net.blobs and "_split_" not in name]
+    known = {node.name for node in rejection.net.layers}
+    told = {layer.name for layer in rejection.outcome.layers or () if layer.type != "Split"}
+    strange = [name for name in rejection.outcome.data if name not in rejection.net.blobs and "_split_" not in name]
     if told - known or strange:
         yield Cause.WRONG_LAYERS, 1.2
 
 
-def _to_explain(scene: Scene) -> list[Difference]:
+def _to_explain(rejection: Rejection) -> list[Difference]:
     """The differences to be explained: where weights are wrong, losses and gradients are bound to be."""
-    weights = [d for d in scene.differences if d.aspect == "weight" or is_weight_unasked(d)]
-    return weights or list(scene.differences)
+    weights = [d for d in rejection.differences if d.aspect == "weight" or is_weight_unasked(d)]
+    return weights or list(rejection.differences)
 
 
-def _of_difference(scene: Scene, difference: Difference) -> dict[Cause, float]:
+def _of_difference(rejection: Rejection, difference: Difference) -> dict[Cause, float]:
     found: dict[Cause, float] = {}
-    for cause, weight in _each(scene, difference):
+    for cause, weight in _each(rejection, difference):
         found[cause] = max(weight, found.get(cause, 0.0))
     return found
 
 
-def _each(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def _each(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     if difference.aspect == "input":
         yield Cause.INPUT_CHANGED, 1.0
         if is_rearranged(difference):
             yield Cause.TRANSPOSED, 1.05
         return
     if difference.aspect == "weight":
-        yield from weight_clues(scene, difference)
+        yield from weight_clues(rejection, difference)
         return
     if difference.aspect == "unasked":
-        yield from unasked_clues(scene, difference)
+        yield from unasked_clues(rejection, difference)
         return
-    yield from ratio_clues(scene, difference)
+    yield from ratio_clues(rejection, difference)
     if difference.aspect == "total":
-        yield from total_clues(scene, difference)
+        yield from total_clues(rejection, difference)
         return
-    yield from pass_clues(scene, difference)
-    yield from place_clues(scene, difference)
+    yield from pass_clues(rejection, difference)
+    yield from element_clues(rejection, difference)
     if difference.layer_type == "Split" and difference.aspect == "backward":
         yield Cause.FAN_OUT, 0.88
-    if difference.aspect == "parameter" and len(scene.net.params) > 1 and _shares(scene):
+    if difference.aspect == "parameter" and len(rejection.net.params) > 1 and _shares(rejection):
         yield Cause.FAN_OUT, 0.9
-    yield from bottom_clues(scene, difference)
-    yield from _tops(scene, difference)
+    yield from bottom_clues(rejection, difference)
+    yield from _tops(rejection, difference)
     yield from _options_without_use(difference)
 
 
-def _shares(scene: Scene) -> bool:
-    names = [spec.name for node in scene.net.layers for spec in node.layer.param.param if spec.name]
+def _shares(rejection: Rejection) -> bool:
+    names = [spec.name for node in rejection.net.layers for spec in node.layer.param.param if spec.name]
     return len(names) > len(set(names))
 
 
-def _tops(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def _tops(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether a second top of the layer is in play."""
     node = difference.node
     if node is None or len(node.tops) < 2 or not isinstance(node.layer, LossLayer):
         return
     if difference.blob in node.tops[1:]:
         yield Cause.SECOND_TOP, 1.0
-    elif difference.aspect == "backward" and np.any(scene.net.tops_of(node)[1].diff.value):
+    elif difference.aspect == "backward" and np.any(rejection.net.tops_of(node)[1].diff.value):
         yield Cause.SECOND_TOP, 0.7
     elif difference.aspect == "backward":
         yield Cause.SECOND_TOP, 0.4

@@ -1,14 +1,22 @@
-"""Diagnosis: the fewest causes that explain the failures of a report, the one that explains most first."""
+"""Diagnosis: the fewest causes that explain the failures of a report, the one that explains most first.
+
+It reads the report's evidence and nothing else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from conformance.diagnosis.clues import SAME_FACTOR
-from conformance.diagnosis.evidence import Evidence
+from conformance.contract.verdict import Level, Status
 from conformance.record.cause import Cause
+from conformance.record.evidence import Evidence, evidence_of
+from conformance.record.report import Report
 
-__all__ = ["diagnose"]
+__all__ = ["SAME_FACTOR", "Diagnosis", "causes_of", "diagnose", "diagnosis_of"]
+
+SAME_FACTOR = 1e-4
+"""How far, relatively, two estimates of one factor may be apart."""
 
 _ENOUGH = 0.6
 """A case counts as explained by a cause that explains it this well beside its own best one."""
@@ -20,6 +28,54 @@ _COMPARED = 200
 """Cases whose factors are compared with each other."""
 
 Clues = Mapping[Cause, float]
+
+Found = Sequence[tuple[Cause, list[Evidence]]]
+"""Causes with the cases that they explain."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What explains the failures that break conformance, and what explains those that only break recommendations."""
+
+    failures: Found
+    recommendations: Found
+
+    def by_case(self) -> dict[tuple[str, str], Cause]:
+        """The likeliest cause of every failing case, by check and dtype."""
+        return _by_case((*self.recommendations, *self.failures))
+
+    def by_recommended_case(self) -> dict[tuple[str, str], Cause]:
+        """The likeliest cause of every case that breaks recommendations and nothing else.
+
+        What breaks conformance in a case seldom explains the recommendation that it breaks, too.
+        """
+        return _by_case(self.recommendations)
+
+
+def _by_case(found: Found) -> dict[tuple[str, str], Cause]:
+    return {(piece.check, piece.dtype): cause for cause, pieces in found for piece in pieces}
+
+
+def diagnosis_of(report: Report) -> Diagnosis:
+    """The causes that a report's evidence points to; what a process took with it as it died has none, and needs none.
+
+    Raises `UsageError` for evidence that cannot be read.
+    """
+    verdicts = [judged.verdict for judged in report.judged]
+    hard = {(v.check, v.dtype) for v in verdicts if v.status.breaks and v.level is not Level.SHOULD}
+    pieces = evidence_of(report)
+    kept = {(piece.check, piece.dtype) for piece in pieces}
+    died = {(v.check, v.dtype): None for v in verdicts if v.status.breaks and v.status is not Status.FAILED}
+    pieces += [Evidence(check, dtype, {Cause.REFUSES: 1.0}) for check, dtype in died if (check, dtype) not in kept]
+    return Diagnosis(
+        diagnose([piece for piece in pieces if (piece.check, piece.dtype) in hard]),
+        diagnose([piece for piece in pieces if (piece.check, piece.dtype) not in hard]),
+    )
+
+
+def causes_of(report: Report) -> dict[tuple[str, str], Cause]:
+    """The likeliest cause of every failing case, by check and dtype."""
+    return diagnosis_of(report).by_case()
 
 
 def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.aspect import Aspect
 from conformance.contract.dtypes import TYPES
-from conformance.judge.replay import Aspect, Comparison
+from conformance.judge.bounded import nearest
+from conformance.judge.replay import Comparison
+from conformance.record.deviation import Deviation
 from refimpl.backward_plan import Node
 
 __all__ = ["Difference"]
@@ -36,16 +40,23 @@ class Difference:
     dtype: str
 
     @classmethod
-    def of(cls, comparison: Comparison, dtype: str) -> Difference | None:
-        """The difference of a comparison; None where the two are not of one size."""
-        value, error = (np.asarray(a, dtype=np.float64) for a in (comparison.want.value, comparison.want.error))
-        if comparison.got.size != value.size:
+    def of(cls, versions: Sequence[Comparison], dtype: str) -> Difference | None:
+        """The difference to the nearest of several right answers; None where what was got is of another size."""
+        first = versions[0]
+        if first.got.size != first.want.size:
             return None
-        got = np.asarray(comparison.got, dtype=np.float64).reshape(value.shape)
-        with np.errstate(all="ignore"):
-            near = np.absolute(got - value) <= error
-        same = (got == value) | (np.isnan(got) & np.isnan(value))
-        return cls(comparison.aspect, comparison.blob, comparison.node, got, value, error, ~(same | near), dtype)
+        want, bound, rejected = nearest(first.got, [version.want for version in versions], dtype)
+        got = np.asarray(first.got, dtype=np.float64).reshape(want.shape)
+        return cls(first.aspect, first.blob, first.node, got, want, bound, rejected, dtype)
+
+    def deviation(self, accepted: bool = False) -> Deviation:
+        """As a report keeps it; an array that the judge has ``accepted`` has no wrong element."""
+        wrong = np.flatnonzero(self.rejected) if not accepted else np.zeros(0, np.int64)
+        layer = None if self.node is None else self.node.name
+        flat = (np.ravel(each) for each in (self.got, self.want, self.bound))
+        return Deviation(
+            self.aspect, self.blob, layer, self.layer_type, self.want.shape, *flat, wrong=wrong, rejected=len(wrong)
+        )
 
     @property
     def layer_type(self) -> str:

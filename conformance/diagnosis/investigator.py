@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.check import Check
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.diagnosis.clues import clues_of
-from conformance.diagnosis.evidence import Evidence
-from conformance.judge.judgement import Judgement, judge_outcome
+from conformance.diagnosis.difference import Difference
+from conformance.judge.judgement import Judgement, judge_outcome, judgement_of
 from conformance.record.cause import Cause
+from conformance.record.deviation import Deviation
+from conformance.record.evidence import LARGEST, Evidence
+from conformance.requirements import CATALOGUE
+from refimpl.layers import REGISTRY
 
-if TYPE_CHECKING:
-    from conformance.contract.check import Check
-
-__all__ = ["Investigator"]
+__all__ = ["Investigator", "requirements_of", "with_expectation"]
 
 _THOROUGH = 16
 """Cases per family, layer and type whose numbers alone do not tell, and that are run as others would have read them."""
+
+_TOTAL = "loss = sum over layers and their tops of loss_weight * sum(top)"
 
 
 class Investigator:
@@ -42,16 +48,69 @@ class Investigator:
         return self._runs_again[key] <= _THOROUGH
 
     def _piece(self, check: Check, session: Session, name: str, verdicts: Sequence[Verdict]) -> Evidence:
-        causes = dict(_by_requirement(verdicts))
-        factor: float | None = None
-        run, judgement = _telling(session, name, verdicts)
+        said = requirements_of(verdict.requirement for verdict in verdicts)
+        piece = Evidence(name, session.dtype, dict(_by_requirement(verdicts)), requirements=said)
+        run = _shown(session, name, verdicts)
         if run is None:
-            return Evidence(name, session.dtype, causes)
-        if run.answer is not None and judgement is not None and not causes:
+            return piece
+        piece = replace(piece, case=run.case, answer=run.answer)
+        judgement = None if run.answer is None else judgement_of(run, session)
+        if judgement is not None and run.answer is not None and judgement.failures and not piece.causes:
             key = (check.family, check.layer, session.dtype)
             clues = clues_of(run.case, run.answer, session.dtype, judgement, lambda: self._may_be_thorough(key))
-            causes, factor = dict(clues.causes), clues.factor
-        return Evidence(name, session.dtype, causes, run.case, run.answer, factor=factor).bounded()
+            piece = replace(piece, causes=clues.causes, factor=clues.factor)
+        return with_expectation(piece, session.dialect, judgement)
+
+
+def with_expectation(piece: Evidence, dialect: str | None, judgement: Judgement | None = None) -> Evidence:
+    """The evidence with what its answer was held against, cut to what a report keeps.
+
+    Where there was no outcome, that is what the reference computes, or its refusal; ``judgement`` is that of the
+    outcome, if there was one.
+    """
+    case = piece.case
+    if case is None:
+        return piece
+    if isinstance(piece.answer, Outcome):
+        if judgement is None or (judgement.refusal is None and not judgement.versions):
+            judgement = judge_outcome(case, piece.answer, piece.dtype, dialect)  # accepted: what failed is a relation
+        if judgement.refusal is not None:
+            said = judgement.refusal
+            return replace(piece, refusal=Refusal(said.stage, str(said), said.layer)).bounded()
+        arrays = _arrays(judgement, piece.dtype)
+        return replace(piece, arrays=arrays, formula=_formula(arrays)).bounded()
+    if piece.size > LARGEST:
+        return piece.bounded()
+    wanted = ReferenceImplementation(dialect or "documented").run(case, piece.dtype)
+    if isinstance(wanted, Refusal):
+        return replace(piece, refusal=wanted).bounded()
+    arrays = _arrays(judge_outcome(case, wanted, piece.dtype, dialect), piece.dtype)
+    arrays = tuple(replace(array, got=array.got[:0]) for array in arrays)
+    return replace(piece, arrays=arrays, formula=_formula(arrays)).bounded()
+
+
+def _arrays(judgement: Judgement, dtype: str) -> tuple[Deviation, ...]:
+    """Everything that the judge compared, what it rejected first."""
+    rejected = {(f.kind, f.element.blob) for f in judgement.failures if f.element is not None}
+    differences = (Difference.of(versions, dtype) for versions in zip(*judgement.versions, strict=True))
+    deviations = [d.deviation((d.aspect, d.blob) not in rejected) for d in differences if d is not None]
+    return tuple(sorted(deviations, key=lambda deviation: not deviation.rejected))
+
+
+def _formula(arrays: Sequence[Deviation]) -> str:
+    """What the reference says of the layer, or the net, that answers for the first wrong array."""
+    wrong = [array for array in arrays if array.rejected]
+    if wrong and wrong[0].aspect == "total":
+        return _TOTAL
+    types = [array.layer_type for array in wrong if array.layer_type in REGISTRY]
+    types += [array.layer_type for array in arrays if array.layer_type.endswith("Loss")]
+    lines = (REGISTRY[types[0]].__doc__ or "").replace("`", "").strip().splitlines() if types else ()
+    return "\n".join(line.strip() for line in lines)
+
+
+def requirements_of(ids: Iterable[str]) -> dict[str, str]:
+    """What these requirements say, and where Caffe says so."""
+    return {name: f"{CATALOGUE[name].statement} [{CATALOGUE[name].citation}]" for name in ids if name in CATALOGUE}
 
 
 def _by_requirement(verdicts: Sequence[Verdict]) -> Iterator[tuple[Cause, float]]:
@@ -64,16 +123,14 @@ def _by_requirement(verdicts: Sequence[Verdict]) -> Iterator[tuple[Cause, float]
             yield (Cause.STALE_BUFFER if after_another else Cause.RANDOM), 1.0
 
 
-def _telling(session: Session, name: str, verdicts: Sequence[Verdict]) -> tuple[Run | None, Judgement | None]:
-    """The run that shows what the verdicts are about: the first that the judge rejects, else the first of all."""
-    told = next((str(v.detail["case"]) for v in verdicts if "case" in v.detail), None)
+def _shown(session: Session, name: str, verdicts: Sequence[Verdict]) -> Run | None:
+    """The run that shows what the verdicts are about: the first without an answer that the judge accepts, else the
+    first of all."""
+    carried = next((str(v.detail["case"]) for v in verdicts if "case" in v.detail), None)
     runs = [run for run in session.runs if run.case.id == name] or list(session.runs)
-    if told is not None:
-        runs = [run for run in runs if json.dumps(run.case.to_json()) == told] or runs
+    if carried is not None:
+        runs = [run for run in runs if json.dumps(run.case.to_json()) == carried] or runs
     for run in runs:
-        if run.answer is None:
-            return run, None
-        judgement = judge_outcome(run.case, run.answer, session.dtype, session.dialect)
-        if judgement.failures:
-            return run, judgement
-    return (runs[0], None) if runs else (None, None)
+        if run.answer is None or judgement_of(run, session).failures:
+            return run
+    return runs[0] if runs else None

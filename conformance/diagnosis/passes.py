@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.rejection import Rejection
 from conformance.record.cause import Cause
 
 __all__ = ["pass_clues"]
@@ -15,9 +15,9 @@ __all__ = ["pass_clues"]
 Clue = tuple[Cause, float]
 
 
-def pass_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def pass_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What repeated passes and prefilled diffs point to."""
-    case, want = scene.case, difference.want
+    case, want = rejection.case, difference.want
     held = case.prefill_diff.get(difference.blob)
     if held is not None and held != 0 and difference.aspect == "backward":
         if difference.is_explained_by(want + held):
@@ -29,17 +29,17 @@ def pass_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
         yield Cause.ACCUMULATES, 1.1
     if rounds > 1 and difference.aspect == "parameter" and difference.is_explained_by(want / rounds):
         yield Cause.ACCUMULATES, 1.1
-    if len(case.steps) > 2 or case.steps[-2:] != ("forward", "backward")[-len(case.steps) :] or _reshaped(scene):
+    if len(case.steps) > 2 or case.steps[-2:] != ("forward", "backward")[-len(case.steps) :] or _reshaped(rejection):
         yield Cause.STALE_BUFFER, 0.5
     if case.top_diff:
         yield Cause.STALE_BUFFER, 0.45
 
 
-def _reshaped(scene: Scene) -> bool:
+def _reshaped(rejection: Rejection) -> bool:
     """Whether an input has another shape than the net declares."""
-    for layer in scene.net.param.layer:
+    for layer in rejection.net.param.layer:
         shapes = layer.input_param.shape
         for top, shape in zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False):
-            if top in scene.case.inputs and scene.case.inputs[top].shape != shape.dim:
+            if top in rejection.case.inputs and rejection.case.inputs[top].shape != shape.dim:
                 return True
     return False

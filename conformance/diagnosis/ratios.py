@@ -8,7 +8,7 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
 from conformance.record.cause import Cause
 
@@ -20,14 +20,14 @@ _SCALAR = 0.7
 """A factor of a single number is one equation for one unknown: less telling than that of an array."""
 
 
-def ratio_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def ratio_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What a common factor of the whole array may be."""
     factor = difference.ratio()
     if factor is None:
         return
     certainty = 1.0 if difference.telling() > 2 else _SCALAR
     named = False
-    for cause, value, weight in _candidates(scene, difference):
+    for cause, value, weight in _candidates(rejection, difference):
         if value != 1 and np.isfinite(value) and difference.is_explained_by(value * difference.want):
             named = True
             yield cause, weight * certainty
@@ -46,22 +46,22 @@ def _in_float32(difference: Difference) -> bool:
     return bool((off < 2.0**-20).all())
 
 
-def _candidates(scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+def _candidates(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
     yield Cause.SIGN, -1.0, 1.0
     yield Cause.FACTOR_2, 2.0, 1.0
     yield Cause.FACTOR_2, 0.5, 1.0
     if difference.aspect in ("backward", "parameter", "forward"):
-        yield from _weights(scene, difference)
-    sizes = Sizes.of(scene.net, difference.node)
+        yield from _weights(rejection, difference)
+    sizes = Sizes.of(rejection.net, difference.node)
     if sizes is not None and difference.aspect in ("forward", "backward"):
-        yield from _counts(sizes, scene, difference)
+        yield from _counts(sizes, rejection, difference)
 
 
-def _weights(scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
     node = difference.node
     if node is None:
         return
-    held = [np.unique(blob.diff.value) for blob in scene.net.tops_of(node)]
+    held = [np.unique(blob.diff.value) for blob in rejection.net.tops_of(node)]
     for i, values in enumerate(held):
         if values.size != 1 or values[0] in (0.0, 1.0):
             continue
@@ -74,9 +74,9 @@ def _weights(scene: Scene, difference: Difference) -> Iterator[tuple[Cause, floa
         yield Cause.WEIGHT_SQUARED, weight, 1.0
 
 
-def _counts(sizes: Sizes, scene: Scene, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+def _counts(sizes: Sizes, rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
     own = sizes.normaliser
-    declared = _declared_batch(scene, difference)
+    declared = _declared_batch(rejection, difference)
     if declared and declared != sizes.batch:
         yield Cause.STALE_BUFFER, sizes.batch / declared, 1.0
         yield Cause.STALE_BUFFER, declared / sizes.batch, 1.0
@@ -85,7 +85,7 @@ def _counts(sizes: Sizes, scene: Scene, difference: Difference) -> Iterator[tupl
             continue
         explicit = difference.node is not None and _asks(difference.node.layer.param.loss_param)
         if not explicit or mode == sizes.default:
-            one_pass = scene.in_one_pass_only(difference.node)  # a mode misread would show in both
+            one_pass = rejection.in_one_pass_only(difference.node)  # a mode misread would show in both
             yield Cause.NORMALISATION_MODE, own / divisor, 0.6 if one_pass else 1.0
         yield _between(sizes.mode, mode), own / divisor, 0.95
     everything, counted = sizes.divisors.get("FULL"), sizes.divisors.get("VALID")
@@ -117,11 +117,11 @@ def _asks(loss_param: object) -> bool:
     return any(loss_param.has(name) for name in ("normalization", "normalize"))  # type: ignore[attr-defined]
 
 
-def _declared_batch(scene: Scene, difference: Difference) -> int | None:
+def _declared_batch(rejection: Rejection, difference: Difference) -> int | None:
     """The batch size that the net declares, where it is fed another."""
-    for layer in scene.net.param.layer:
+    for layer in rejection.net.param.layer:
         shapes = layer.input_param.shape
         for top, shape in zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False):
-            if top in scene.case.inputs and shape.dim and scene.case.inputs[top].shape[:1] != shape.dim[:1]:
+            if top in rejection.case.inputs and shape.dim and rejection.case.inputs[top].shape[:1] != shape.dim[:1]:
                 return int(shape.dim[0])
     return None

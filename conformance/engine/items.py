@@ -21,9 +21,9 @@ from conformance.contract.implementation import Description, Implementation
 from conformance.contract.selection import Planned, share
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
-from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.investigator import Investigator
 from conformance.engine.execution import execute, level_of
+from conformance.record.evidence import Evidence
 from conformance.record.report import Judged
 from conformance.record.writer import verdict_to_json
 

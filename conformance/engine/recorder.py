@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -140,6 +140,18 @@ class Recorder:
         elif kind == "end":
             lines = self._open.pop(item)
             verdicts = [verdict_from_json(line) for line in lines if line["kind"] == "verdict"]
+            lines[-1:-1] = self._lost(lines, verdicts)
             self._writer.write(*lines)
             self._verdicts += verdicts
             self._display.judged(any(v.status.breaks and v.level.value != "should" for v in verdicts))
+
+    def _lost(self, lines: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> list[Mapping[str, Any]]:
+        """The evidence on an item whose process died before it could give any."""
+        broken = [verdict for verdict in verdicts if verdict.status.breaks]
+        if not broken or any(line["kind"] == "evidence" for line in lines):
+            return []
+        from conformance.engine.lost import lost_evidence  # brings the whole suite along
+
+        order, first, requirements = self._order, broken[0], [verdict.requirement for verdict in broken]
+        lost = lost_evidence(first.check, first.dtype, requirements, order.dialect, order.seed, order.explore)
+        return [lost.to_json()]

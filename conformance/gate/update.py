@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from conformance.contract.verdict import Verdict
-from conformance.diagnosis.report_evidence import causes_of
+from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate.baseline import Baseline, Known
 from conformance.gate.gate import broken, is_partial
 from conformance.record.report import Report

@@ -17,7 +17,7 @@ from conformance.contract.case import Array
 from conformance.contract.dtypes import TYPES
 from refimpl.running_error import Approx
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "measure", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Measurement:
 
 def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     """Compare with one or more right answers; each element may follow any of them. Shapes must agree in their count."""
-    largest = TYPES[dtype].largest
-    flat = np.asarray(got, dtype=np.float64).ravel()
-    rooms = np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), largest) for want in wants])
+    flat, rooms = _rooms(got, wants, dtype)
     best = rooms.argmax(axis=0)
     room = rooms.max(axis=0)
     if not room.size:
@@ -64,6 +62,27 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
         unbounded=int((unbounded.all(axis=0) & np.isfinite(flat)).sum()),
         size=int(room.size),
     )
+
+
+def nearest(
+    got: Array, wants: Sequence[Approx], dtype: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Of the right answers the one that each element is nearest to, its bound, and whether the element is out of it."""
+    _, rooms = _rooms(got, wants, dtype)
+    shape = wants[0].value.shape
+    best = rooms.argmax(axis=0)[np.newaxis]
+    value, error = (
+        np.take_along_axis(np.stack([np.ravel(each) for each in some]), best, 0).reshape(shape)
+        for some in ([want.value for want in wants], [want.error for want in wants])
+    )
+    return value, error, (rooms.max(axis=0) < 1).reshape(shape)
+
+
+def _rooms(got: Array, wants: Sequence[Approx], dtype: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What was got, flat, and a row of headrooms per right answer."""
+    largest = TYPES[dtype].largest
+    flat = np.asarray(got, dtype=np.float64).ravel()
+    return flat, np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), largest) for want in wants])
 
 
 def _headroom(

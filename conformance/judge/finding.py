@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from conformance.contract.aspect import WORDS
 from conformance.contract.verdict import Element, Level
 from conformance.judge.bias import measure_bias
 from conformance.judge.bounded import Measurement, measure
-from conformance.judge.replay import Aspect, Comparison
+from conformance.judge.replay import Comparison
 
 __all__ = ["Finding", "findings_of"]
 
@@ -107,18 +108,9 @@ def _biased(first: Comparison) -> list[Finding]:
 
 
 def _reason(first: Comparison, measured: Measurement) -> str:
-    what: dict[Aspect, str] = {
-        "forward": "top data",
-        "backward": "bottom gradient",
-        "parameter": "parameter gradient",
-        "total": "net loss",
-        "weight": "weight in the top's diff",
-        "unasked": "diff that nobody asked for",
-        "input": "input data",
-    }
     place = f"[{', '.join(map(str, measured.index))}]" if measured.index else ""
     return (
-        f"{what[first.aspect]} {first.blob}{place}: got {measured.got:.9g}, want {measured.want:.9g} "
+        f"{WORDS[first.aspect]} {first.blob}{place}: got {measured.got:.9g}, want {measured.want:.9g} "
         f"within {measured.bound:.2g}; {measured.rejected} of {measured.size} element(s) out of bounds"
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.finding import Finding, findings_of
 from conformance.judge.replay import Comparison, replay
@@ -19,15 +20,22 @@ from conformance.requirements import CATALOGUE
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["Judgement", "judge", "judge_outcome", "versions_of"]
+__all__ = ["Judgement", "judge", "judge_outcome", "judgement_of", "verdicts_of", "versions_of"]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What an outcome is under the side it fits best; ``touched`` are the quirks the case touches."""
+    """What an answer is under the side it fits best.
+
+    ``net`` is the reference's in the state after the last step, ``versions`` its results beside the answer's
+    (`versions_of`); where the reference refuses the case, ``refusal`` says why.
+    """
 
     side: Side
     findings: tuple[Finding, ...]
+    net: Net | None = None
+    versions: Sequence[Sequence[Comparison]] = ()
+    refusal: NetError | None = None
 
     @property
     def failures(self) -> list[Finding]:
@@ -43,13 +51,24 @@ def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: st
     best: Judgement | None = None
     case = case.rounded(dtype)
     for side in sides_of(case, dialect):
-        judged = Judgement(side, tuple(_findings(case, answer, dtype, side, subgradient=dialect != "bvlc")))
+        judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
         if not judged.failures:
             return judged
         if best is None or _weight(judged, answer) < _weight(best, answer):
             best = judged
     assert best is not None
     return best
+
+
+def judgement_of(run: Run, session: Session) -> Judgement:
+    """What a run of the session was answered, judged when first asked; of an accepted answer nothing but that is kept,
+    for a check may run thousands of cases. Raises `ValueError` where there was no answer."""
+    if run.answer is None:
+        raise ValueError("there is no answer to judge")
+    if not isinstance(run.judgement, Judgement):
+        judged = judge_outcome(run.case, run.answer, session.dtype, session.dialect)
+        run.judgement = judged if judged.failures else replace(judged, net=None, versions=())
+    return run.judgement
 
 
 def judge(
@@ -60,8 +79,12 @@ def judge(
     dtype: str,
     dialect: str | None = None,
 ) -> list[Verdict]:
+    """The verdicts on one answer."""
+    return verdicts_of(judge_outcome(case, answer, dtype, dialect), check, requirements, dtype)
+
+
+def verdicts_of(judged: Judgement, check: str, requirements: Sequence[str], dtype: str) -> list[Verdict]:
     """One verdict per requirement of the case, and one for every failure that none of them claims."""
-    judged = judge_outcome(case, answer, dtype, dialect)
     side = judged.side.name if judged.side.touched else None
     claimed = {requirement: _relevant(judged.findings, requirement) for requirement in requirements}
     for i, finding in enumerate(judged.findings):
@@ -91,21 +114,20 @@ def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, in
     return any(f.kind == other for f in judged.failures), musts, len(judged.failures)
 
 
-def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Iterable[Finding]:
-    told = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
+def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgradient: bool) -> Judgement:
+    outcome = answer if isinstance(answer, Outcome) else Outcome(dtype, 0.0)
     settled = True
     try:
         try:
-            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
+            net, versions = versions_of(case, outcome, dtype, side, subgradient, settled)
         except NetError:
             settled = False
-            net, versions = versions_of(case, told, dtype, side, subgradient, settled)
-    except NetError as refused:
-        yield from _refusal_findings(answer, refused)
-        return
+            net, versions = versions_of(case, outcome, dtype, side, subgradient, settled)
+    except NetError as refusal:
+        return Judgement(side, tuple(_refusal_findings(answer, refusal)), refusal=refusal)
     if isinstance(answer, Refusal):
-        yield Finding("refused", "net", answer.layer, False, Level.MUST, f"refused at {answer.stage}: {answer.message}")
-        return
+        reason = f"refused at {answer.stage}: {answer.message}"
+        return Judgement(side, (Finding("refused", "net", answer.layer, False, Level.MUST, reason),), net)
     findings = findings_of(versions, dtype)
     if _unexplained(findings):
         losses = {node.type for node in net.layers if node.layer.implicit_weight}
@@ -113,8 +135,7 @@ def _findings(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, sub
         rounding = rounding_of(dtype, subgradient=subgradient)
         _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
         findings = findings_of(versions, dtype, lacking)
-    yield from findings
-    yield from structure_findings(net, answer)
+    return Judgement(side, (*findings, *structure_findings(net, answer)), net, versions)
 
 
 def _unexplained(findings: Iterable[Finding]) -> bool:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from conformance.contract.aspect import Aspect
 from conformance.contract.case import Array, Case
 from conformance.contract.outcome import Outcome
 from conformance.judge.reference import build, run_steps
@@ -27,11 +28,7 @@ from refimpl.layer import Layer
 from refimpl.net import Net
 from refimpl.running_error import Approx, Rounding
 
-__all__ = ["Aspect", "Comparison", "replay"]
-
-Aspect = Literal["forward", "backward", "parameter", "total", "weight", "unasked", "input"]
-"""What is compared: a top's data, a bottom's gradient, a parameter's gradient, the net's loss, a weight held in a top's
-diff, a diff that nobody asked for, or the data of an input."""
+__all__ = ["Comparison", "replay"]
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level
 from conformance.diagnosis.diagnosis import diagnose
-from conformance.diagnosis.evidence import Evidence
 from conformance.diagnosis.investigator import Investigator
 from conformance.engine.execution import execute
 from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.record.cause import Cause
+from conformance.record.evidence import Evidence
 from conformance.suite import whole_suite
 
 __all__ = ["Diagnosed", "diagnosed", "to_markdown"]

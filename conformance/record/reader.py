@@ -11,7 +11,7 @@ from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Element, Level, Status, Verdict
-from conformance.record.report import SCHEMA, Judged, Report
+from conformance.record.report import READABLE, Judged, Report
 from conformance.record.shape import refuse_misshapen, refuse_misshapen_end, refuse_misshapen_verdict
 
 __all__ = ["read_report", "verdict_from_json"]
@@ -65,8 +65,9 @@ class _Reading:
         if (kind == "header") is (self.header is not None):
             raise ValueError("a report has one header, its first line")
         if kind == "header":
-            if line["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {line['schema']!r}, and this version reads {SCHEMA}")
+            if line["schema"] not in READABLE:
+                known = " and ".join(map(str, READABLE))
+                raise ValueError(f"its schema is {line['schema']!r}, and this version reads {known}")
             refuse_misshapen(line)
             self.header = line
         elif kind == "verdict":

@@ -9,10 +9,13 @@ from typing import Any
 
 from conformance.contract.verdict import Level, Status, Verdict
 
-__all__ = ["SCHEMA", "Judged", "Report", "conforms"]
+__all__ = ["READABLE", "SCHEMA", "Judged", "Report", "conforms"]
 
-SCHEMA = 1
-"""The version of the report's format."""
+SCHEMA = 2
+"""The version of the report's format that is written."""
+
+READABLE = (1, SCHEMA)
+"""Versions that are read; evidence of version 1 does not hold what was wanted."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, load_all
-from conformance.judge.judgement import judge
 from conformance.losses import LOSSES
+from conformance.suite.judged import judged_answer
 
 __all__ = ["checks"]
 
@@ -40,8 +40,7 @@ def checks() -> Iterator[Check]:
 
 
 def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
-    answer = session.run(fixture.case)
-    return judge(fixture.id, fixture.requirements, fixture.case, answer, session.dtype, session.dialect)
+    return judged_answer(session, fixture.id, fixture.requirements, session.run(fixture.case))
 
 
 def _stem(requirements: tuple[str, ...]) -> str:

@@ -14,12 +14,13 @@ from conformance.contract.implementation import (
     TimedOut,
     Unsupported,
 )
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.judge.judgement import judge
+from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
 
-__all__ = ["bundle", "failed_to_answer", "judged", "single"]
+__all__ = ["bundle", "failed_to_answer", "judged", "judged_answer", "single"]
 
 _STATUS: dict[type[ImplementationError], Status] = {
     Crash: Status.CRASHED,
@@ -49,11 +50,19 @@ def failed_to_answer(check: str, requirements: Sequence[str], dtype: str, error:
 def judged(session: Session, check: str, requirements: Sequence[str], case: Case) -> list[Verdict]:
     """Run the case and judge what comes back; a failure to answer becomes a verdict for each requirement."""
     try:
-        return judge(check, requirements, case, session.run(case), session.dtype, session.dialect)
+        return judged_answer(session, check, requirements, session.run(case))
     except DoesNotStart:
         raise
     except ImplementationError as error:
         return failed_to_answer(check, requirements, session.dtype, error)
+
+
+def judged_answer(
+    session: Session, check: str, requirements: Sequence[str], answer: Outcome | Refusal
+) -> list[Verdict]:
+    """The verdicts on an answer that the session has been given."""
+    judgement = judgement_of(session.run_of(answer), session)
+    return verdicts_of(judgement, check, requirements, session.dtype)
 
 
 def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, **fields: object) -> Check:

@@ -14,11 +14,10 @@ from conformance.contract.dtypes import FLOAT
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.judge.judgement import judge
 from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.suite.judged import bundle, single
+from conformance.suite.judged import bundle, judged_answer, single
 from conformance.suite.stock import DISTANCE
 from conformance.suite.trial import differ
 
@@ -111,11 +110,11 @@ def _removed(variant: Variant) -> Check:
 
     def run(session: Session) -> Iterator[Verdict]:
         with_both = session.run(beside)
-        yield from _judged(session, check_id, ["net.zero-loss-weight"], beside, with_both)
+        yield from judged_answer(session, check_id, ["net.zero-loss-weight"], with_both)
         same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), variant.learned)
         leaks = [f"quirk.{net.quirk}" for net in variant.loss.quirk_nets if net.shows == "leaks"]
         if same.status is Status.FAILED and leaks and session.dialect != "documented":
-            explained = _judged(session, check_id, leaks, beside, with_both)
+            explained = judged_answer(session, check_id, leaks, with_both)
             yield from (replace(v, reason=v.reason or same.reason) for v in explained)
             if not any(v.status.breaks for v in explained):
                 return
@@ -123,12 +122,6 @@ def _removed(variant: Variant) -> Check:
 
     requirements = (requirement, "net.zero-loss-weight")
     return Check(check_id, FAMILY, variant.loss.stem, requirements, run, layer_types=(variant.loss.type,))
-
-
-def _judged(
-    session: Session, check_id: str, requirements: Sequence[str], case: Case, answer: Outcome | Refusal
-) -> list[Verdict]:
-    return judge(check_id, requirements, case, answer, session.dtype, session.dialect)
 
 
 def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:

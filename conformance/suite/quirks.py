@@ -15,12 +15,11 @@ from conformance.contract.check import Check
 from conformance.contract.implementation import Crash
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.judge.judgement import judge
 from conformance.losses import LOSSES
 from conformance.losses.loss import QuirkNet
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
-from conformance.suite.judged import bundle
+from conformance.suite.judged import bundle, judged_answer
 from conformance.suite.stock import CLASSIFIER, DISTANCE
 
 __all__ = ["case_of", "checks", "quirk_nets"]
@@ -71,7 +70,7 @@ def _undefined(place: str, net: QuirkNet) -> Check:
                 case.id, requirement, session.dtype, Status.PASSED, CATALOGUE[requirement].level, "bvlc", reason=reason
             )
         else:
-            yield from judge(case.id, [requirement], case, answer, session.dtype, session.dialect)
+            yield from judged_answer(session, case.id, [requirement], answer)
 
     return Check(
         case.id,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis.report_evidence import causes_of
+from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate import Baseline, judge_report
 from conformance.record.cause import Cause
 from conformance.record.report import Judged, Report

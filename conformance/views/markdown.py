@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis.report_evidence import causes_of
+from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate import Baseline, judge_report
 from conformance.gate.gate import broken
 from conformance.record.cause import Cause

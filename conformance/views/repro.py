@@ -9,33 +9,38 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array
-from conformance.contract.errors import one_line
+from conformance.contract.errors import UsageError, one_line
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
-from conformance.diagnosis.exhibit import Exhibit, expected_by
+from conformance.views.failing_case import FailingCase
+from conformance.views.summary import implementation_of
 
 __all__ = ["repro_script"]
 
 _PER_LINE = 6
 
 
-def repro_script(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None = None) -> str:
+def repro_script(found: FailingCase) -> str:
     """A Python script that runs by itself; it exits 1 where the recorded answer, or one given to it, is wrong.
 
-    Without an answer in numbers it holds what Caffe computes, or Caffe's refusal.
+    Without an answer in numbers it holds what Caffe computes, or Caffe's refusal. Raises `UsageError` where the report
+    does not hold the case, or what was wanted of it.
     """
     template = (files("conformance.views") / "repro_script.txt").read_text("utf-8")
     head, _, body = template.partition("# <data>\n")
-    return head + "".join(f"{line}\n" for line in _data(exhibit, implementation, cause, dialect)) + body
+    return head + "".join(f"{line}\n" for line in _data(found)) + body
 
 
-def _data(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None) -> Iterator[str]:
-    case, evidence = exhibit.case, exhibit.evidence
-    expected = exhibit if exhibit.arrays else expected_by(exhibit, dialect)
-    told: Mapping[str, Any] = {
+def _data(found: FailingCase) -> Iterator[str]:
+    evidence = found.evidence
+    if evidence is None or evidence.case is None or evidence.lacks:
+        why = (evidence and evidence.lacks) or f"the report did not keep the case: {found.not_kept}"
+        raise UsageError(f"nothing to write a script from: {why}")
+    case, answer, refusal = evidence.case.rounded(evidence.dtype), evidence.answer, evidence.refusal
+    constants: Mapping[str, Any] = {
         "CHECK": one_line(evidence.check),
-        "IMPLEMENTATION": one_line(implementation),
-        "CAUSE": one_line(cause),
+        "IMPLEMENTATION": one_line(implementation_of(found.report)),
+        "CAUSE": one_line(found.cause.sentence if found.cause else "not known"),
         "WRITTEN_BY": f"lossconf {VERSION}",
         "DTYPE": evidence.dtype,
         "PHASE": case.phase,
@@ -46,7 +51,7 @@ def _data(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None
         "TOP_DIFF": dict(case.top_diff),
         "FILES": dict(case.files),
     }
-    for name, value in told.items():
+    for name, value in constants.items():
         yield f"{name} = {value!r}"
     yield "NET = ("
     yield from (f"    {line!r}" for line in case.net.splitlines(keepends=True))
@@ -55,17 +60,16 @@ def _data(exhibit: Exhibit, implementation: str, cause: str, dialect: str | None
     yield from _arrays(
         "PARAMS", {f"{layer}[{i}]": a for layer, some in case.params.items() for i, a in enumerate(some)}
     )
-    shown = () if isinstance(expected, Refusal) else expected.arrays
-    judged = [each for each in shown if "step" not in each.blob or each.aspect != "total"]
-    yield from _arrays("EXPECTED", {each.key: each.want for each in judged})
+    arrays = [array for array in evidence.arrays if array.aspect != "total" or array.blob == "total"]
+    yield from _arrays("EXPECTED", {array.place: array.want.reshape(array.shape) for array in arrays})
     yield "# How far off a plain evaluation in DTYPE may be."
-    yield from _arrays("BOUND", {each.key: each.bound for each in judged})
+    yield from _arrays("BOUND", {array.place: array.bound.reshape(array.shape) for array in arrays})
     yield "# What Caffe says where it refuses the net."
-    yield f"REFUSED_BY_CAFFE = {_said(expected) if isinstance(expected, Refusal) else ''!r}"
-    answered = {each.key: each.got for each in judged} if isinstance(evidence.answer, Outcome) else {}
-    yield from _arrays("ANSWER", answered)
-    yield f"ANSWERED = {isinstance(evidence.answer, Outcome)}"
-    yield f"REFUSED = {_said(evidence.answer) if isinstance(evidence.answer, Refusal) else ''!r}"
+    yield f"REFUSED_BY_CAFFE = {_said(refusal) if refusal is not None else ''!r}"
+    answered = [array for array in arrays if isinstance(answer, Outcome)]
+    yield from _arrays("ANSWER", {array.place: array.got.reshape(array.shape) for array in answered})
+    yield f"ANSWERED = {isinstance(answer, Outcome)}"
+    yield f"REFUSED = {_said(answer) if isinstance(answer, Refusal) else ''!r}"
 
 
 def _said(refusal: Refusal) -> str:

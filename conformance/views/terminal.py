@@ -15,7 +15,7 @@ from rich.text import Text
 
 from conformance.contract.errors import one_line
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.diagnosis.report_evidence import diagnosis_of
+from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.report import Judged, Report
 from conformance.views.summary import decided_stems

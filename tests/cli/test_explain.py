@@ -7,7 +7,9 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,12 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
-from conformance.diagnosis.evidence import Evidence
-from conformance.diagnosis.exhibit import exhibit_of
-from conformance.diagnosis.report_evidence import evidence_of
+from conformance.diagnosis.investigator import with_expectation
+from conformance.engine.lost import lost_evidence
 from conformance.fixtures import load
 from conformance.record.cause import Cause
+from conformance.record.deviation import KEPT
+from conformance.record.evidence import Evidence, evidence_of
 from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import failed, failing_run, passed, report_of, saved, verdict
@@ -100,9 +103,9 @@ def test_a_generated_case_is_explained_from_its_verdict_alone(lossconf: Lossconf
     saved(path, report_of(passed("h/1"), bad))
     told = lossconf("explain", str(path), "properties/net/differential (float32)")
     assert 'type: "EuclideanLoss"' in told.out
-    assert lossconf("repro", str(path), "properties/net/differential", "-o", "repro.py").code == 0
-    shown = run(tmp_path / "repro.py")
-    assert (shown.returncode, "no answer was recorded" in shown.stdout) == (1, True)
+    assert "did not keep what was wanted" in told.out
+    ended = lossconf("repro", str(path), "properties/net/differential", "-o", "repro.py")
+    assert (ended.code, "did not keep what was wanted" in ended.err) == (2, True)
     torn = failed("h/2", detail={"case": "{"})
     saved(path, report_of(passed("h/1"), torn))
     assert "cannot be read" in lossconf("explain", str(path), "h/2").err
@@ -110,7 +113,9 @@ def test_a_generated_case_is_explained_from_its_verdict_alone(lossconf: Lossconf
 
 def test_a_case_that_its_process_died_of_is_the_suites(lossconf: Lossconf, tmp_path: Path) -> None:
     path, check = tmp_path / "died.jsonl", "euclidean_loss/grid-001"
-    saved(path, report_of(passed("h/1"), verdict(check, Status.CRASHED, reason="died by SIGABRT")))
+    died = verdict(check, Status.CRASHED, reason="died by SIGABRT")
+    lost = lost_evidence(check, "float32", [died.verdict.requirement], None)
+    saved(path, report_of(passed("h/1"), died, evidence=[lost.to_json()]))
     told = lossconf("explain", str(path), check).out
     assert "refuses, or dies on, what Caffe computes" in told
     assert 'type: "EuclideanLoss"' in told
@@ -126,7 +131,8 @@ def test_a_case_that_its_process_died_of_is_the_suites(lossconf: Lossconf, tmp_p
 
 def test_an_answer_to_what_caffe_refuses_is_told_apart(lossconf: Lossconf, tmp_path: Path) -> None:
     net = 'layer { name: "a" type: "Power" bottom: "nowhere" top: "p" }'
-    piece = Evidence("h/2", "float32", {Cause.ACCEPTS: 1.0}, Case("h/2", net), Outcome("float32", 0.0))
+    bare = Evidence("h/2", "float32", {Cause.ACCEPTS: 1.0}, Case("h/2", net), Outcome("float32", 0.0))
+    piece = with_expectation(bare, None)
     path = tmp_path / "report.jsonl"
     saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[piece.to_json()]))
     assert "it computes what Caffe refuses" in lossconf("explain", str(path), "h/2").out
@@ -182,19 +188,59 @@ def test_what_is_too_large_keeps_its_causes_only(report: Path) -> None:
     piece = evidence(report)
     assert piece.case is not None
     large = {"x": np.zeros(5000)}
-    bounded = Evidence("a", "float32", {Cause.SIGN: 1.0}, type(piece.case)("a", "", large), piece.answer).bounded()
+    arrays = (*piece.arrays[:1], replace(piece.arrays[0], **wrong_in(100)), piece.arrays[-1])
+    whole = Evidence("a", "float32", {Cause.SIGN: 1.0}, Case("a", "", large), piece.answer, arrays=arrays)
+    bounded = whole.bounded()
     assert (bounded.case, bounded.answer, bounded.causes) == (None, None, {Cause.SIGN: 1.0})
     assert "more than" in bounded.left_out
-    assert exhibit_of(bounded) is None
+    assert [len(array.wrong) for array in bounded.arrays] == [20, KEPT]
+    again = Evidence.from_json(json.loads(json.dumps(bounded.to_json())))
+    assert list(again.arrays[1].elements())[-1][:3] == ((63,), 63.0, 0.0)
+    assert again.arrays[1].rejected == 100
 
 
-def test_an_exhibit_shows_what_is_wrong_and_what_is_right(report: Path) -> None:
-    exhibit = exhibit_of(evidence(report))
-    assert exhibit is not None
-    assert [shown.key for shown in exhibit.wrong] == ["diff/x", "diff/z"]
-    assert exhibit.wrong[0].first == (0, 0)
-    assert exhibit.wrong[0].in_bounds().min() > 1
-    assert "loss" in {shown.key for shown in exhibit.arrays if not shown.wrong}
+def wrong_in(count: int) -> dict[str, Any]:
+    """The fields of a deviation of ``count`` elements, all of them wrong."""
+    got = np.arange(count, dtype=np.float64)
+    numbers = {"got": got, "want": np.zeros(count), "bound": np.ones(count)}
+    return {**numbers, "shape": (count,), "wrong": np.arange(count), "rejected": count}
+
+
+def test_a_large_case_is_explained_by_its_wrong_elements(lossconf: Lossconf, report: Path, tmp_path: Path) -> None:
+    piece = replace(evidence(report), left_out="9999 numbers, more than 4096", case=None, answer=None)
+    cut = replace(piece, check="h/2", arrays=tuple(array.cut() for array in piece.wrong))
+    path = tmp_path / "large.jsonl"
+    saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[cut.to_json()]))
+    shown = lossconf("explain", str(path), "h/2").out
+    assert "[0, 0]       got 0.5, want 0.05" in shown
+    assert "not kept: 9999 numbers" in shown
+    assert "9999 numbers" in lossconf("repro", str(path), "h/2").err
+
+
+def test_evidence_holds_what_is_wrong_and_what_is_right(report: Path) -> None:
+    piece = evidence(report)
+    assert [array.place for array in piece.wrong] == ["diff/x", "diff/z"]
+    assert next(piece.wrong[0].elements())[0] == (0, 0)
+    assert piece.wrong[0].in_bounds().min() > 1
+    assert "loss" in {array.place for array in piece.arrays if not array.rejected}
+    assert piece.formula.startswith("L = sum_i")
+
+
+def test_a_report_of_the_first_schema_shows_what_it_has(lossconf: Lossconf, report: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    for line in lines:
+        for name in ("arrays", "refusal", "formula"):
+            line.pop(name, None)
+        if line["kind"] == "header":
+            line["schema"] = 1
+    (tmp_path / "old.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    shown = lossconf("explain", "old.jsonl", CASE).out
+    assert "off by a factor of the loss_weight" in shown
+    assert "did not keep what was wanted" in shown
+    assert 'type: "EuclideanLoss"' in shown
+    assert "did not keep what was wanted" in lossconf("repro", "old.jsonl", CASE).err
+    for form in ("html", "junit", "markdown"):
+        assert "off by a factor of the loss" in lossconf("report", "old.jsonl", f"--{form}", "-").out
 
 
 @pytest.mark.caffe

@@ -21,6 +21,8 @@ from conformance.contract.selection import Selection
 from conformance.contract.verdict import Status
 from conformance.engine.order import Order
 from conformance.engine.supervisor import supervise
+from conformance.fixtures import load
+from conformance.record.evidence import evidence_of
 from conformance.record.reader import read_report
 from conformance.record.report import Judged, Report
 from conformance.record.shape import schema as line_schema
@@ -126,6 +128,9 @@ def test_a_death_costs_one_check_its_verdict(
     assert statuses(found) == expected | {(CASES[0], "float32"): {status}}
     died = [each.verdict for each in found.judged if each.verdict.status is status]
     assert all(reason in verdict.reason for verdict in died)
+    (piece,) = evidence_of(found)
+    assert piece.case is not None
+    assert (piece.case.net, piece.answer, bool(piece.arrays)) == (load(CASES[0]).case.net, None, True)
 
 
 def test_the_last_words_of_a_dead_process_are_kept(lossconf: Lossconf, report: Path) -> None:

@@ -14,9 +14,9 @@ from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.diagnosis import diagnose
-from conformance.diagnosis.evidence import Evidence
 from conformance.judge.judgement import judge_outcome
 from conformance.record.cause import Cause
+from conformance.record.evidence import Evidence
 
 Array = NDArray[np.floating]
 

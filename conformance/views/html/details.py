@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.case import Case
 from conformance.contract.item import item_name
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.diagnosis.evidence import Evidence
-from conformance.diagnosis.exhibit import Exhibit, Shown, exhibit_of
 from conformance.record.cause import Cause
-from conformance.record.report import Report
+from conformance.record.deviation import Deviation
+from conformance.record.evidence import Evidence
 from conformance.views.text import printable
 
 __all__ = ["MOST", "details_of"]
@@ -24,23 +24,20 @@ MOST = 300
 _DRAWN = 1024
 """Elements of an array that are drawn."""
 
-_TOLD = 256
+_LISTED = 256
 """Elements of an array whose numbers are in the page."""
 
 _LEVELS = 10.0 ** np.arange(9)
 """Errors, in units of the bound, from which an element is drawn in the next darker shade."""
 
 
-def details_of(report: Report, diagnosis: Iterable[tuple[Cause, list[Evidence]]]) -> dict[str, dict[str, Any]]:
+def details_of(diagnosis: Iterable[tuple[Cause, list[Evidence]]]) -> dict[str, dict[str, Any]]:
     """The details of failing cases by CHECK[TYPE]."""
-    chosen = _chosen(list(diagnosis))
-    details = {}
-    for cause, piece in chosen:
-        exhibit = exhibit_of(piece, report.header["dialect"])
-        if exhibit is not None:
-            key = item_name(printable(piece.check, 1000), piece.dtype)
-            details[key] = _details(exhibit, cause)
-    return details
+    return {
+        item_name(printable(piece.check, 1000), piece.dtype): _details(piece, piece.case.rounded(piece.dtype), cause)
+        for cause, piece in _chosen(list(diagnosis))
+        if piece.case is not None
+    }
 
 
 def _chosen(diagnosis: list[tuple[Cause, list[Evidence]]]) -> list[tuple[Cause, Evidence]]:
@@ -51,19 +48,17 @@ def _chosen(diagnosis: list[tuple[Cause, list[Evidence]]]) -> list[tuple[Cause, 
     return found[:MOST]
 
 
-def _details(exhibit: Exhibit, cause: Cause) -> dict[str, Any]:
-    evidence, answer = exhibit.evidence, exhibit.evidence.answer
+def _details(evidence: Evidence, case: Case, cause: Cause) -> dict[str, Any]:
     also = [c.sentence for c in evidence.causes if c not in (cause, Cause.UNNAMEABLE)][:3]
-    shown = [*exhibit.wrong, *(s for s in exhibit.arrays if not s.wrong and s.got.size > 1)]
+    answered = evidence.arrays if isinstance(evidence.answer, Outcome) else ()
     return {
         "also": also,
-        "side": printable(exhibit.side),
-        "formula": exhibit.formula,
-        "net": printable(exhibit.case.net, 20_000),
-        "steps": ", ".join(exhibit.case.steps),
-        "answer": _answer(answer),
-        "inputs": [[printable(name, 200), *_numbers(array)] for name, array in exhibit.case.inputs.items()],
-        "arrays": [_array(each) for each in shown],
+        "formula": printable(evidence.formula),
+        "net": printable(case.net, 20_000),
+        "steps": ", ".join(case.steps),
+        "answer": _answer(evidence.answer) or evidence.lacks,
+        "inputs": [[printable(name, 200), *_numbers(array)] for name, array in case.inputs.items()],
+        "arrays": [_array(array) for array in answered if array.whole and (array.rejected or array.size > 1)],
     }
 
 
@@ -73,29 +68,30 @@ def _answer(answer: Outcome | Refusal | None) -> str:
     return "" if answer is not None else "there was no answer"
 
 
-def _array(shown: Shown) -> dict[str, Any]:
+def _array(array: Deviation) -> dict[str, Any]:
     """Its title, its shape, one shade per element (0 right, 1 to 9 wrong, x no number), and the numbers."""
-    ratios = shown.in_bounds().ravel()
-    rejected = shown.rejected.ravel()
+    letters = np.zeros(array.size, int).astype(str)
+    ratios = array.in_bounds()[array.wrong]
     shades = 1 + np.searchsorted(_LEVELS, np.nan_to_num(ratios, nan=np.inf, posinf=1e300), side="left").clip(0, 8)
-    letters = np.where(rejected, shades, 0).astype(str)
-    letters[~np.isfinite(shown.got.ravel()) & rejected] = "x"
-    told = np.arange(ratios.size) if ratios.size <= _TOLD else np.flatnonzero(rejected)[:_TOLD]
+    letters[array.wrong] = np.where(np.isfinite(array.got[array.wrong]), shades.astype(str), "x")
+    listed = np.arange(array.size) if array.size <= _LISTED else array.wrong[:_LISTED]
     return {
-        "title": printable(shown.title, 300),
-        "layer": printable(shown.layer or "the net", 200),
-        "shape": list(shown.got.shape),
-        "wrong": shown.wrong,
-        "size": int(shown.got.size),
+        "title": printable(array.title, 300),
+        "layer": printable(array.layer or "the net", 200),
+        "shape": list(array.shape),
+        "wrong": array.rejected,
+        "size": array.size,
         "shades": "".join(letters[:_DRAWN].tolist()),
         "told": [
-            [int(i), *(_number(a.ravel()[i]) for a in (shown.got, shown.want, shown.bound))] for i in told if i < _DRAWN
+            [int(i), *(_number(values[i]) for values in (array.got, array.want, array.bound))]
+            for i in listed
+            if i < _DRAWN
         ],
     }
 
 
 def _numbers(array: NDArray[np.floating[Any]]) -> tuple[list[int], list[float | str]]:
-    return list(array.shape), [_number(x) for x in array.ravel()[:_TOLD]]
+    return list(array.shape), [_number(x) for x in array.ravel()[:_LISTED]]
 
 
 def _number(value: float) -> float | str:

@@ -13,10 +13,10 @@ from typing import Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
-from conformance.diagnosis.evidence import Evidence
-from conformance.diagnosis.report_evidence import diagnosis_of
+from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.gate import Baseline, judge_report
 from conformance.record.cause import Cause
+from conformance.record.evidence import Evidence
 from conformance.record.report import Judged, Report
 from conformance.views.html.details import MOST, details_of
 from conformance.views.html.rows import STATES, Words, rows_of, state_of
@@ -36,7 +36,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
     diagnosis = (*found.failures, *found.recommendations)
     words, name = Words(), implementation_of(report)
     rows = rows_of(report, words, known, found.by_case())
-    details = details_of(report, diagnosis)
+    details = details_of(diagnosis)
     data = {"words": words.to_json(), "states": STATES, "rows": rows}
     sources = {part: (files("conformance.views.html") / part).read_text("utf-8") for part in ("page.css", "page.js")}
     environment = Environment(

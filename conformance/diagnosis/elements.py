@@ -1,4 +1,4 @@
-"""Places: which elements of an array are wrong, and what there is at those places."""
+"""Elements: which ones of an array are wrong, and what there is at those places."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.scene import Scene
+from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
 from conformance.record.cause import Cause
 from refimpl.arithmetic import value_of
 
-__all__ = ["is_rearranged", "place_clues"]
+__all__ = ["is_rearranged", "element_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -33,11 +33,11 @@ _BEYOND_SMALL = 256
 """Entries that a small case does not have; no block of threads is smaller."""
 
 
-def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What the places of the wrong elements point to."""
     got, want = difference.got, difference.want
     if not np.isfinite(got[difference.rejected]).all() or not np.isfinite(want[difference.rejected]).all():
-        yield from _special(scene, difference)
+        yield from _special(rejection, difference)
         return
     if got.size > 1:
         yield from _shape_of_the_wrong(difference)
@@ -45,26 +45,26 @@ def place_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
             yield Cause.SIGN, 0.9
         if _mostly_rounding(difference):
             yield Cause.FLOAT32, 1.0
-    yield from _ignored(scene, difference)
+    yield from _ignored(rejection, difference)
     if not np.any(got) and difference.aspect in ("backward", "parameter"):
         yield Cause.GRADIENT_MISSING, 1.0
-    yield from _floors(scene, difference)
-    yield from _margins(scene, difference)
+    yield from _floors(rejection, difference)
+    yield from _margins(rejection, difference)
 
 
-def _special(scene: Scene, difference: Difference) -> Iterator[Clue]:
-    given = [*scene.case.inputs.values(), *(array for some in scene.case.params.values() for array in some)]
+def _special(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
+    given = [*rejection.case.inputs.values(), *(array for some in rejection.case.params.values() for array in some)]
     if not all(np.isfinite(array).all() for array in given) or not np.isfinite(difference.want).all():
         yield Cause.SPECIAL_VALUES, 1.0
         return
-    if any(value != value for value in scene.case.prefill_diff.values()):
+    if any(value != value for value in rejection.case.prefill_diff.values()):
         yield Cause.ACCUMULATES, 0.9
-    sizes = Sizes.of(scene.net, difference.node)
+    sizes = Sizes.of(rejection.net, difference.node)
     if sizes is not None and sizes.mode == "VALID" and not sizes.counted.any():
         yield Cause.SPECIAL_VALUES, 1.0
         return
     infinite = bool(np.isinf(difference.got[difference.rejected]).all())
-    if infinite and _lowest_probability(scene, difference) < LOW:
+    if infinite and _lowest_probability(rejection, difference) < LOW:
         yield Cause.LOG_FLOOR, 0.9
     largest = max((float(np.abs(a).max(initial=0.0)) for a in given), default=0.0)
     yield (Cause.OVERFLOW, 0.85) if largest > _LARGE else (Cause.SPECIAL_VALUES, 0.8)
@@ -103,8 +103,8 @@ def _rearranged(want: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
                 yield turned
 
 
-def _ignored(scene: Scene, difference: Difference) -> Iterator[Clue]:
-    sizes = Sizes.of(scene.net, difference.node)
+def _ignored(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
+    sizes = Sizes.of(rejection.net, difference.node)
     if sizes is None or sizes.counted.all():
         return
     if difference.aspect == "forward":
@@ -112,17 +112,17 @@ def _ignored(scene: Scene, difference: Difference) -> Iterator[Clue]:
     if sizes.counted.shape != difference.got.shape:
         return
     if not difference.rejected[sizes.counted].any():
-        held = scene.case.prefill_diff.get(difference.blob)
+        held = rejection.case.prefill_diff.get(difference.blob)
         left = held is not None and held != 0 and bool((difference.got[difference.rejected] == held).all())
         yield (Cause.STALE_BUFFER, 1.0) if left else (Cause.IGNORED_LABEL, 0.9)
-        if _fractional(scene, difference)[difference.rejected].all():
+        if _fractional(rejection, difference)[difference.rejected].all():
             yield Cause.TRUNCATION, 0.95
 
 
-def _fractional(scene: Scene, difference: Difference) -> NDArray[np.bool_]:
+def _fractional(rejection: Rejection, difference: Difference) -> NDArray[np.bool_]:
     """Where the label or target of an element of the first bottom is no whole number."""
     node = difference.node
-    bottoms = scene.net.bottoms_of(node) if node is not None else []
+    bottoms = rejection.net.bottoms_of(node) if node is not None else []
     if node is None or len(bottoms) < 2:
         return np.zeros(difference.got.shape, bool)
     labels = np.asarray(value_of(bottoms[1].data), dtype=np.float64)
@@ -143,10 +143,10 @@ def _mostly_rounding(difference: Difference) -> bool:
     return bool((off[difference.rejected] <= 2.0**-20 * scale[difference.rejected]).all())
 
 
-def _probabilities(scene: Scene, difference: Difference) -> NDArray[np.float64] | None:
+def _probabilities(rejection: Rejection, difference: Difference) -> NDArray[np.float64] | None:
     """The probabilities whose logarithms the layer takes, in the shape of its first bottom."""
     node = difference.node
-    bottoms = scene.net.bottoms_of(node) if node is not None else []
+    bottoms = rejection.net.bottoms_of(node) if node is not None else []
     if node is None or not bottoms:
         return None
     x = np.asarray(value_of(bottoms[0].data), dtype=np.float64)
@@ -157,14 +157,14 @@ def _probabilities(scene: Scene, difference: Difference) -> NDArray[np.float64] 
     return None
 
 
-def _lowest_probability(scene: Scene, difference: Difference) -> float:
-    p = _probabilities(scene, difference)
+def _lowest_probability(rejection: Rejection, difference: Difference) -> float:
+    p = _probabilities(rejection, difference)
     return float(np.nanmin(p)) if p is not None and p.size else 1.0
 
 
-def _floors(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether there is a probability, or a sigmoid, where the floors of logarithms matter."""
-    p = _probabilities(scene, difference)
+    p = _probabilities(rejection, difference)
     node = difference.node
     if p is not None and p.size and np.nanmin(p) < LOW:
         low = np.broadcast_to((p < LOW).any(axis=1, keepdims=True), p.shape) if p.ndim > 1 else p < LOW
@@ -173,12 +173,12 @@ def _floors(scene: Scene, difference: Difference) -> Iterator[Clue]:
         elif not difference.rejected[~low].any():
             yield Cause.LOG_FLOOR, 0.85
     elif node is not None and node.type == "SigmoidCrossEntropyLoss" and difference.aspect == "forward":
-        x = value_of(scene.net.bottoms_of(node)[0].data)
+        x = value_of(rejection.net.bottoms_of(node)[0].data)
         if np.abs(x).max(initial=0.0) > _SATURATED:
             yield Cause.LOG_FLOOR, 0.65
 
 
-def _margins(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def _margins(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether what is wrong is which elements are within the margin."""
     node = difference.node
     if node is None or node.type not in ("HingeLoss", "ContrastiveLoss"):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from conformance.contract.case import Case
+from conformance.contract.errors import UsageError, one_line, unknown
 from conformance.contract.item import TYPE
-
-if TYPE_CHECKING:
-    from conformance.contract.case import Case
-    from conformance.diagnosis.evidence import Evidence
-    from conformance.record.cause import Cause
-    from conformance.record.report import Judged, Report
+from conformance.diagnosis.diagnosis import causes_of
+from conformance.record.cause import Cause
+from conformance.record.evidence import Evidence, evidence_of
+from conformance.record.reader import read_report
+from conformance.record.report import Judged, Report
 
 __all__ = ["FailingCase", "failing_case"]
 
@@ -34,17 +35,19 @@ class FailingCase:
     evidence: Evidence | None
     cause: Cause | None
 
+    @property
+    def not_kept(self) -> str:
+        """Why the report has no case; empty where it has one."""
+        if self.evidence is None or (self.evidence.case is None and not self.evidence.left_out):
+            return "the check runs several nets, or died in a report that does not say which it ran"
+        return self.evidence.left_out
+
 
 def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
     """CHECK in a report, or CHECK[TYPE], or as summaries print it; of several types the first that failed.
 
     Raises `UsageError` where the report has no such case, or it failed nothing.
     """
-    from conformance.contract.errors import UsageError, unknown
-    from conformance.diagnosis.evidence import Evidence
-    from conformance.diagnosis.report_evidence import causes_of, evidence_of
-    from conformance.record.reader import read_report
-
     report = read_report(path)
     checks = {judged.verdict.check for judged in report.judged}
     name, dtype = _split(name.strip(), dtype, checks)
@@ -60,7 +63,7 @@ def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
     same = tuple(judged for judged in broken if judged.verdict.dtype == key[1])
     piece = next((piece for piece in evidence_of(report) if (piece.check, piece.dtype) == key), None)
     if piece is None or (piece.case is None and not piece.left_out):
-        case = _told(key, same) or _given(key, report)
+        case = _carried(key[0], same)
         piece = replace(piece or Evidence(*key, {}), case=case).bounded() if case else piece
     return FailingCase(report, same, piece, causes_of(report).get(key))
 
@@ -71,38 +74,15 @@ def _split(name: str, dtype: str | None, checks: set[str]) -> tuple[str, str | N
     return (found["check"], found["a"] or found["b"] or found["c"]) if found else (name, dtype)
 
 
-def _told(key: tuple[str, str], broken: Sequence[Judged]) -> Case | None:
+def _carried(check: str, broken: Sequence[Judged]) -> Case | None:
     """The case that a verdict carries: the smallest one that a search has found.
 
     Raises `UsageError` where a verdict carries what is no case.
     """
-    import json
-
-    from conformance.contract.case import Case
-    from conformance.contract.errors import UsageError, one_line
-
     text = next((str(j.verdict.detail["case"]) for j in broken if "case" in j.verdict.detail), None)
     if text is None:
         return None
     try:
-        return Case.from_json(key[0], json.loads(text))
+        return Case.from_json(check, json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"the case that {key[0]} carries cannot be read: {one_line(str(error), 120)}") from None
-
-
-def _given(key: tuple[str, str], report: Report) -> Case | None:
-    """The case of a check that took its process with it, as the suite gives it; None where it gives several."""
-    from conformance.adapters.reference import ReferenceImplementation
-    from conformance.contract.session import Session
-    from conformance.contract.version import VERSION
-    from conformance.engine.execution import execute
-    from conformance.suite import all_checks
-
-    check = next((check for check in all_checks() if check.id == key[0]), None)
-    if check is None or report.header["suite"]["version"] != VERSION:
-        return None
-    reference = ReferenceImplementation()
-    session = Session(reference, reference.describe(), key[1])
-    execute(check, session)
-    cases = {run.case.digest(): run.case for run in session.runs}
-    return next(iter(cases.values())) if len(cases) == 1 else None
+        raise UsageError(f"the case that {check} carries cannot be read: {one_line(str(error), 120)}") from None

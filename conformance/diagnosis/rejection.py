@@ -1,4 +1,4 @@
-"""Scene: a rejected answer beside the reference's net at the answer's own values."""
+"""Rejection: a rejected answer beside the reference's net at the answer's own values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome
 from conformance.diagnosis.difference import Difference
-from conformance.judge.judgement import Judgement, judge_outcome
+from conformance.judge.judgement import Judgement
 from conformance.judge.replay import Comparison, replay
 from conformance.judge.tolerance import rounding_of
 from refimpl.backward_plan import Node
@@ -17,11 +17,11 @@ from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["Scene"]
+__all__ = ["Rejection", "compared"]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Rejection:
     """``differences`` are the rejected arrays in the order in which they are computed, ``right`` the accepted ones.
 
     ``net`` is the reference's, in the state after the last step; ``case`` holds its inputs as the dtype does.
@@ -31,7 +31,6 @@ class Scene:
     outcome: Outcome
     dtype: str
     dialect: Dialect
-    judgement: Judgement
     net: Net
     differences: tuple[Difference, ...]
     right: tuple[Comparison, ...]
@@ -43,24 +42,28 @@ class Scene:
         return ("forward" in wrong and "backward" in right) or ("backward" in wrong and "forward" in right)
 
     @classmethod
-    def of(cls, case: Case, outcome: Outcome, dtype: str, judgement: Judgement) -> Scene:
-        """Raises `NetError` where the reference refuses the case: then there is nothing to compare with."""
-        case, dialect = case.rounded(dtype), judgement.side.dialect()
-        net, comparisons = compared(case, outcome, dtype, dialect)
+    def of(cls, case: Case, outcome: Outcome, dtype: str, judgement: Judgement) -> Rejection | None:
+        """What the judge made of an answer; None where the reference refuses the case, so that there is nothing to
+        compare with."""
+        if judgement.net is None:
+            return None
         rejected = {(f.kind, f.element.blob) for f in judgement.failures if f.element is not None}
-        wrong = [c for c in comparisons if (c.aspect, c.blob) in rejected]
-        differences = tuple(d for c in wrong if (d := Difference.of(c, dtype)) is not None and d.rejected.any())
-        right = tuple(c for c in comparisons if (c.aspect, c.blob) not in rejected)
-        return cls(case, outcome, dtype, dialect, judgement, net, differences, right)
-
-    @classmethod
-    def judged(cls, case: Case, outcome: Outcome, dtype: str, dialect: str | None = None) -> Scene:
-        """The scene of an answer that has not been judged yet."""
-        return cls.of(case, outcome, dtype, judge_outcome(case, outcome, dtype, dialect))
+        differences: list[Difference] = []
+        right: list[Comparison] = []
+        for versions in zip(*judgement.versions, strict=True):
+            if (versions[0].aspect, versions[0].blob) not in rejected:
+                right.append(versions[0])
+            elif (difference := Difference.of(versions, dtype)) is not None and difference.rejected.any():
+                differences.append(difference)
+        dialect = judgement.side.dialect()
+        return cls(case.rounded(dtype), outcome, dtype, dialect, judgement.net, tuple(differences), tuple(right))
 
 
 def compared(case: Case, outcome: Outcome, dtype: str, dialect: Dialect) -> tuple[Net, list[Comparison]]:
-    """The replay that the judge holds an answer against first."""
+    """An answer beside what the reference makes of a case that is not quite the one that was answered.
+
+    Raises `NetError` where the reference refuses that case.
+    """
     rounding = rounding_of(dtype, subgradient=True)
     try:
         return replay(case, outcome, dialect, rounding)

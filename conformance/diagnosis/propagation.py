@@ -1,4 +1,4 @@
-"""Reach: gradients where none is asked for, and none where one is owed."""
+"""Propagation: gradients where none is asked for, and none where one is owed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.diagnosis.difference import Difference
-from conformance.diagnosis.scene import Scene, compared
+from conformance.diagnosis.rejection import Rejection, compared
 from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.prototxt import dump_net, parse_net
@@ -18,15 +18,15 @@ __all__ = ["bottom_clues", "is_weight_unasked", "mixed_up_clues", "unasked_clues
 Clue = tuple[Cause, float]
 
 
-def unasked_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def unasked_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What a diff that nobody asked for holds."""
     if is_weight_unasked(difference):
         yield Cause.IMPLICIT_WEIGHT, 1.0
         return
-    held = scene.case.prefill_diff.get(difference.blob, 0.0)
+    held = rejection.case.prefill_diff.get(difference.blob, 0.0)
     if held and bool((difference.got[difference.rejected] == held).all()):
         yield Cause.STALE_BUFFER, 0.6
-    elif _is_gradient(scene, difference):
+    elif _is_gradient(rejection, difference):
         yield Cause.GRADIENT_UNASKED, 1.0
     else:
         yield Cause.GRADIENT_UNASKED, 0.7
@@ -40,35 +40,35 @@ def is_weight_unasked(difference: Difference) -> bool:
     return own and node is not None and node.type not in ("Input", "Split") and bool((difference.got == 1).all())
 
 
-def _is_gradient(scene: Scene, difference: Difference) -> bool:
+def _is_gradient(rejection: Rejection, difference: Difference) -> bool:
     """Whether what nobody asked for is the gradient, as it would be if somebody did."""
-    net = parse_net(scene.case.net)
+    net = parse_net(rejection.case.net)
     layers = tuple(replace(layer, propagate_down=()) for layer in net.layer)
     asked = dump_net(replace(net, layer=layers, force_backward=True))
-    case = replace(scene.case, net=asked, steps=("forward", "backward"))
+    case = replace(rejection.case, net=asked, steps=("forward", "backward"))
     try:
-        _, comparisons = compared(case, scene.outcome, scene.dtype, scene.dialect)
+        _, comparisons = compared(case, rejection.outcome, rejection.dtype, rejection.dialect)
     except NetError:
         return False
     same = [c for c in comparisons if c.blob == difference.blob and c.aspect == "backward"]
     return bool(same) and difference.is_explained_by(np.asarray(same[0].want.value).reshape(difference.got.shape))
 
 
-def mixed_up_clues(scene: Scene) -> Iterator[Clue]:
+def mixed_up_clues(rejection: Rejection) -> Iterator[Clue]:
     """Whether one bottom of a layer has the gradient that another one is owed."""
-    gone = [d.node for d in scene.differences if d.aspect == "backward" and not np.any(d.got)]
-    unasked = {d.blob for d in scene.differences if d.aspect == "unasked"}
+    gone = [d.node for d in rejection.differences if d.aspect == "backward" and not np.any(d.got)]
+    unasked = {d.blob for d in rejection.differences if d.aspect == "unasked"}
     if any(node is not None and unasked & set(node.bottoms) for node in gone):
         yield Cause.ONE_BOTTOM, 1.05
 
 
-def bottom_clues(scene: Scene, difference: Difference) -> Iterator[Clue]:
+def bottom_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether another bottom of the same layer is right, and its gradient not by being nothing."""
     node = difference.node
     if node is None or difference.aspect != "backward":
         return
-    others = [c for c in scene.right if c.aspect == "backward" and c.node is node and np.any(c.want.value)]
-    alone = sum(d.aspect == "backward" and d.node is node for d in scene.differences) == 1
+    others = [c for c in rejection.right if c.aspect == "backward" and c.node is node and np.any(c.want.value)]
+    alone = sum(d.aspect == "backward" and d.node is node for d in rejection.differences) == 1
     needed = node.bottom_need_backward
     only_later = sum(needed) == 1 and not needed[0] and not np.any(difference.got)
     if alone and (others or only_later):
