@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from conformance.losses import LOSSES
 from conformance.timing.expectation import expect
-from conformance.timing.problem import DTYPES, LAYERS, MODES, Problem
+from conformance.timing.problem import DTYPES, MODES, Problem
 from conformance.timing.sizes import SIZES
 from conformance.timing.subjects import NotTimed, open_subject
 from conformance.timing.traffic import traffic_of
@@ -27,7 +28,7 @@ LARGEST = 1 << 23
 
 PROBLEMS = [
     Problem(layer, size, dtype)
-    for layer in LAYERS
+    for layer in LOSSES
     for size in SIZES.values()
     if size.elements <= LARGEST
     for dtype in DTYPES

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.timing.problem import LAYERS
+from conformance.losses import LOSSES
 
 __all__ = ["Outcome", "plant", "run_trials"]
 
@@ -116,7 +116,7 @@ def main() -> None:
     """Print how many planted slowdowns were caught, how many alarms were false; ends with 1 for too few or many."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--layer", choices=list(LAYERS), default="hinge_loss", help="the layer that is slowed")
+    parser.add_argument("--layer", choices=list(LOSSES), default="hinge_loss", help="the layer that is slowed")
     parser.add_argument("--slowdown", type=float, default=20.0, help="by how many percent")
     arguments, options = parser.parse_known_args()
     outcomes = run_trials(arguments.tries, arguments.layer, arguments.slowdown / 100, options)

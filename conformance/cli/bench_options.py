@@ -47,18 +47,19 @@ def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
     """Every layer asked for (or all) in every size and type. Raises `UsageError` for names that do not exist."""
     from conformance.contract.errors import UsageError, unknown
-    from conformance.timing.problem import LAYERS, Problem
+    from conformance.losses import LOSSES
+    from conformance.timing.problem import Problem
     from conformance.timing.sizes import size_named
 
     for name in layers:
-        if name not in LAYERS:
-            raise unknown("layer", name, LAYERS)
+        if name not in LOSSES:
+            raise unknown("layer", name, LOSSES)
     try:
         shapes = [size_named(size) for size in sizes]
     except ValueError as error:
         raise UsageError(str(error)) from None
     return tuple(
-        Problem(layer, size, dtype) for dtype in dtypes or DEFAULT for layer in layers or LAYERS for size in shapes
+        Problem(layer, size, dtype) for dtype in dtypes or DEFAULT for layer in layers or LOSSES for size in shapes
     )
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from conformance.judge.bounded import Measurement, measure
 from conformance.judge.tolerance import FACTOR, rounding_of
-from conformance.timing.cases import net_of
 from conformance.timing.problem import Array, Problem
 from refimpl.dialect import Dialect
 from refimpl.net import Net
@@ -57,7 +56,7 @@ class Expectation:
         """Hold an answer's loss, and its gradients at ``entries``, against the bounds."""
         dtype = self.problem.dtype
         measured = {"the loss": measure(np.asarray(loss), [self.loss], dtype)}
-        for name, got, wants in zip(self.problem.spec.learned, gradients, self.gradients, strict=True):
+        for name, got, wants in zip(self.problem.loss.learned, gradients, self.gradients, strict=True):
             measured[f"the gradient of {name}"] = measure(got, wants, dtype)
         wrong = [_told(what, found, self.entries) for what, found in measured.items() if not found.accepted]
         value = float(self.loss.value)
@@ -87,13 +86,13 @@ def _units(problem: Problem) -> int:
 
 def _width(problem: Problem) -> int:
     """Entries that a term depends on."""
-    return 1 if problem.spec.unit == "entry" else problem.classes
+    return 1 if problem.loss.unit == "entry" else problem.classes
 
 
 def _entries(problem: Problem, units: Indices) -> Indices:
     """The flat indices of the scores of some units, unit by unit."""
     width = _width(problem)
-    inner = problem.size.elements // (problem.samples * width) if problem.spec.unit == "position" else 1
+    inner = problem.size.elements // (problem.samples * width) if problem.loss.unit == "position" else 1
     first = units // inner * (inner * width) + units % inner
     return (first[:, None] + np.arange(width) * inner).reshape(-1)
 
@@ -102,8 +101,9 @@ def _part(problem: Problem, arrays: Mapping[str, Array], units: Indices) -> dict
     """The bottoms of a smaller problem that has only these units, one a sample."""
     entries = _entries(problem, units).reshape(len(units), -1)
     part: dict[str, Array] = {}
+    by_item = problem.variant.by_item
     for name, array in arrays.items():
-        if name == "h":
+        if name not in by_item:
             part[name] = array
         else:
             part[name] = array.reshape(-1)[entries if array.size == problem.size.elements else units]
@@ -111,21 +111,18 @@ def _part(problem: Problem, arrays: Mapping[str, Array], units: Indices) -> dict
 
 
 def _normaliser(problem: Problem, arrays: Mapping[str, Array]) -> int:
-    """What the losses of the units are divided by."""
-    if problem.spec.unit != "position" or problem.ignore_label is None:
-        return problem.samples if problem.spec.unit != "position" else arrays["y"].size
-    return max(1, int(np.count_nonzero(arrays["y"] != problem.ignore_label)))
-
-
-def _divisor(problem: Problem, part: Mapping[str, Array]) -> int:
-    """The same for a smaller problem."""
-    if problem.spec.unit != "position" or problem.ignore_label is None:
-        return len(part["x"])
-    return max(1, int(np.count_nonzero(part["y"] != problem.ignore_label)))
+    """What the losses of the units are divided by, in the problem or a part of it."""
+    if problem.loss.unit != "position":
+        return len(arrays[problem.answer])
+    labels = arrays[problem.answer]
+    if problem.ignore_label is None:
+        return labels.size
+    return max(1, int(np.count_nonzero(labels != problem.ignore_label)))
 
 
 def _net(problem: Problem, part: Mapping[str, Array], dialect: Dialect, rounding: Rounding) -> Net:
-    net = Net(net_of(problem, {name: array.shape for name, array in part.items()}), dialect=dialect, dtype=rounding)
+    variant = problem.variant.reshaped({name: array.shape for name, array in part.items()})
+    net = Net(variant.sources() + variant.layer(), dialect=dialect, dtype=rounding)
     for name, array in part.items():
         blob = net.params[name][0] if name in net.params else net.blobs[name]
         blob.data[...] = array.astype(np.float64)
@@ -139,7 +136,7 @@ def _whole_loss(problem: Problem, arrays: Mapping[str, Array]) -> Approx:
     for units in _chunks(_units(problem), max(1, CHUNK // _width(problem))):
         part = _part(problem, arrays, units)
         loss = _net(problem, part, Dialect.named("documented"), rounding).forward()
-        divisor = _divisor(problem, part)
+        divisor = _normaliser(problem, part)
         value += float(loss.value) * divisor
         error += float(loss.error) * divisor
     scale = _normaliser(problem, arrays)
@@ -155,7 +152,7 @@ def _chunks(units: int, size: int) -> Iterator[Indices]:
 def _gradients(problem: Problem, arrays: Mapping[str, Array], units: Indices) -> tuple[tuple[Approx, ...], ...]:
     """For each bottom that takes one, the gradient of the units in every version that is right."""
     part = _part(problem, arrays, units)
-    weight = _divisor(problem, part) / _normaliser(problem, arrays)
+    weight = _normaliser(problem, part) / _normaliser(problem, arrays)
     caffes, departed, blurred = _gradient(problem, part, weight, frozenset(), sharp=True)
     versions = [caffes]
     if blurred:
@@ -175,5 +172,5 @@ def _gradient(
     net.forward()
     net.blobs["loss"].diff[...] = weight
     net.backward()
-    gradients = [(net.params[name][0] if name in net.params else net.blobs[name]).diff for name in problem.spec.learned]
+    gradients = [(net.params[name][0] if name in net.params else net.blobs[name]).diff for name in problem.loss.learned]
     return [gradient.reshape(-1) for gradient in gradients], net.met.departed, net.met.blurred

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError, one_line, unknown
 from conformance.contract.toml import read_toml
 from conformance.losses import LOSSES
@@ -21,7 +22,6 @@ from conformance.timing.problem import Problem
 from conformance.timing.result import Measured, Result
 from conformance.timing.sizes import Size, size_named
 from conformance.timing.statistics import median_interval, summary
-from refimpl.dtypes import NAMES
 
 __all__ = ["Goal", "Goals", "Reached", "merged", "read_goals"]
 

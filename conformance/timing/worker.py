@@ -153,7 +153,7 @@ class Worker:
             return {"bytes": None}
         peak = peak_beyond(self.prepared.calls["both"]) if "both" in self.prepared.calls else None
         if peak is not None and self.prepared.allocates:
-            peak -= len(self.problem.spec.learned) * self.problem.size.elements * self.problem.itemsize
+            peak -= len(self.problem.loss.learned) * self.problem.size.elements * self.problem.itemsize
         return {"bytes": None if peak is None else max(peak, 0)}
 
     def release(self, _: Json) -> Json:

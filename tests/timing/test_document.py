@@ -12,11 +12,10 @@ import pytest
 
 from conformance.cli.bench_command import EVERYDAY
 from conformance.cli.main import cli
+from conformance.losses import LOSSES, Loss
 from conformance.timing.gate import Limits
-from conformance.timing.problem import LAYERS
 from conformance.timing.process import TOLERATED
 from conformance.timing.sizes import SIZES
-from conformance.timing.traffic import OPERATIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "bench.md").read_text("utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]
@@ -30,12 +29,11 @@ def test_the_sizes_are_the_ones_there_are() -> None:
         assert ("ignored" in told[name]) == bool(size.ignored)
 
 
-@pytest.mark.parametrize("layer", LAYERS.values(), ids=lambda layer: layer.stem)
-def test_the_operations_are_those_of_the_model(layer: object) -> None:
-    stem, kind = layer.stem, layer.type  # type: ignore[attr-defined]
-    (row,) = [row for row in ROWS if row[0].partition(",")[0] == kind]
-    model = OPERATIONS[stem]
-    assert (int(row[3]), int(row[4]), row[5] != "") == (model.transcendental, model.plain, model.per_unit > 0)
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.stem)
+def test_the_operations_are_those_of_the_descriptions(loss: Loss) -> None:
+    (row,) = [row for row in ROWS if row[0].partition(",")[0] == loss.type]
+    transcendental, plain, per_unit = loss.operations
+    assert (int(row[3]), int(row[4]), row[5] != "") == (transcendental, plain, per_unit > 0)
 
 
 def test_the_numbers_of_the_gate_are_those_of_the_code() -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from conformance.losses import LOSSES
 from conformance.timing.expectation import expect
 from conformance.timing.gpu import MOST_SETS, UNTESTED, WARM, Gpu
 from conformance.timing.measure import Plan, measure
-from conformance.timing.problem import DTYPES, LAYERS, MODES, Problem
+from conformance.timing.problem import DTYPES, MODES, Problem
 from conformance.timing.result import schema
 from conformance.timing.sizes import Size
 from conformance.timing.subjects import NotTimed, open_subject
@@ -102,7 +103,7 @@ class Simulated(Gpu):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LOSSES)
 def test_what_is_timed_computes_the_loss_and_the_gradients(layer: str, dtype: str) -> None:
     problem = Problem(layer, SMALL, dtype)
     prepared = NumbaCUDA(Simulated()).prepare(problem)

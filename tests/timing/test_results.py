@@ -13,13 +13,14 @@ from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from conformance.contract.errors import UsageError
+from conformance.losses import LOSSES
 from conformance.timing.advice import environment_advice, run_advice
 from conformance.timing.comparison import labelled, lines, render_comparison
 from conformance.timing.gate import NEW, NOT_MEASURED, SAME, SLOWER, Limits
 from conformance.timing.machine import Machine, describe_machine
 from conformance.timing.machine import _quota as quota
 from conformance.timing.plots import plot_all
-from conformance.timing.problem import LAYERS, Problem
+from conformance.timing.problem import Problem
 from conformance.timing.recorded import against_result
 from conformance.timing.result import Measured, Result, read_result, schema, write_result
 from conformance.timing.sizes import SIZES, Size, size_named
@@ -147,7 +148,7 @@ def test_plots_are_drawn_as_svg_and_png(tmp_path: Path) -> None:
     problems = [
         measured(Problem(layer, SIZES[size], "float32"), numba_cpu=1.0 * 10**i, torch=5.0 * 10**i, copy=0.9 * 10**i)
         for i, size in enumerate(sizes)
-        for layer in LAYERS
+        for layer in LOSSES
     ]
     paths = plot_all({"here": result(*problems), "there": result(*problems)}, tmp_path / "plots")
     names = {path.name for path in paths}
@@ -155,7 +156,7 @@ def test_plots_are_drawn_as_svg_and_png(tmp_path: Path) -> None:
     assert {"times-float32.svg", "copy-float32.svg", "map-here-torch-float32.svg"} <= names
     assert all(path.stat().st_size > 1000 for path in paths)
     drawn = (tmp_path / "plots" / "map-here-torch-float32.svg").read_text()
-    assert drawn.count('<g id="text_') > len(LAYERS) * len(sizes)
+    assert drawn.count('<g id="text_') > len(LOSSES) * len(sizes)
 
 
 def test_a_result_without_peers_draws_no_map(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Jax:
         bottoms = {name: jax.device_put(array, self.device) for name, array in problem.arrays().items()}
         if "y" in bottoms:
             bottoms["y"] = bottoms["y"].astype(jnp.int32)
-        learned = [bottoms[name] for name in problem.spec.learned]
-        given = {name: array for name, array in bottoms.items() if name not in problem.spec.learned}
+        learned = [bottoms[name] for name in problem.loss.learned]
+        given = {name: array for name, array in bottoms.items() if name not in problem.loss.learned}
         loss = jax.jit(partial(LOSSES[problem.layer], problem))
         fused = jax.jit(jax.value_and_grad(partial(LOSSES[problem.layer], problem), argnums=tuple(range(len(learned)))))
 
@@ -60,11 +60,11 @@ def _softmax(problem: Problem, x: Any, *, y: Any) -> Any:
     return jnp.where(counted, losses, 0).sum() / counted.sum()
 
 
-def _infogain(problem: Problem, x: Any, *, y: Any, h: Any) -> Any:
+def _infogain(problem: Problem, x: Any, *, y: Any, H: Any) -> Any:
     classes = problem.classes
     logarithms = jnp.moveaxis(jax.nn.log_softmax(x, axis=1), 1, -1)
     counted = y != (-1 if problem.ignore_label is None else problem.ignore_label)
-    rows = h.reshape(classes, classes)[jnp.where(counted, y, 0)]
+    rows = H.reshape(classes, classes)[jnp.where(counted, y, 0)]
     losses = -(rows * logarithms).sum(-1)
     return jnp.where(counted, losses, 0).sum() / counted.sum()
 

@@ -46,8 +46,8 @@ class SuiteLayers:
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
         if self._layers is None and problem.size.elements > LARGEST:
             raise NotTimed(f"the reference is slow by design, and timed up to {LARGEST} entries")
-        if self._layers is not None and problem.spec.type not in self._layers:
-            raise NotTimed(f"it has no {problem.spec.type}")
+        if self._layers is not None and problem.loss.type not in self._layers:
+            raise NotTimed(f"it has no {problem.loss.type}")
         if problem.dtype not in self._description.dtypes:
             raise NotTimed(f"it has no {problem.dtype}")
         try:

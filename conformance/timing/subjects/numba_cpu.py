@@ -14,9 +14,6 @@ from conformance.timing.subjects import About, NotTimed, Prepared
 
 __all__ = ["NumbaCPU"]
 
-FROM_SOFTMAX = ("softmax_with_loss", "infogain_loss")
-"""Their backward pass starts from the softmax that forward kept."""
-
 
 class NumbaCPU:
     """Times what a caller of the plain functions sees, checks of the arguments included."""
@@ -53,7 +50,7 @@ class NumbaCPU:
 
 def _outputs(problem: Problem, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """An array for every gradient, its pages touched."""
-    if len(problem.spec.learned) == 1:
+    if len(problem.loss.learned) == 1:
         return {"out": np.full_like(arrays["x"], 0)}
     return {"out_a": np.full_like(arrays["x"], 0), "out_b": np.full_like(arrays["z"], 0)}
 
@@ -65,7 +62,7 @@ def _backward(
     forward: Callable[..., object],
     options: Mapping[str, Any],
 ) -> Callable[[], object]:
-    if problem.layer not in FROM_SOFTMAX:
+    if not problem.loss.two_tops:
         return partial(backward, *arrays.values(), **options)
     kept = np.full_like(arrays["x"], 0)
     forward(prob=kept)

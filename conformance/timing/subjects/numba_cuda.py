@@ -21,9 +21,6 @@ from conformance.timing.subjects import About, NotTimed, Prepared
 
 __all__ = ["NumbaCUDA"]
 
-FROM_SOFTMAX = ("softmax_with_loss", "infogain_loss")
-"""Their backward pass starts from the softmax that forward kept."""
-
 Arrays = Mapping[str, Any]
 
 
@@ -51,7 +48,7 @@ class NumbaCUDA:
             }
             if "backward" in modes:
                 calls["backward"] = [partial(self._call, _backward, problem, module, one, options) for one in made]
-                if problem.layer in FROM_SOFTMAX:
+                if problem.loss.two_tops:
                     for one in made:
                         _keep_softmax(problem, module, one, options)
 
@@ -67,7 +64,7 @@ class NumbaCUDA:
         made = {name: self.gpu.copy(array) for name, array in arrays.items()}
         shape = arrays["x"].shape
         made |= {name: self.gpu.empty(shape, problem.dtype) for name in _outputs(problem)}
-        if problem.layer in FROM_SOFTMAX:
+        if problem.loss.two_tops:
             made["prob"] = self.gpu.empty(shape, problem.dtype)
         return made | {
             "loss": self.gpu.empty((1,), problem.dtype),
@@ -94,11 +91,11 @@ def rotating(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
 
 
 def _outputs(problem: Problem) -> tuple[str, ...]:
-    return ("out",) if len(problem.spec.learned) == 1 else ("out_a", "out_b")
+    return ("out",) if len(problem.loss.learned) == 1 else ("out_a", "out_b")
 
 
 def _bottoms(problem: Problem, made: Arrays) -> list[Any]:
-    return [made[name] for name in problem.spec.bottoms]
+    return [made[name] for name in problem.loss.names]
 
 
 def _given(problem: Problem, made: Arrays) -> dict[str, Any]:
@@ -121,7 +118,7 @@ def _keep_softmax(problem: Problem, module: Any, made: Arrays, options: Mapping[
 
 def _backward(problem: Problem, module: Any, made: Arrays, options: Mapping[str, Any]) -> None:
     first, *others = _bottoms(problem, made)
-    start = made["prob"] if problem.layer in FROM_SOFTMAX else first
+    start = made["prob"] if problem.loss.two_tops else first
     module.backward(start, *others, **options, **_given(problem, made))
 
 

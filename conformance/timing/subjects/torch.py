@@ -43,7 +43,7 @@ class Torch:
         bottoms = {name: torch.from_numpy(array).to(self.device) for name, array in problem.arrays().items()}
         if "y" in bottoms:
             bottoms["y"] = bottoms["y"].long()
-        leaves = [bottoms[name].requires_grad_() for name in problem.spec.learned]
+        leaves = [bottoms[name].requires_grad_() for name in problem.loss.learned]
         loss = partial(LOSSES[problem.layer], problem, bottoms)
         kept = loss() if "backward" in modes else None
 
@@ -96,7 +96,7 @@ def _softmax(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
 def _infogain(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
     classes, labels = problem.classes, bottoms["y"]
     logarithms = F.log_softmax(bottoms["x"], dim=1)
-    matrix = bottoms["h"].reshape(classes, classes)
+    matrix = bottoms["H"].reshape(classes, classes)
     if problem.ignore_label is None:
         return -(matrix[labels] * logarithms.movedim(1, -1)).sum() / labels.numel()
     counted = labels != problem.ignore_label
