@@ -42,7 +42,7 @@ def command() -> None:
     Examples:
       lossconf bench                                        numba-cpu, and torch and jax where they are installed
       lossconf bench numba-cpu pycaffe:/opt/py39/bin/python --size tiny
-      lossconf bench --layer hinge_loss --size huge --dtype float32 --mode both
+      lossconf bench --layer LAYER --size huge --dtype float32 --mode both
       lossconf bench numba-cuda --size large                on a GPU, beside torch on it and the GPU's own copy
       lossconf bench compare laptop.json server.json --plots plots
       lossconf bench gate --against main                    is anything slower than it was on main?
@@ -79,7 +79,7 @@ def run(
     \b
     Examples:
       lossconf bench run numba-cpu torch --size large --dtype float32
-      lossconf bench run direct:mylayers:EuclideanLoss reference --size tiny
+      lossconf bench run direct:mylayers:MyLoss reference --size tiny
     """
     from conformance.timing.measure import Plan, measure
     from conformance.timing.problem import MODES

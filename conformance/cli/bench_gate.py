@@ -73,7 +73,7 @@ def gate(
     \b
     Examples:
       lossconf bench gate --against HEAD~1
-      lossconf bench gate --against main --layer hinge_loss --size large
+      lossconf bench gate --against main --layer LAYER --size large
       lossconf bench gate process:./new --against process:./old --slowdown 10
     """
     from conformance.timing.gate import Limits

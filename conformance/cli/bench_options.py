@@ -20,7 +20,9 @@ T = TypeVar("T")
 def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--layer``, ``--size``, ``--dtype``, ``--mode`` and ``--threads``."""
     options = (
-        click.option("--layer", "layers", multiple=True, metavar="NAME", help="Only this layer, as in hinge_loss."),
+        click.option(
+            "--layer", "layers", multiple=True, metavar="NAME", help="Only this layer, as ids of cases spell it."
+        ),
         click.option(
             "--size", "sizes", multiple=True, metavar="SIZE", help="tiny to huge, or a shape as in 1024x1000."
         ),

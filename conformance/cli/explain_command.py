@@ -20,8 +20,8 @@ def command(report: Path, case: str, dtype: str | None) -> int:
 
     \b
     Examples:
-      lossconf explain report.jsonl hinge_loss/grid-006
-      lossconf explain report.jsonl 'hinge_loss/grid-006[float64]'
+      lossconf explain report.jsonl CASE
+      lossconf explain report.jsonl 'CASE[TYPE]'
     """
     from conformance.views.explanation import explanation
     from conformance.views.failing_case import failing_case

@@ -18,7 +18,7 @@ __all__ = ["command"]
 )
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(
-    "--layer", "layers", multiple=True, help="Only checks about this layer, as in hinge_loss, or net; repeatable."
+    "--layer", "layers", multiple=True, help="Only checks about this layer, as ids spell it, or net; repeatable."
 )
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("--large", is_flag=True, help="With the cases whose files exceed a megabyte.")
@@ -39,7 +39,7 @@ def command(
 
     \b
     Examples:
-      lossconf export cases --layer softmax_with_loss --dtype float32
+      lossconf export cases --layer LAYER --dtype float32
       ./my-losses --serve < cases/requests.jsonl > cases/answers.jsonl
       lossconf judge cases/answers.jsonl
     """

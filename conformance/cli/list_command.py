@@ -52,9 +52,7 @@ KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)), default="cases")
-@click.option(
-    "--layer", help="Only those about this layer, as in hinge_loss; also net, refusal and the other families."
-)
+@click.option("--layer", help="Only those about this layer, as ids spell it; also net, refusal and the other families.")
 @click.option("--count", is_flag=True, help="Print how many there are, and nothing else.")
 def command(kind: str, layer: str | None, count: bool) -> int:
     """List golden cases, checks, requirements or implementations.
@@ -65,7 +63,7 @@ def command(kind: str, layer: str | None, count: bool) -> int:
 
     \b
     Examples:
-      lossconf list cases --layer hinge_loss
+      lossconf list cases --layer LAYER
       lossconf list requirements
       lossconf list checks --count
     """

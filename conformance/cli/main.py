@@ -69,8 +69,8 @@ def cli() -> None:
     Examples:
       lossconf run                                  judge the built-in reference
       lossconf run pycaffe:/opt/py36/bin/python     judge a Caffe in its own Python
-      lossconf run direct:mylayers:EuclideanLoss    judge a Python class
-      lossconf show hinge_loss/grid-006             print a case
+      lossconf run direct:mylayers:MyLoss           judge a Python class
+      lossconf show CASE                            print a case
     """
 
 

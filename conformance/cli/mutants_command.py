@@ -24,7 +24,7 @@ _FORMATS = (".json", ".md")
 @click.command("mutants")
 @click.option("--mutant", "ids", multiple=True, metavar="ID", help="Only this mutant; repeatable.")
 @click.option(
-    "--layer", "stems", multiple=True, help="Only mutants of this layer, as in hinge_loss, or net; repeatable."
+    "--layer", "stems", multiple=True, help="Only mutants of this layer, as ids spell it, or net; repeatable."
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run in.")
 @click.option(
@@ -57,7 +57,7 @@ def command(
     \b
     Examples:
       lossconf mutants -j 2 --out matrix.md
-      lossconf mutants --mutant hinge_loss/margin-of-2
+      lossconf mutants --mutant LAYER/MUTANT
       lossconf mutants --sensitivity
     """
     for path in paths:

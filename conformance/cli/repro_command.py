@@ -25,7 +25,7 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
 
     \b
     Examples:
-      lossconf repro report.jsonl hinge_loss/grid-006 -o repro.py
+      lossconf repro report.jsonl CHECK -o repro.py
       python repro.py
     """
     from conformance.contract.errors import UsageError

@@ -62,7 +62,7 @@ def _new_seed(earlier: Earlier | None) -> int:
     "layers",
     multiple=True,
     metavar="NAME|FILE",
-    help="Only checks about this layer, as in hinge_loss, or net; or SNIPPET.prototxt, any other layer; repeatable.",
+    help="Only checks about this layer, as ids spell it, or net; or SNIPPET.prototxt, any other layer; repeatable.",
 )
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
@@ -130,8 +130,8 @@ def command(
       lossconf run reference --dialect bvlc -j 2
       lossconf run reference --resume
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
-      lossconf run direct:mylayers:EuclideanLoss --layer euclidean_loss
-      lossconf run python-layer:mylayers.py:MyLoss --as EuclideanLoss
+      lossconf run direct:mylayers:MyLoss --layer LAYER
+      lossconf run python-layer:mylayers.py:MyLoss --as TYPE
       lossconf run numba-cuda --simulate
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl

@@ -25,7 +25,7 @@ def command(case: str, dtype: str) -> int:
 
     \b
     Examples:
-      lossconf show hinge_loss/grid-006
+      lossconf show CASE
       lossconf show fixtures/error/E-batch-mismatch.json --dtype float32
     """
     from conformance.fixtures import load, read

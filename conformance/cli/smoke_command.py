@@ -39,7 +39,7 @@ def command(implementation: str, timeout: float) -> int:
 
     \b
     Examples:
-      lossconf smoke direct:mylayers:EuclideanLoss
+      lossconf smoke direct:mylayers:MyLoss
       lossconf smoke "process:./my-losses --serve"
       lossconf smoke pycaffe:/opt/py36/bin/python --timeout 10
     """
