@@ -12,9 +12,9 @@ import pytest
 
 from conformance.contract.verdict import Level
 from conformance.judge.finding import Finding
-from conformance.judge.serving import owner, total_speaks_for
+from conformance.judge.serving import owner, serves, total_speaks_for
 from conformance.losses import LOSSES
-from conformance.requirements import CATALOGUE, serves
+from conformance.requirements import CATALOGUE
 from conformance.requirements.page import page
 from fixtures.tools.requirements_of import REQUIREMENTS
 from refimpl.dialect import QUIRKS
