@@ -104,7 +104,9 @@ def _fill(net: Net, given: dict[str, Array], path: Path | None) -> None:
 
 def _files(param: NetParameter, folder: Path) -> dict[str, bytes]:
     """The files that layers read, as they are named in the net: looked for beside it."""
-    names = {layer.infogain_loss_param.source for layer in param.layer} - {""}
+    from conformance.losses import files_named
+
+    names = files_named(param)
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 

@@ -14,27 +14,21 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.diagnosis.rejection import Rejection, compared
+from conformance.losses import Loss, loss_of_type
+from conformance.losses.loss import MODES
+from conformance.losses.roles import Labels, Matrix, Similarity, Targets
 from conformance.record.cause import Cause
 from refimpl.backward_plan import Node
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import dump_net, parse_net
 
-__all__ = ["LABELLED", "alteration_clues"]
+__all__ = ["alteration_clues"]
 
 Clue = tuple[Cause, float]
 
-_PARAMETERS = {
-    "ContrastiveLoss": "contrastive_loss_param",
-    "HingeLoss": "hinge_loss_param",
-    "InfogainLoss": "infogain_loss_param",
-}
-LABELLED = ("HingeLoss", "InfogainLoss", "MultinomialLogisticLoss", "SoftmaxWithLoss")
-_NORMALISED = ("InfogainLoss", "SigmoidCrossEntropyLoss", "SoftmaxWithLoss")
 _IN_BOTH_PASSES = (Cause.NORMALISATION_MODE,)
 """What would show in a layer's top and in its gradients alike."""
-
-_MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
 
 @dataclass(frozen=True)
@@ -85,12 +79,16 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
             layers = (*net.layer[:i], replace(net.layer[i], **fields), *net.layer[i + 1 :])
             return _Altered(cause, weight, replace(rejection.case, net=dump_net(replace(net, layer=layers))))
 
-        if node is not None:
-            yield from _all_labels_counted(layer, node, rejection, as_)
-            yield from _options(layer, as_)
-            yield from _axes(layer, node, rejection, as_)
-            yield from _weights(layer, as_)
-            yield from _inputs(layer, node, rejection)
+        if node is None:
+            continue
+        loss = loss_of_type(layer.type)
+        if loss is not None:
+            yield from _all_labels_counted(loss, layer, node, rejection, as_)
+            yield from _options(loss, layer, as_)
+            yield from _axes(loss, layer, node, rejection, as_)
+        yield from _weights(layer, as_)
+        if loss is not None:
+            yield from _inputs(loss, layer, node, rejection)
     if rejection.case.top_diff:
         yield _Altered(Cause.STALE_BUFFER, 1.0, replace(rejection.case, top_diff={}))
         ones = dict.fromkeys(rejection.case.top_diff, 1.0)
@@ -100,9 +98,11 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
 Make = Callable[..., _Altered]
 
 
-def _all_labels_counted(layer: LayerParameter, node: Node, rejection: Rejection, as_: Make) -> Iterator[_Altered]:
+def _all_labels_counted(
+    loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection, as_: Make
+) -> Iterator[_Altered]:
     """No label is ignored; one that is no class is taken for the nearest."""
-    if layer.type not in _NORMALISED or not layer.loss_param.has("ignore_label"):
+    if not loss.ignores or not layer.loss_param.has("ignore_label"):
         return
     altered = as_(Cause.IGNORED_LABEL, 1.0, loss_param=_without(layer.loss_param, "ignore_label"))
     name = layer.bottom[1]
@@ -113,31 +113,26 @@ def _all_labels_counted(layer: LayerParameter, node: Node, rejection: Rejection,
     yield altered
 
 
-def _options(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
+def _options(loss: Loss, layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
     """Options not read, or read where there are none."""
-    field = _PARAMETERS.get(layer.type)
-    if field is not None:
-        own = getattr(layer, field)
-        for name in sorted(own.present):
-            yield as_(Cause.OPTION_IGNORED, 1.0, **{field: _without(own, name)})
-    if layer.type == "HingeLoss" and layer.hinge_loss_param.norm == "L1":
-        yield as_(Cause.OPTION_IGNORED, 0.95, hinge_loss_param=replace(layer.hinge_loss_param, norm="L2"))
-    if layer.type == "ContrastiveLoss":
-        own = layer.contrastive_loss_param
-        yield as_(
-            Cause.OPTION_IGNORED, 0.95, contrastive_loss_param=replace(own, legacy_version=not own.legacy_version)
-        )
-        for margin in (own.margin**2, 2 * own.margin, own.margin / 2, 0.0):
-            yield as_(Cause.MARGIN, 0.95, contrastive_loss_param=replace(own, margin=margin))
-    if layer.type in _NORMALISED:
-        own = layer.loss_param
-        if own.has("normalization"):
-            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=_without(own, "normalization"))
-        elif own.has("normalize"):
-            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(own, normalize=not own.normalize))
+    field = f"{loss.stem}_param"
+    own = getattr(layer, field, None)
+    for name in sorted(own.present) if own is not None else ():
+        yield as_(Cause.OPTION_IGNORED, 1.0, **{field: _without(own, name)})
+    for misreading in loss.misreadings:
+        field, _, name = misreading.option.partition(".")
+        message = getattr(layer, field)
+        for value in misreading.values(getattr(message, name)):
+            yield as_(Cause(misreading.cause), 0.95, **{field: replace(message, **{name: value})})
+    if loss.default_mode:
+        given = layer.loss_param
+        if given.has("normalization"):
+            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=_without(given, "normalization"))
+        elif given.has("normalize"):
+            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(given, normalize=not given.normalize))
         else:
             yield from (
-                as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(own, normalization=mode)) for mode in _MODES
+                as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(given, normalization=mode)) for mode in MODES
             )
 
 
@@ -146,13 +141,12 @@ def _without(message: Any, name: str) -> Any:
     return type(message)(**kept)
 
 
-def _axes(layer: LayerParameter, node: Node, rejection: Rejection, as_: Make) -> Iterator[_Altered]:
-    field = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(layer.type)
+def _axes(loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection, as_: Make) -> Iterator[_Altered]:
+    field, _, name = loss.axis_option.partition(".")
     bottoms = rejection.net.bottoms_of(node)
-    if field is not None and bottoms:
-        for axis in range(bottoms[0].num_axes):
-            if axis != getattr(node.layer, "axis", axis):
-                yield as_(Cause.AXIS, 1.0, **{field: replace(getattr(layer, field), axis=axis)})
+    for axis in range(bottoms[0].num_axes) if field and bottoms else ():
+        if axis != getattr(node.layer, "axis", axis):
+            yield as_(Cause.AXIS, 1.0, **{field: replace(getattr(layer, field), **{name: axis})})
 
 
 def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
@@ -174,42 +168,35 @@ def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
         yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(w / 2 for w in weights[1:])))
 
 
-def _inputs(layer: LayerParameter, node: Node, rejection: Rejection) -> Iterator[_Altered]:
+def _inputs(loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection) -> Iterator[_Altered]:
     """Labels, targets, similarities and matrices read as something else."""
     given = rejection.case.inputs
+    for bottom, name in zip(loss.bottoms, layer.bottom, strict=False):
+        if name not in given:
+            continue
 
-    def as_(cause: Cause, weight: float, bottom: int, array: Array) -> Iterator[_Altered]:
-        name = layer.bottom[bottom]
-        if not np.array_equal(array, given[name], equal_nan=True):
-            inputs = {**given, name: array}
-            yield _Altered(cause, weight, replace(rejection.case, inputs=inputs))
+        def as_(cause: Cause, array: Array, name: str = name) -> Iterator[_Altered]:
+            if not np.array_equal(array, given[name], equal_nan=True):
+                yield _Altered(cause, 1.0, replace(rejection.case, inputs={**given, name: array}))
 
-    which = 2 if layer.type == "ContrastiveLoss" else 1
-    if len(layer.bottom) <= which or layer.bottom[which] not in given:
-        return
-    y = given[layer.bottom[which]]
-    if layer.type in LABELLED:
-        yield from _labels(layer, node, rejection, y, lambda c, w, a: as_(c, w, 1, a))
-    elif layer.type == "ContrastiveLoss":
-        yield from as_(Cause.TRUNCATION, 1.0, 2, (y != 0).astype(np.float64))
-        yield from as_(Cause.TRUNCATION, 1.0, 2, np.rint(y))
-    elif layer.type == "SigmoidCrossEntropyLoss":
-        for array in (np.trunc(y), np.rint(y), (y >= 0.5).astype(np.float64)):
-            yield from as_(Cause.TRUNCATION, 1.0, 1, array)
-        yield from as_(Cause.TRANSPOSED, 1.0, 1, _by_columns(y))
-    if layer.type == "InfogainLoss" and len(layer.bottom) > 2 and layer.bottom[2] in given:
-        matrix = given[layer.bottom[2]]
-        square = matrix.reshape(round(matrix.size**0.5), -1)
-        yield from as_(Cause.TRANSPOSED, 1.0, 2, square.T.reshape(matrix.shape))
-        yield from as_(Cause.OPTION_IGNORED, 1.0, 2, np.eye(len(square)).reshape(matrix.shape))
+        y = given[name]
+        if isinstance(bottom.role, Labels):
+            yield from _labels(layer, node, rejection, y, as_)
+        elif isinstance(bottom.role, Similarity):
+            yield from as_(Cause.TRUNCATION, (y != 0).astype(np.float64))
+            yield from as_(Cause.TRUNCATION, np.rint(y))
+        elif isinstance(bottom.role, Targets):
+            for array in (np.trunc(y), np.rint(y), (y >= 0.5).astype(np.float64)):
+                yield from as_(Cause.TRUNCATION, array)
+            yield from as_(Cause.TRANSPOSED, _by_columns(y))
+        elif isinstance(bottom.role, Matrix):
+            square = y.reshape(round(y.size**0.5), -1)
+            yield from as_(Cause.TRANSPOSED, square.T.reshape(y.shape))
+            yield from as_(Cause.OPTION_IGNORED, np.eye(len(square)).reshape(y.shape))
 
 
 def _labels(
-    layer: LayerParameter,
-    node: Node,
-    rejection: Rejection,
-    y: Array,
-    as_: Callable[[Cause, float, Array], Iterator[_Altered]],
+    layer: LayerParameter, node: Node, rejection: Rejection, y: Array, as_: Callable[[Cause, Array], Iterator[_Altered]]
 ) -> Iterator[_Altered]:
     scores = rejection.net.bottoms_of(node)[0]
     own = getattr(node.layer, "axis", None)
@@ -217,14 +204,14 @@ def _labels(
     ignored = layer.loss_param.ignore_label if layer.loss_param.has("ignore_label") else None
     counted = np.trunc(y) != ignored if ignored is not None else np.ones(y.shape, bool)
     for shift in (-1, 1):
-        yield from as_(Cause.LABEL_OFF_BY_ONE, 1.0, np.where(counted, np.clip(np.trunc(y) + shift, 0, classes - 1), y))
+        yield from as_(Cause.LABEL_OFF_BY_ONE, np.where(counted, np.clip(np.trunc(y) + shift, 0, classes - 1), y))
     for rounded in (np.rint(y), np.floor(y), np.ceil(y)):
-        yield from as_(Cause.TRUNCATION, 1.0, np.where(counted, np.clip(rounded, 0, classes - 1), y))
-    yield from as_(Cause.TRANSPOSED, 1.0, _by_columns(y))
+        yield from as_(Cause.TRUNCATION, np.where(counted, np.clip(rounded, 0, classes - 1), y))
+    yield from as_(Cause.TRANSPOSED, _by_columns(y))
     positions = getattr(node.layer, "positions", None)
     if positions is not None and len(positions) > 1:
         turned = y.reshape(positions[0], -1)
-        yield from as_(Cause.TRANSPOSED, 1.0, np.reshape(y, turned.T.shape).T.reshape(y.shape))
+        yield from as_(Cause.TRANSPOSED, np.reshape(y, turned.T.shape).T.reshape(y.shape))
 
 
 def _by_columns(array: Array) -> Array:

@@ -12,6 +12,8 @@ from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
+from conformance.losses import loss_of_type
+from conformance.losses.roles import Probabilities, Targets
 from conformance.record.cause import Cause
 from refimpl.arithmetic import value_of
 
@@ -150,7 +152,8 @@ def _probabilities(rejection: Rejection, difference: Difference) -> NDArray[np.f
     if node is None or not bottoms:
         return None
     x = np.asarray(value_of(bottoms[0].data), dtype=np.float64)
-    if node.type == "MultinomialLogisticLoss":
+    loss = loss_of_type(node.type)
+    if loss is not None and isinstance(loss.bottoms[0].role, Probabilities):
         return x
     if hasattr(node.layer, "probability"):
         return np.asarray(value_of(node.layer.probability.data), dtype=np.float64)
@@ -172,7 +175,10 @@ def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
             yield Cause.LOG_FLOOR, 0.65
         elif not difference.rejected[~low].any():
             yield Cause.LOG_FLOOR, 0.85
-    elif node is not None and node.type == "SigmoidCrossEntropyLoss" and difference.aspect == "forward":
+    elif node is not None and difference.aspect == "forward":
+        loss = loss_of_type(node.type)
+        if loss is None or loss.bottom(Targets) is None:
+            return
         x = value_of(rejection.net.bottoms_of(node)[0].data)
         if np.abs(x).max(initial=0.0) > _SATURATED:
             yield Cause.LOG_FLOOR, 0.65
@@ -181,7 +187,8 @@ def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
 def _margins(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether what is wrong is which elements are within the margin."""
     node = difference.node
-    if node is None or node.type not in ("HingeLoss", "ContrastiveLoss"):
+    loss = loss_of_type(node.type) if node is not None else None
+    if loss is None or "margin" not in loss.traits:
         return
     got, want, rejected = difference.got, difference.want, difference.rejected
     if difference.aspect == "backward" and ((got == 0) != (want == 0))[rejected].all():

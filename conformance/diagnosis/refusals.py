@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from conformance.contract.case import Case
-from conformance.diagnosis.alterations import LABELLED
 from conformance.judge.reference import build, run_steps
+from conformance.losses import loss_of_type
 from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
@@ -40,10 +40,11 @@ def refusal_clues(case: Case, refused: bool) -> Iterator[Clue]:
 def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:
     """Whether a layer names an axis, and Caffe itself would refuse the net if that were axis 1."""
     layer = net.layer[index]
-    name = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(layer.type)
-    if name is None or not getattr(layer, name).has("axis"):
+    loss = loss_of_type(layer.type)
+    name, _, axis = loss.axis_option.partition(".") if loss else ("", "", "")
+    if not name or not getattr(layer, name).has(axis):
         return False
-    on_axis_1 = replace(layer, **{name: replace(getattr(layer, name), axis=1)})
+    on_axis_1 = replace(layer, **{name: replace(getattr(layer, name), **{axis: 1})})
     altered = replace(net, layer=(*net.layer[:index], on_axis_1, *net.layer[index + 1 :]))
     try:
         run_steps(build(replace(case, net=dump_net(altered))), case)
@@ -53,4 +54,5 @@ def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:
 
 
 def _is_labelled(layer: LayerParameter, case: Case) -> bool:
-    return layer.type in LABELLED and len(layer.bottom) > 1 and layer.bottom[1] in case.inputs
+    loss = loss_of_type(layer.type)
+    return bool(loss and loss.labelled) and len(layer.bottom) > 1 and layer.bottom[1] in case.inputs

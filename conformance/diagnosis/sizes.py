@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.losses import loss_of_type
+from conformance.losses.loss import MODES
 from refimpl.arithmetic import value_of
 from refimpl.backward_plan import Node
 from refimpl.errors import LayerError
@@ -16,8 +18,6 @@ from refimpl.layers.normalisation import Normalisation
 from refimpl.net import Net
 
 __all__ = ["Sizes"]
-
-_MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,21 @@ class Sizes:
         layer, shape = node.layer, bottoms[0].shape
         own: Normalisation | None = getattr(layer, "normalisation", None)
         axis: int = getattr(layer, "axis", 1 if len(shape) > 1 else 0)
-        if own is None or not (hasattr(layer, "along_classes") or node.type == "SigmoidCrossEntropyLoss"):
+        loss = loss_of_type(node.type)
+        if own is None or loss is None:
             entries = bottoms[0].count // shape[0]
             return cls(shape[0], entries, entries, 1, {}, "", "", np.ones(shape, bool))
         labels = np.trunc(np.nan_to_num(np.real(value_of(bottoms[1].data)))).astype(np.int64)
-        if node.type == "SigmoidCrossEntropyLoss":
+        if loss.unit == "entry":
             counted = own.counted(labels.reshape(shape))
-            outer, classes, along, default = shape[0], 1, counted, "BATCH_SIZE"
+            outer, classes, along = shape[0], 1, counted
         else:
             try:
                 counted = layer.read_labels(bottoms)[1]  # type: ignore[attr-defined]
             except LayerError:
                 return None
-            outer, classes, default = math.prod(shape[:axis]), shape[axis], "VALID"
+            outer, classes = math.prod(shape[:axis]), shape[axis]
             along = np.broadcast_to(layer.along_classes(counted), shape)  # type: ignore[attr-defined]
-        divisors = {mode: Normalisation(mode).divisor(outer, counted) for mode in _MODES}
-        positions = counted.size // max(1, outer)
-        return cls(shape[0], bottoms[0].count // shape[0], classes, positions, divisors, own.mode, default, along)
+        entries, positions = bottoms[0].count // shape[0], counted.size // max(1, outer)
+        divisors = {mode: Normalisation(mode).divisor(outer, counted) for mode in MODES}
+        return cls(shape[0], entries, classes, positions, divisors, own.mode, loss.default_mode, along)

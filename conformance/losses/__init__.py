@@ -9,8 +9,9 @@ from pkgutil import iter_modules
 
 from conformance.losses.loss import Loss
 from conformance.losses.variant import Variant
+from refimpl.messages import NetParameter
 
-__all__ = ["LOSSES", "Loss", "Variant", "loss_of_type", "variants"]
+__all__ = ["LOSSES", "Loss", "Variant", "files_named", "loss_of_type", "variants"]
 
 
 def _found() -> Iterator[Loss]:
@@ -32,6 +33,12 @@ def _by_type() -> dict[str, Loss]:
 def loss_of_type(layer_type: str) -> Loss | None:
     """The loss that a layer type names; None for a layer that is no loss."""
     return _by_type().get(layer_type)
+
+
+def files_named(net: NetParameter) -> set[str]:
+    """The files that losses of a net read in a bottom's stead."""
+    options = [bottom.file.split(".") for loss in LOSSES.values() for bottom in loss.bottoms if bottom.file]
+    return {getattr(getattr(layer, message), field) for layer in net.layer for message, field in options} - {""}
 
 
 def variants(losses: Iterable[Loss] | None = None) -> Iterator[Variant]:

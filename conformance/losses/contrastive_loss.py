@@ -10,7 +10,7 @@ import numpy as np
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Shape, Similarity
@@ -115,7 +115,7 @@ LOSS = Loss(
         Bottom("s", Similarity(of="x")),
     ),
     options={_MARGIN: (1.0, 3.5, 20.0), _LEGACY: (False, True)},
-    traits=frozenset({"batch-mean", "flat", "sized-once"}),
+    traits=frozenset({"batch-mean", "flat", "margin", "sized-once"}),
     requirements=(
         Requirement(
             "contrastive_loss.margin",
@@ -162,6 +162,10 @@ LOSS = Loss(
         Refused("two-similarities", "pair-shape", declared={"s": (2, 2)}),
     ),
     quirk_nets=(_grown_pairs(),),
+    misreadings=(
+        Misreading(_LEGACY, "option-ignored", lambda legacy: (not legacy,)),
+        Misreading(_MARGIN, "margin", lambda margin: (margin**2, 2 * margin, margin / 2, 0.0)),
+    ),
     operations=(0, 6, 1),
     equivalents={},
 )

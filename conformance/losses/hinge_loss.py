@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores
@@ -80,7 +80,7 @@ LOSS = Loss(
     "the margin is positive.",
     bottoms=(Bottom("x", Scores(), learns=True), Bottom("y", Labels(of="x"))),
     options={_NORM: ("L1", "L2")},
-    traits=frozenset({"batch-mean"}),
+    traits=frozenset({"batch-mean", "margin"}),
     requirements=(
         Requirement(
             "hinge_loss.norm",
@@ -119,7 +119,7 @@ LOSS = Loss(
             fields={"inputs": {"x": np.where(_SCORES == 2.0, np.nan, _SCORES), "y": _LABELS}},
         ),
     ),
-    misreadings={_NORM: ("L2",)},
+    misreadings=(Misreading(_NORM, "option-ignored", lambda norm: ("L2",) if norm == "L1" else ()),),
     operations=(0, 4, 0),
     equivalents={},
 )

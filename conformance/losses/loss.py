@@ -23,6 +23,7 @@ __all__ = [
     "Extreme",
     "LargeCount",
     "Loss",
+    "Misreading",
     "Published",
     "QuirkNet",
     "Refused",
@@ -37,6 +38,7 @@ FACTS = {
     "shift-invariant": "a number added to every score changes nothing",
     "saturates": "scores of any finite size have finite losses, where the formula goes through exponentials",
     "flat": "an item's bottoms have one axis; further ones have to be 1",
+    "margin": "an entry or a pair beyond a margin adds nothing",
     "sized-once": "a batch larger than the one at set-up is undefined in Caffe",
 }
 """What a loss may have as ``traits``."""
@@ -127,6 +129,15 @@ class QuirkNet:
     undefined: bool = False
 
 
+@dataclass(frozen=True)
+class Misreading:
+    """An option taken for other ``values``, made of the one that holds; ``cause`` is the diagnosis's word for it."""
+
+    option: str
+    cause: str
+    values: Callable[[Any], tuple[Option, ...]]
+
+
 @dataclass(frozen=True, eq=False)
 class Loss:
     """One loss layer.
@@ -152,7 +163,7 @@ class Loss:
     quirk_nets: tuple[QuirkNet, ...] = ()
     large_count: Callable[[int], LargeCount] | None = None
     source: str = ""
-    misreadings: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    misreadings: tuple[Misreading, ...] = ()
     equivalents: Mapping[str, str] = field(default_factory=dict)
     operations: tuple[int, int, int] = (0, 0, 0)
 
