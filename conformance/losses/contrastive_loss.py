@@ -103,6 +103,23 @@ def _grown_pairs() -> QuirkNet:
 
 _FIVE_AXES = (2, 3, 1, 1, 1)
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, z, s, ignored):
+    difference = (x - z).flatten(1)
+    squared = (difference * difference).sum(1)
+    apart = F.relu(1 - squared.sqrt()) ** 2
+    return torch.where(s != 0, squared, apart).sum() / (2 * len(x))
+""",
+    "jax": """
+def loss(x, z, s, ignored):
+    squared = ((x - z).reshape(len(x), -1) ** 2).sum(1)
+    apart = jnp.maximum(1 - jnp.sqrt(squared), 0) ** 2
+    return jnp.where(s != 0, squared, apart).sum() / (2 * len(x))
+""",
+}
+
+
 LOSS = Loss(
     layer=ContrastiveLoss,
     forward="The top of ContrastiveLoss is the sum of d^2 over similar pairs and of max(margin - d, 0)^2 over the "
@@ -167,5 +184,5 @@ LOSS = Loss(
         Misreading(_MARGIN, "margin", lambda margin: (margin**2, 2 * margin, margin / 2, 0.0)),
     ),
     operations=(0, 6, 1),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

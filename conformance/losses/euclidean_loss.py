@@ -26,6 +26,18 @@ def _large_count(terms: int) -> LargeCount:
     return LargeCount((tenth * row, 0 * row), terms * tenth**2 / 2)
 
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, z, ignored):
+    return F.mse_loss(x, z, reduction="sum") / (2 * len(x))
+""",
+    "jax": """
+def loss(x, z, ignored):
+    return ((x - z) ** 2).sum() / (2 * len(x))
+""",
+}
+
+
 LOSS = Loss(
     layer=EuclideanLoss,
     forward="The top of EuclideanLoss is the squared distance of its bottoms over twice the batch size.",
@@ -70,5 +82,5 @@ LOSS = Loss(
         Refused("five-axes", "axes", "forward", declared={"x": (2, 3, 1, 1, 1), "z": (2, 3, 1, 1, 1)}),
     ),
     operations=(0, 5, 0),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

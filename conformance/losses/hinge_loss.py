@@ -72,6 +72,22 @@ def _beside_a_loss() -> QuirkNet:
     return QuirkNet("hinge-scratch", net, "leaks", fields)
 
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, y, ignored):
+    scores, labels = x.flatten(1), y[:, None]
+    signed = scores.scatter(1, labels, -scores.gather(1, labels))
+    return F.relu(1 + signed).sum() / len(x)
+""",
+    "jax": """
+def loss(x, y, ignored):
+    scores = x.reshape(len(x), -1)
+    signed = jnp.where(jnp.arange(scores.shape[1]) == y[:, None], -scores, scores)
+    return jnp.maximum(1 + signed, 0).sum() / len(x)
+""",
+}
+
+
 LOSS = Loss(
     layer=HingeLoss,
     forward="The top of HingeLoss is the sum of the margins max(0, 1 - x) at the label and max(0, 1 + x) elsewhere "
@@ -121,5 +137,5 @@ LOSS = Loss(
     ),
     misreadings=(Misreading(_NORM, "option-ignored", lambda norm: ("L2",) if norm == "L1" else ()),),
     operations=(0, 4, 0),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

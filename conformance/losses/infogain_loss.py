@@ -31,6 +31,26 @@ def _near_identity(classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.eye(classes) + np.eye(classes, k=1) / 4 - np.eye(classes, k=-1) / 8
 
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, y, H, ignored):
+    logarithms, matrix = F.log_softmax(x, dim=1).movedim(1, -1), H[0, 0]
+    if ignored is None:
+        return -(matrix[y] * logarithms).sum() / y.numel()
+    counted = y != ignored
+    rows = matrix[torch.where(counted, y, 0)] * counted.unsqueeze(-1)
+    return -(rows * logarithms).sum() / counted.sum()
+""",
+    "jax": """
+def loss(x, y, H, ignored):
+    counted = y != (-1 if ignored is None else ignored)
+    rows = H[0, 0][jnp.where(counted, y, 0)]
+    losses = -(rows * jnp.moveaxis(jax.nn.log_softmax(x, axis=1), 1, -1)).sum(-1)
+    return jnp.where(counted, losses, 0).sum() / counted.sum()
+""",
+}
+
+
 LOSS = Loss(
     layer=InfogainLoss,
     forward="The first top of InfogainLoss is the sum of -H[label] . log p over the counted positions, p the softmax "
@@ -149,5 +169,5 @@ LOSS = Loss(
         ),
     ),
     operations=(1, 9, 1),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

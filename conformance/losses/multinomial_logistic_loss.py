@@ -28,6 +28,18 @@ def _large_count(terms: int) -> LargeCount:
     return LargeCount((tenth * np.ones((terms, 1)), np.zeros(terms)), -float(np.log(tenth)))
 
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, y, ignored):
+    return F.nll_loss(torch.log(x.flatten(1)), y)
+""",
+    "jax": """
+def loss(x, y, ignored):
+    return -jnp.log(jnp.take_along_axis(x.reshape(len(x), -1), y[:, None], axis=1)).mean()
+""",
+}
+
+
 LOSS = Loss(
     layer=MultinomialLogisticLoss,
     forward="The top of MultinomialLogisticLoss is the sum of -log p over the batch size, p the label's entry.",
@@ -76,5 +88,5 @@ LOSS = Loss(
         Refused("labels-of-five-axes", "axes", declared={"y": (2, 1, 1, 1, 1)}),
     ),
     operations=(0, 0, 1),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

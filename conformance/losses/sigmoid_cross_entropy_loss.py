@@ -27,6 +27,20 @@ def _extreme(name: str, facets: tuple[str, ...], x: Rows, t: Rows, **fields: Any
 _TAILS = [5.0, 17.0, 40.0, 88.0, 90.0, 104.0, 200.0, 710.0, 800.0]
 _IGNORING: Options = {"loss_param.ignore_label": 9}
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, t, ignored):
+    counted = None if ignored is None else (t != ignored).to(x.dtype)
+    return F.binary_cross_entropy_with_logits(x, t, weight=counted, reduction="sum") / len(x)
+""",
+    "jax": """
+def loss(x, t, ignored):
+    losses = jnp.log1p(jnp.exp(-jnp.absolute(x))) - x * (t - (x >= 0))
+    return (losses if ignored is None else jnp.where(t != ignored, losses, 0)).sum() / len(x)
+""",
+}
+
+
 LOSS = Loss(
     layer=SigmoidCrossEntropyLoss,
     forward="The top of SigmoidCrossEntropyLoss is the sum over the counted entries of -t log s - (1 - t) log(1 - s), "
@@ -80,5 +94,5 @@ LOSS = Loss(
         refused for shapes in ({"t": (2, 4)}, {"t": (2,)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)
     ),
     operations=(2, 11, 0),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

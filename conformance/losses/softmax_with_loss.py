@@ -24,6 +24,21 @@ def _two_tops(*weights: float) -> str:
     return _TWO_TOPS + layer("loss", SoftmaxWithLoss.type, ["x", "y"], ("loss", "probability"), weights)
 
 
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, y, ignored):
+    return F.cross_entropy(x, y, ignore_index=-100 if ignored is None else ignored)
+""",
+    "jax": """
+def loss(x, y, ignored):
+    counted = y != (-1 if ignored is None else ignored)
+    labels = jnp.expand_dims(jnp.where(counted, y, 0), 1)
+    losses = -jnp.squeeze(jnp.take_along_axis(jax.nn.log_softmax(x, axis=1), labels, axis=1), 1)
+    return jnp.where(counted, losses, 0).sum() / counted.sum()
+""",
+}
+
+
 LOSS = Loss(
     layer=SoftmaxWithLoss,
     source="softmax_loss",
@@ -88,5 +103,5 @@ LOSS = Loss(
         QuirkNet("softmax-inner-loss-weights", _two_tops(1.0, 0.5), fields=_FED),
     ),
     operations=(1, 4, 1),
-    equivalents={},
+    equivalents=_EQUIVALENTS,
 )

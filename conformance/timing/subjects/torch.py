@@ -4,7 +4,6 @@ steps."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import partial
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from torch.nn import functional as F
 from conformance.timing.gpu import WARM
 from conformance.timing.problem import MODES, Array, Problem
 from conformance.timing.subjects import About, NotTimed, Prepared
+from conformance.timing.subjects.equivalent import equivalent
 
 __all__ = ["Torch"]
-
-Loss = Callable[[Problem, dict[str, Tensor]], Tensor]
 
 
 class Torch:
@@ -41,10 +39,15 @@ class Torch:
 
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
         bottoms = {name: torch.from_numpy(array).to(self.device) for name, array in problem.arrays().items()}
-        if "y" in bottoms:
-            bottoms["y"] = bottoms["y"].long()
+        if problem.loss.labelled:
+            bottoms[problem.answer] = bottoms[problem.answer].long()
         leaves = [bottoms[name].requires_grad_() for name in problem.loss.learned]
-        loss = partial(LOSSES[problem.layer], problem, bottoms)
+        function = equivalent(problem, "torch", torch=torch, F=F)
+
+        def loss() -> Tensor:
+            value: Tensor = function(**bottoms)
+            return value
+
         kept = loss() if "backward" in modes else None
 
         def forward() -> Tensor:
@@ -86,57 +89,3 @@ def seconds_on_device(call: Callable[[], object], loops: int) -> float:
     end.record()
     end.synchronize()
     return float(start.elapsed_time(end)) / 1e3 / loops
-
-
-def _softmax(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    ignored = -100 if problem.ignore_label is None else problem.ignore_label
-    return F.cross_entropy(bottoms["x"], bottoms["y"], ignore_index=ignored)
-
-
-def _infogain(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    classes, labels = problem.classes, bottoms["y"]
-    logarithms = F.log_softmax(bottoms["x"], dim=1)
-    matrix = bottoms["H"].reshape(classes, classes)
-    if problem.ignore_label is None:
-        return -(matrix[labels] * logarithms.movedim(1, -1)).sum() / labels.numel()
-    counted = labels != problem.ignore_label
-    rows = matrix[torch.where(counted, labels, 0)] * counted.unsqueeze(-1)
-    return -(rows * logarithms.movedim(1, -1)).sum() / counted.sum()
-
-
-def _sigmoid(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    x, t = bottoms["x"], bottoms["t"]
-    counted = None if problem.ignore_label is None else (t != problem.ignore_label).to(x.dtype)
-    return F.binary_cross_entropy_with_logits(x, t, weight=counted, reduction="sum") / problem.samples
-
-
-def _hinge(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    x, labels = bottoms["x"].reshape(problem.samples, -1), bottoms["y"][:, None]
-    signed = x.scatter(1, labels, -x.gather(1, labels))
-    return F.relu(1 + signed).sum() / problem.samples
-
-
-def _euclidean(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    return F.mse_loss(bottoms["x"], bottoms["z"], reduction="sum") / (2 * problem.samples)
-
-
-def _contrastive(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    difference = (bottoms["x"] - bottoms["z"]).reshape(problem.samples, -1)
-    squared = (difference * difference).sum(1)
-    apart = F.relu(1 - squared.sqrt()) ** 2
-    return torch.where(bottoms["s"] != 0, squared, apart).sum() / (2 * problem.samples)
-
-
-def _multinomial(problem: Problem, bottoms: dict[str, Tensor]) -> Tensor:
-    return F.nll_loss(torch.log(bottoms["x"].reshape(problem.samples, -1)), bottoms["y"])
-
-
-LOSSES: dict[str, Loss] = {
-    "softmax_with_loss": _softmax,
-    "infogain_loss": _infogain,
-    "sigmoid_cross_entropy_loss": _sigmoid,
-    "hinge_loss": _hinge,
-    "euclidean_loss": _euclidean,
-    "contrastive_loss": _contrastive,
-    "multinomial_logistic_loss": _multinomial,
-}
