@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 import mpmath as mp
 import numpy as np
 
+from refimpl.dtypes import FLOAT
+
 __all__ = ["FITS", "Fit", "ln2_split", "weighted_error"]
 
 DIGITS = 60
@@ -76,9 +78,9 @@ def _fits() -> dict[str, Fit]:
         return {
             fit.name: fit
             for fit in (
-                Fit("EXP32", _exp_tail, _exp_weight, -half, half, 4, np.float32),
+                Fit("EXP32", _exp_tail, _exp_weight, -half, half, 4, FLOAT.numpy.type),
                 Fit("EXP64", _exp_tail, _exp_weight, -half, half, 9, np.float64),
-                Fit("ATANH32", _atanh_tail, _atanh_weight, mp.mpf(0), ninth, 4, np.float32),
+                Fit("ATANH32", _atanh_tail, _atanh_weight, mp.mpf(0), ninth, 4, FLOAT.numpy.type),
                 Fit("ATANH64", _atanh_tail, _atanh_weight, mp.mpf(0), ninth, 9, np.float64),
             )
         }
@@ -177,7 +179,7 @@ def main() -> None:
     for fit in FITS.values():
         coefficients = fit.coefficients()
         print(f"{fit.name} = {coefficients}  # {weighted_error(fit, coefficients):.2e}")
-    for name, bits, dtype in (("LN2_32", 15, np.float32), ("LN2_64", 41, np.float64)):
+    for name, bits, dtype in (("LN2_32", 15, FLOAT.numpy.type), ("LN2_64", 41, np.float64)):
         high, low = ln2_split(bits, dtype)
         print(f"{name} = ({high!r}, {low!r})")
 

@@ -25,12 +25,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import from_dtype, njit, types
 from numba.extending import overload
+
+from refimpl.dtypes import FLOAT
 
 __all__ = ["FLAGS", "INT_MIN", "exp", "like", "log", "log1p", "sigmoid", "sqrt", "truncated"]
 
 FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
+
+SINGLE = FLOAT.numpy.type
+"""The narrower of the two types, which compiled code calls to convert."""
+
+SINGLE_TYPE = from_dtype(FLOAT.numpy)
 
 INT_MIN = -(2**31)
 """What ``static_cast<int>`` of a NaN or of a value beyond int gives on x86: no class has this label."""
@@ -63,7 +70,7 @@ def sqrt(x: Any) -> Any:
 
 
 def _like32(x: Any, constant: float) -> Any:
-    return np.float32(constant)
+    return SINGLE(constant)
 
 
 def _like64(x: Any, constant: float) -> Any:
@@ -72,20 +79,20 @@ def _like64(x: Any, constant: float) -> Any:
 
 @overload(like)
 def _like(x: Any, constant: float) -> Callable[..., Any]:
-    return _like32 if x == types.float32 else _like64
+    return _like32 if x == SINGLE_TYPE else _like64
 
 
 LOG2E = math.log2(math.e)
 
 # float32: 2^23 * 1.5 rounds a sum to an integer; ln 2 in two parts, the first short enough for exact products.
-A0, A1, A2, A3, A4 = (np.float32(c) for c in (0.4999999403953552, 0.1666652113199234, 0.04166838899254799,
+A0, A1, A2, A3, A4 = (SINGLE(c) for c in (0.4999999403953552, 0.1666652113199234, 0.04166838899254799,
                                               0.008368716575205326, 0.001381459878757596))  # fmt: skip
-B0, B1, B2, B3, B4 = (np.float32(c) for c in (0.3333333730697632, 0.19999444484710693, 0.14308297634124756,
+B0, B1, B2, B3, B4 = (SINGLE(c) for c in (0.3333333730697632, 0.19999444484710693, 0.14308297634124756,
                                               0.10715370625257492, 0.12144778668880463))  # fmt: skip
-ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
-LOG2E_32, ROUND_32 = np.float32(LOG2E), np.float32(1.5 * 2**23)
-LN2_HIGH_32, LN2_LOW_32 = np.float32(0.693145751953125), np.float32(1.428606765330187e-06)
-LEAST_32 = np.float32(-87.33654)
+ZERO, ONE, TWO = SINGLE(0), SINGLE(1), SINGLE(2)
+LOG2E_32, ROUND_32 = SINGLE(LOG2E), SINGLE(1.5 * 2**23)
+LN2_HIGH_32, LN2_LOW_32 = SINGLE(0.693145751953125), SINGLE(1.428606765330187e-06)
+LEAST_32 = SINGLE(-87.33654)
 BIAS_32, SHIFT_32 = np.int32(127 << 23), np.int32(23)
 
 
@@ -94,7 +101,7 @@ def _exp32(x: Any) -> Any:
     n = shifted - ROUND_32
     r = (x - n * LN2_HIGH_32) - n * LN2_LOW_32
     q = (((A4 * r + A3) * r + A2) * r + A1) * r + A0
-    power = np.int32(np.int32(np.float32(shifted).view(np.int32) << SHIFT_32) + BIAS_32).view(np.float32)
+    power = np.int32(np.int32(SINGLE(shifted).view(np.int32) << SHIFT_32) + BIAS_32).view(SINGLE)
     y = (q * (r * r) + r + ONE) * power
     return ZERO if x < LEAST_32 else y
 
@@ -159,22 +166,22 @@ def _log64(x: Any) -> Any:
 
 
 def _log32(x: Any) -> Any:
-    return np.float32(_log64(np.float64(x)))
+    return SINGLE(_log64(np.float64(x)))
 
 
 @overload(exp, target="cpu", jit_options=FLAGS)
 def _exp_cpu(x: Any) -> Callable[..., Any]:
-    return _exp32 if x == types.float32 else _exp64
+    return _exp32 if x == SINGLE_TYPE else _exp64
 
 
 @overload(log1p, target="cpu", jit_options=FLAGS)
 def _log1p_cpu(z: Any) -> Callable[..., Any]:
-    return _log1p32 if z == types.float32 else _log1p64
+    return _log1p32 if z == SINGLE_TYPE else _log1p64
 
 
 @overload(log, target="cpu", jit_options=FLAGS)
 def _log_cpu(x: Any) -> Callable[..., Any]:
-    return _log32 if x == types.float32 else _log64.py_func
+    return _log32 if x == SINGLE_TYPE else _log64.py_func
 
 
 def _libdevice_exp(x: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl import dtypes
 from refimpl.fast.scalar import INT_MIN
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
     "square",
 ]
 
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+SINGLE, DOUBLE = dtypes.FLOAT.numpy, dtypes.DOUBLE.numpy
 """Quick paths compare dtypes with these by identity: Numba may take an array of foreign byte order for a native one."""
 
 MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
@@ -49,8 +50,8 @@ def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[A
     """
     made = np.asarray(array)
     dtype = made.dtype.newbyteorder("=")
-    if dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} has dtype {made.dtype}: give float32 or float64")
+    if dtype not in (SINGLE, DOUBLE):
+        raise TypeError(f"{name} has dtype {made.dtype}: give {SINGLE} or {DOUBLE}")
     if like is not None and dtype != like.dtype:
         raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
     if made.size == 0:

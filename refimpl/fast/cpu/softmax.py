@@ -16,12 +16,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numba.extending import overload, register_jitable
 
 from refimpl.fast.cpu.kernel import ADDING, CHUNK, helper
 from refimpl.fast.cpu.prefetch import claim, fetch
-from refimpl.fast.scalar import FLAGS, exp, like, log, truncated
+from refimpl.fast.scalar import FLAGS, SINGLE, SINGLE_TYPE, exp, like, log, truncated
 
 __all__ = [
     "PART",
@@ -237,7 +236,7 @@ def _largest32(row: Any) -> Any:
         b = bits[j]
         most = b if b > most else most
         least = b if b < least else least
-    return np.int32(most if most >= np.int32(0) else least).view(np.float32)
+    return np.int32(most if most >= np.int32(0) else least).view(SINGLE)
 
 
 def _largest64(row: Any) -> Any:
@@ -252,7 +251,7 @@ def _largest64(row: Any) -> Any:
 
 @overload(largest, jit_options=FLAGS)
 def _largest(row: Any) -> Any:
-    return _largest32 if row.dtype == types.float32 else _largest64
+    return _largest32 if row.dtype == SINGLE_TYPE else _largest64
 
 
 @helper()

@@ -50,8 +50,8 @@ def floats(device: Device, given: Any, name: str, like: Any = None) -> Input:
         array = host.floats(given, name, like)
         return Input(device.copy(array), array.shape)
     made = _adopted(device, given, name)
-    if made.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} has dtype {made.dtype}: give float32 or float64")
+    if made.dtype not in (host.SINGLE, host.DOUBLE):
+        raise TypeError(f"{name} has dtype {made.dtype}: give {host.SINGLE} or {host.DOUBLE}")
     if like is not None and made.dtype != like.dtype:
         raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
     if made.size == 0:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from refimpl.dtypes import DOUBLE
 from refimpl.fast.cuda.occupancy import LIMITS
 from refimpl.fast.cuda.toolchain import Capability, NoToolchain, Toolchain, find_toolchain
 
@@ -145,7 +146,7 @@ def _of_capability(capability: Capability) -> list[Assembly]:
     return [Assembly.from_json(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-COLUMNS = ("kernel", "type", "cc", "block", "registers", "shared", "stack", "spills", "occupancy", "float64")
+COLUMNS = ("kernel", "type", "cc", "block", "registers", "shared", "stack", "spills", "occupancy", DOUBLE.name)
 
 
 def _table(rows: Sequence[Assembly]) -> str:

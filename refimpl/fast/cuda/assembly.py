@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from refimpl.dtypes import DEFAULT, DOUBLE
 from refimpl.fast.cuda.kernel import Kernel, kernels
 from refimpl.fast.cuda.listing import narrow_addresses, ptx_float64, ptx_local, reduction_only, sass_float64, sass_local
 from refimpl.fast.cuda.occupancy import occupancy
@@ -19,7 +20,7 @@ from refimpl.fast.cuda.toolchain import Assembled, AssemblyError, Capability, To
 
 __all__ = ["DTYPES", "Assembly", "assembled", "main", "shown"]
 
-DTYPES = ("float32", "float64")
+DTYPES = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _problems(kernel: Kernel, dtype: str, ptx: str, made: Assembled) -> Iterator
         yield f"uses local memory, {made.stack} bytes of stack"
     if made.shared != kernel.shared(dtype):
         yield f"takes {made.shared} bytes of shared memory and says {kernel.shared(dtype)}"
-    if dtype == "float32":
+    if dtype != DOUBLE.name:
         stray = reduction_only(ptx_float64(ptx))
         stray += [] if made.sass is None else reduction_only(sass_float64(made.sass))
         if stray:

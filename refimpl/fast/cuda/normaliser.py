@@ -57,7 +57,7 @@ def add_counts(counts: Any, count: Any) -> None:
         count[0] = total
 
 
-@kernel("float64[]", "int64[]", "int64", "real[]", shared=("float64",) * WARPS)
+@kernel("double[]", "int64[]", "int64", "real[]", shared=("double",) * WARPS)
 def add_losses(sums: Any, count: Any, known: int, loss: Any) -> None:
     """The loss: what all blocks found, added up in float64, over the divisor in the layer's own type; by one block."""
     scratch = cuda.shared.array(WARPS, np.float64)
