@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.contract.dtypes import DEFAULT, TYPES
+from conformance.contract.dtypes import DEFAULT, DOUBLE, FLOAT, TYPES
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets
 from conformance.timing.sizes import Size
@@ -94,7 +94,7 @@ class Problem:
             made[bottom.name] = array
         if self.ignore_label is not None:
             answers = made[self.answer]
-            answers[rng.random(answers.shape, np.float32) < self.size.ignored] = self.ignore_label
+            answers[rng.random(answers.shape, FLOAT.numpy) < self.size.ignored] = self.ignore_label
         return made
 
 
@@ -111,7 +111,7 @@ def _uniform(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
 
 def _drawn(problem: Problem) -> Any:
     """The type that numbers are drawn in, no wider than it has to be."""
-    return np.float32 if problem.itemsize <= 4 else np.float64
+    return FLOAT.numpy if problem.itemsize <= FLOAT.numpy.itemsize else DOUBLE.numpy
 
 
 def _probabilities(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
