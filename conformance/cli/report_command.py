@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,27 +19,29 @@ __all__ = ["command"]
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def _writes(name: str, what: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    return click.option(f"--{name}", type=_FILE, metavar="FILE", help=f"Write {what}; - is standard output.")
+FORMATS = {
+    "html": ("one HTML file, complete in itself", "conformance.views.html", "html_page"),
+    "junit": ("JUnit XML", "conformance.views.junit", "junit_xml"),
+    "markdown": ("Markdown, as for the summary of a CI step", "conformance.views.markdown", "markdown_page"),
+    "badge": ("the JSON of a shields.io badge", "conformance.views.badge", "badge_json"),
+}
+"""What each format is, and the module and function that render a report and the known failures in it."""
+
+
+def _formats(function: Callable[..., int]) -> Callable[..., int]:
+    """An option for each format, for the file that it goes to."""
+    for name, (what, _, _) in reversed(FORMATS.items()):
+        helped = f"Write {what}; - is standard output."
+        function = click.option(f"--{name}", type=_FILE, metavar="FILE", help=helped)(function)
+    return function
 
 
 @click.command("report")
 @click.argument("path", type=_FILE, default="report.jsonl")
-@_writes("html", "one HTML file, complete in itself")
-@_writes("junit", "JUnit XML")
-@_writes("markdown", "Markdown, as for the summary of a CI step")
-@_writes("badge", "the JSON of a shields.io badge")
+@_formats
 @click.option("--baseline", type=_FILE, help="The failures that are known: shown as such.")
 @click.option("--schema", is_flag=True, help="Print the JSON schema of a report's lines instead.")
-def command(
-    path: Path,
-    html: Path | None,
-    junit: Path | None,
-    markdown: Path | None,
-    badge: Path | None,
-    baseline: Path | None,
-    schema: bool,
-) -> int:
+def command(path: Path, baseline: Path | None, schema: bool, **formats: Path | None) -> int:
     """Print the report in PATH (default: report.jsonl) as `lossconf run` printed it, or write it in other formats.
 
     \b
@@ -59,8 +62,7 @@ def command(
         click.echo(json.dumps(line_schema(), indent=2))
         return 0
     report, known = read_report(path), read_baseline(baseline) if baseline else None
-    wanted = {"html": html, "junit": junit, "markdown": markdown, "badge": badge}
-    written = {form: place for form, place in wanted.items() if place is not None}
+    written = {form: place for form, place in formats.items() if place is not None}
     for form, place in written.items():
         _write(place, _rendered(form, report, known))
     if not written:
@@ -70,21 +72,9 @@ def command(
 
 def _rendered(form: str, report: Report, baseline: Baseline | None) -> str:
     """The report in one format; only its module is imported."""
-    if form == "html":
-        from conformance.views.html import html_page
-
-        return html_page(report, baseline)
-    if form == "junit":
-        from conformance.views.junit import junit_xml
-
-        return junit_xml(report, baseline)
-    if form == "markdown":
-        from conformance.views.markdown import markdown_page
-
-        return markdown_page(report, baseline)
-    from conformance.views.badge import badge_json
-
-    return badge_json(report, baseline)
+    _, module, function = FORMATS[form]
+    text: str = getattr(import_module(module), function)(report, baseline)
+    return text
 
 
 def _write(place: Path, text: str) -> None:
