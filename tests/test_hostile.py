@@ -19,7 +19,7 @@ from rich.console import Console
 
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
-from conformance.gate import Baseline, Lock, judge_report
+from conformance.gate import Baseline, Lock, decision_on
 from conformance.gate.update import updated
 from conformance.record.differences import differences_between
 from conformance.record.merging import joined, matrix
@@ -234,7 +234,7 @@ def test_a_line_of_any_shape_is_refused_in_one_line_or_shown(tmp_path: Path, kin
                     form(report).encode()
                 matrix(joined({path: report, Path("good"): good}))
                 differences_between(report, good)
-                judge_report(report, None, Lock.of(good, path))
+                decision_on(report, None, Lock.of(good, path))
                 Lock.of(report, path)
                 updated(Baseline(), report)
             except UsageError as error:

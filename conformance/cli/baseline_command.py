@@ -36,14 +36,14 @@ def update(report: Path, baseline: Path, this_device: bool) -> int:
     Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
     cause; write what you know in its place.
     """
-    from conformance.gate import Baseline, judge_report, read_baseline, write_baseline
+    from conformance.gate import Baseline, decision_on, read_baseline, write_baseline
     from conformance.gate.update import updated
     from conformance.record.reader import read_report
 
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
     after = updated(before, found, this_device)
     write_baseline(after)
-    was, now = (len(judge_report(found, each, None).known) for each in (before, after))
+    was, now = (len(decision_on(found, each, None).known) for each in (before, after))
     gone = len(_ids(before) - _ids(after))
     click.echo(
         f"{baseline}: {now} failure(s) known in {len(after.known)} entries; {now - was} new, {gone} check(s) gone"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from conformance.gate import Judgement
+    from conformance.gate import Decision
 
-__all__ = ["command", "told"]
+__all__ = ["command", "decided"]
 
 _SHOWN = 20
 """Objections of one kind that are printed; the rest are counted."""
@@ -35,32 +35,32 @@ def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
       lossconf check
       lossconf check report.jsonl --baseline baseline.toml --lock lossconf.lock
     """
-    return told(path, baseline, lock)
+    return decided(path, baseline, lock)
 
 
-def told(path: Path, baseline: Path | None, lock: Path | None) -> int:
+def decided(path: Path, baseline: Path | None, lock: Path | None) -> int:
     """Print what a gate says of the report, and give its exit code."""
-    from conformance.gate import judge_report, read_baseline, read_lock
+    from conformance.gate import decision_on, read_baseline, read_lock
     from conformance.record.reader import read_report
 
-    judgement = judge_report(
+    decision = decision_on(
         read_report(path), read_baseline(baseline) if baseline else None, read_lock(lock) if lock else None
     )
-    for line in _lines(judgement):
+    for line in _lines(decision):
         click.echo(line)
-    return int(judgement.code)
+    return int(decision.code)
 
 
-def _lines(judgement: Judgement) -> list[str]:
+def _lines(decision: Decision) -> list[str]:
     kinds: dict[str, list[str]] = {}
-    for objection in judgement.objections:
-        kinds.setdefault(objection.kind, []).append(objection.told)
+    for objection in decision.objections:
+        kinds.setdefault(objection.kind, []).append(objection.sentence)
     lines: list[str] = []
     for kind, members in kinds.items():
         lines.append(f"{kind} ({len(members)})")
-        lines += [f"  {told}" for told in members[:_SHOWN]]
+        lines += [f"  {sentence}" for sentence in members[:_SHOWN]]
         lines += [f"  and {len(members) - _SHOWN} more"] if len(members) > _SHOWN else []
-    lines += [f"note: {note}" for note in judgement.notes]
-    known = f"; {len(judgement.known)} known failure(s)" if judgement.known else ""
-    verdict = "the gate is open" if not judgement.objections else "the gate is shut"
+    lines += [f"note: {note}" for note in decision.notes]
+    known = f"; {len(decision.known)} known failure(s)" if decision.known else ""
+    verdict = "the gate is open" if not decision.objections else "the gate is shut"
     return [*lines, f"{verdict}{known}"]

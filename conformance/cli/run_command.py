@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from conformance.cli.check_command import told
+from conformance.cli.check_command import decided
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
@@ -153,4 +153,4 @@ def command(
     )
     code = run(order, workers, path, Console(stderr=True), earlier)
     render(read_report(path), output(), str(path))
-    return told(path, baseline, lock) if baseline or lock else code
+    return decided(path, baseline, lock) if baseline or lock else code

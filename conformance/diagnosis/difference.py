@@ -53,10 +53,9 @@ class Difference:
         """As a report keeps it; an array that the judge has ``accepted`` has no wrong element."""
         wrong = np.flatnonzero(self.rejected) if not accepted else np.zeros(0, np.int64)
         layer = None if self.node is None else self.node.name
-        flat = (np.ravel(each) for each in (self.got, self.want, self.bound))
-        return Deviation(
-            self.aspect, self.blob, layer, self.layer_type, self.want.shape, *flat, wrong=wrong, rejected=len(wrong)
-        )
+        got, want, bound = (np.ravel(each) for each in (self.got, self.want, self.bound))
+        shape, kind = self.want.shape, self.layer_type
+        return Deviation(self.aspect, self.blob, layer, kind, shape, got, want, bound, wrong, len(wrong))
 
     @property
     def layer_type(self) -> str:

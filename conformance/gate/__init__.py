@@ -1,16 +1,16 @@
 """The gate: a report held against what is known to fail and what has to run."""
 
 from conformance.gate.baseline import Baseline, Known, read_baseline, write_baseline
-from conformance.gate.gate import Judgement, Objection, judge_report
+from conformance.gate.gate import Decision, Objection, decision_on
 from conformance.gate.lock import Lock, read_lock, write_lock
 
 __all__ = [
     "Baseline",
-    "Judgement",
+    "Decision",
     "Known",
     "Lock",
     "Objection",
-    "judge_report",
+    "decision_on",
     "read_baseline",
     "read_lock",
     "write_baseline",

@@ -14,7 +14,7 @@ from conformance.gate.baseline import Baseline, Known
 from conformance.gate.lock import Lock, decided
 from conformance.record.report import Report
 
-__all__ = ["Judgement", "Objection", "broken", "is_partial", "judge_report"]
+__all__ = ["Decision", "Objection", "broken", "is_partial", "decision_on"]
 
 Index = dict[tuple[str, str], list[Known]]
 """What is known, by check and requirement."""
@@ -33,12 +33,12 @@ class Objection:
     """One reason why a report may not pass: a kind in a word or two, one line, and the exit code it asks for."""
 
     kind: str
-    told: str
+    sentence: str
     code: ExitCode
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Decision:
     """``known`` failures were expected; ``notes`` are worth saying and stop nobody."""
 
     objections: tuple[Objection, ...]
@@ -51,9 +51,9 @@ class Judgement:
         return next((code for code in _ORDER if code in codes), ExitCode.CONFORMS)
 
 
-def judge_report(
+def decision_on(
     report: Report, baseline: Baseline | None, lock: Lock | None, today: datetime.date | None = None
-) -> Judgement:
+) -> Decision:
     """Hold a report against a baseline and a lock, strictly and both ways."""
     baseline, today = baseline or Baseline(), today or datetime.date.today()
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
@@ -70,7 +70,7 @@ def judge_report(
         *(_stale(report, applying, today)),
         *(_fewer(report, lock) if lock else ()),
     ]
-    return Judgement(tuple(objections), covered, tuple(_notes(report, lock)))
+    return Decision(tuple(objections), covered, tuple(_notes(report, lock)))
 
 
 def broken(report: Report) -> Iterator[Verdict]:
@@ -90,11 +90,11 @@ def is_partial(report: Report) -> bool:
 def _silent(report: Report) -> Iterator[Objection]:
     if report.harness_errors:
         first = report.harness_errors[0]
-        told = one_line(f"the suite itself broke in {first['item']}: {first['message']}")
-        yield Objection("suite broken", told, ExitCode.HARNESS_BROKEN)
+        sentence = one_line(f"the suite itself broke in {first['item']}: {first['message']}")
+        yield Objection("suite broken", sentence, ExitCode.HARNESS_BROKEN)
     if not report.complete:
-        told = "the run was stopped before its end; `lossconf run --resume` goes on from it"
-        yield Objection("incomplete", told, ExitCode.HARNESS_BROKEN)
+        sentence = "the run was stopped before its end; `lossconf run --resume` goes on from it"
+        yield Objection("incomplete", sentence, ExitCode.HARNESS_BROKEN)
     if not any(judged.verdict.status is Status.PASSED for judged in report.judged):
         yield Objection("nothing passed", "no check has passed: this shows nothing", ExitCode.DOES_NOT_CONFORM)
 
@@ -106,8 +106,8 @@ def _new(failures: Sequence[Verdict], index: Index) -> Iterator[Objection]:
             continue
         other = next((known for known in same if known.is_about(verdict)), None)
         was = f", known as {other.status}" if other else ""
-        told = f"{_named(verdict)} {verdict.status.value}{was}: {verdict.reason}"
-        yield Objection("new failure", one_line(told), ExitCode.DOES_NOT_CONFORM)
+        sentence = f"{_named(verdict)} {verdict.status.value}{was}: {verdict.reason}"
+        yield Objection("new failure", one_line(sentence), ExitCode.DOES_NOT_CONFORM)
 
 
 def _stale(report: Report, applying: Sequence[Known], today: datetime.date) -> Iterator[Objection]:
@@ -116,26 +116,26 @@ def _stale(report: Report, applying: Sequence[Known], today: datetime.date) -> I
         verdicts[judged.verdict.check, judged.verdict.requirement].append(judged.verdict)
     for known in applying:
         if known.expires and known.expires < today:
-            told = f"{known.requirement}, {len(known.checks)} check(s), expired on {known.expires}: {known.reason}"
-            yield Objection("expired", one_line(told), ExitCode.STALE_BASELINE)
+            sentence = f"{known.requirement}, {len(known.checks)} check(s), expired on {known.expires}: {known.reason}"
+            yield Objection("expired", one_line(sentence), ExitCode.STALE_BASELINE)
         for check in known.checks:
             about = [v for v in verdicts[check, known.requirement] if known.is_about(v)]
             if not about and not is_partial(report):
-                told = f"{check} {known.requirement}: no such verdict in the report"
-                yield Objection("matches nothing", one_line(told), ExitCode.STALE_BASELINE)
+                sentence = f"{check} {known.requirement}: no such verdict in the report"
+                yield Objection("matches nothing", one_line(sentence), ExitCode.STALE_BASELINE)
             for verdict in about:
                 if not verdict.status.breaks:
                     kind = "unexpected pass" if verdict.status is Status.PASSED else "fails no more"
-                    told = f"{_named(verdict)} is {verdict.status.value} and known as {known.status}"
-                    yield Objection(kind, one_line(told), ExitCode.STALE_BASELINE)
+                    sentence = f"{_named(verdict)} is {verdict.status.value} and known as {known.status}"
+                    yield Objection(kind, one_line(sentence), ExitCode.STALE_BASELINE)
 
 
 def _fewer(report: Report, lock: Lock) -> Iterator[Objection]:
     ran = decided(report)
     for name, count in lock.counts.items():
         if ran[name] < count:
-            told = f"{name} has {ran[name]} decided verdict(s), {count} are locked"
-            yield Objection("fewer checks", one_line(told), ExitCode.FEWER_CHECKS_THAN_LOCK)
+            sentence = f"{name} has {ran[name]} decided verdict(s), {count} are locked"
+            yield Objection("fewer checks", one_line(sentence), ExitCode.FEWER_CHECKS_THAN_LOCK)
 
 
 def _notes(report: Report, lock: Lock | None) -> Iterator[str]:

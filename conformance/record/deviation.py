@@ -113,7 +113,8 @@ class Deviation:
         if any(type(n) is not int or n < 0 for n in (*shape, *wrong, rejected)):
             raise ValueError("shape, wrong and rejected are whole numbers")
         got, want, bound = (
-            array_from_json({"shape": [len(line[name])], "data": line[name]}) for name in ("got", "want", "bound")
+            np.asarray(array_from_json({"shape": [len(line[name])], "data": line[name]}), np.float64)
+            for name in ("got", "want", "bound")
         )
         size = math.prod(shape)
         fits = len(want) == len(bound) in (size, len(wrong)) and len(got) in ({len(want)} if wrong else {0, len(want)})

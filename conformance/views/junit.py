@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.diagnosis.diagnosis import causes_of
-from conformance.gate import Baseline, judge_report
+from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
 from conformance.record.report import Judged, Report
+from conformance.views.summary import STOPPED, suite_errors
 from conformance.views.text import printable
 
 __all__ = ["junit_xml"]
@@ -25,8 +26,8 @@ def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
     A check fails where one of its verdicts breaks conformance and is not known, and errs where its process died; known
     failures and undecided checks are skipped, with the reason. An incomplete run is an error of its own.
     """
-    judgement = judge_report(report, baseline, None)
-    known = {(v.check, v.dtype, v.requirement) for v in judgement.known}
+    decision = decision_on(report, baseline, None)
+    known = {(v.check, v.dtype, v.requirement) for v in decision.known}
     cases: dict[Key, list[Judged]] = {}
     for judged in report.judged:
         cases.setdefault((judged.family, judged.verdict.check, judged.verdict.dtype), []).append(judged)
@@ -37,11 +38,10 @@ def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
         for key, members in cases.items():
             if key[0] == family:
                 _case(suite, key, [judged.verdict for judged in members], known, causes)
-    told = [printable(f"suite error in {error['item']}: {error['message']}") for error in report.harness_errors]
-    told += [] if report.complete else ["the run was stopped before its end"]
-    if told:
+    sentences = [printable(error) for error in suite_errors(report)] + ([] if report.complete else [STOPPED])
+    if sentences:
         suite = ElementTree.SubElement(root, "testsuite", name="lossconf")
-        for message in told:
+        for message in sentences:
             case = ElementTree.SubElement(suite, "testcase", classname="lossconf", name="the run itself")
             ElementTree.SubElement(case, "error", message=message)
     for suite in root:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.diagnosis.diagnosis import causes_of
-from conformance.gate import Baseline, judge_report
+from conformance.gate import Baseline, decision_on
 from conformance.gate.gate import broken
 from conformance.record.cause import Cause
 from conformance.record.report import Judged, Report
-from conformance.views.summary import Summary, decided_stems, implementation_of
+from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
 from conformance.views.text import markdown
 
 __all__ = ["markdown_page"]
@@ -28,21 +28,19 @@ def markdown_page(report: Report, baseline: Baseline | None = None) -> str:
 def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
     summary = Summary.of(report, baseline)
     header = report.header
-    dialect = f"the {header['dialect']} dialect" if header["dialect"] else "either side of every quirk"
     yield f"## {markdown(implementation_of(report))}: {summary.conclusion}"
     yield ""
-    told = [f"{summary.counted()} verdicts passed", markdown(", ".join(header["dtypes"])), dialect]
+    told = [f"{summary.counted()} verdicts passed", markdown(", ".join(header["dtypes"])), dialect_of(report)]
     told += [f"{summary.ignored} recommendation(s) not followed"] if summary.ignored else []
     told += [f"{summary.undecided} not decided"] if summary.undecided else []
     yield f"{'; '.join(told)}; suite {markdown(header['suite']['version'])}."
     yield ""
     yield from _grid(report)
-    known = {(v.check, v.dtype, v.requirement) for v in judge_report(report, baseline, None).known}
+    known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
     new = [v for v in broken(report) if (v.check, v.dtype, v.requirement) not in known]
     if new:
         yield from _failures(new, causes_of(report))
-    for error in report.harness_errors[:_SHOWN]:
-        yield f"- suite error in {markdown(error['item'])}: {markdown(error['message'])}"
+    yield from (f"- {markdown(error, 600)}" for error in suite_errors(report)[:_SHOWN])
 
 
 def _grid(report: Report) -> Iterator[str]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.contract.verdict import Level, Status
-from conformance.gate import Baseline, judge_report
+from conformance.gate import Baseline, decision_on
 from conformance.record.report import Judged, Report
 
-__all__ = ["Summary", "decided_stems", "implementation_of"]
+__all__ = ["STOPPED", "Summary", "decided_stems", "dialect_of", "implementation_of", "suite_errors"]
+
+STOPPED = "the run was stopped before its end"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Summary:
         verdicts = [judged.verdict for judged in report.judged]
         broken = Counter(v.level is Level.SHOULD for v in verdicts if v.status.breaks)
         passed = sum(v.status is Status.PASSED for v in verdicts)
-        known = len(judge_report(report, baseline, None).known)
+        known = len(decision_on(report, baseline, None).known)
         failed, ignored = broken[False], broken[True]
         words, good = _conclusion(report, passed, failed, known)
         return cls(passed, failed, known, ignored, len(verdicts) - passed - failed - ignored, words, good)
@@ -50,7 +52,7 @@ class Summary:
 
 def _conclusion(report: Report, passed: int, failed: int, known: int) -> tuple[str, bool]:
     if report.footer is None:
-        return "incomplete: the run was stopped before its end", False
+        return f"incomplete: {STOPPED}", False
     if report.harness_errors:
         return "the suite itself broke: this run says nothing", False
     if failed > known:
@@ -63,11 +65,22 @@ def _conclusion(report: Report, passed: int, failed: int, known: int) -> tuple[s
 def decided_stems(judged: Sequence[Judged]) -> tuple[list[str], list[str]]:
     """The layers of which anything was decided, the net last, and the others; all of them where nothing was at all."""
     stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
-    told = {each.stem for each in judged if each.verdict.status.decides} or set(stems)
-    return [stem for stem in stems if stem in told], [stem for stem in stems if stem not in told]
+    decided = {each.stem for each in judged if each.verdict.status.decides} or set(stems)
+    return [stem for stem in stems if stem in decided], [stem for stem in stems if stem not in decided]
 
 
 def implementation_of(report: Report) -> str:
     """Name and version of who was judged."""
-    told = report.header["implementation"]
-    return " ".join(str(word) for word in (told["name"], told["version"]) if word)
+    named = report.header["implementation"]
+    return " ".join(str(word) for word in (named["name"], named["version"]) if word)
+
+
+def dialect_of(report: Report) -> str:
+    """What was asked for where Caffe departs from its documentation."""
+    dialect = report.header["dialect"]
+    return f"the {dialect} dialect" if dialect else "either side of every quirk"
+
+
+def suite_errors(report: Report) -> list[str]:
+    """What went wrong in the suite itself, a sentence each."""
+    return [f"suite error in {error['item']}: {error['message']}" for error in report.harness_errors]

@@ -18,7 +18,7 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.report import Judged, Report
-from conformance.views.summary import decided_stems
+from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
 
 __all__ = ["output", "render"]
 
@@ -67,24 +67,22 @@ def render(report: Report, console: Console, path: str) -> None:
         console.print(_failures("Failures", "red", musts, diagnosis.by_case()))
     if shoulds:
         console.print(_failures("Recommendations not followed", "yellow", shoulds, diagnosis.by_recommended_case()))
-    for error in report.harness_errors[:_SHOWN]:
-        console.print(Text(f"suite error in {error['item']}: {error['message']}", style="bold red"))
-    console.print(_conclusion(report, len(musts), path))
+    for error in suite_errors(report)[:_SHOWN]:
+        console.print(Text(error, style="bold red"))
+    console.print(_conclusion(report, path))
     if musts or shoulds:
         first = (musts or shoulds)[0].verdict
-        told = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(first.item)}"
-        console.print(Text(one_line(told), style="dim"), soft_wrap=True)
+        hint = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(first.item)}"
+        console.print(Text(one_line(hint), style="dim"), soft_wrap=True)
 
 
 def _heading(report: Report) -> Text:
     header = report.header
     implementation = header["implementation"]
-    name = " ".join(word for word in (implementation["name"], implementation["version"]) if word)
     language = f" ({implementation['language']})" if implementation["language"] else ""
-    dialect = f"the {header['dialect']} dialect" if header["dialect"] else "either side of every quirk"
     drawn = f"; {header['explore']} x the generated cases, from seed {header['seed']}" if header.get("seed") else ""
-    told = f"  {', '.join(header['dtypes'])}; {dialect}; {len(report.judged)} verdicts{drawn}"
-    return Text(one_line(name + language), style="bold").append(told, style="not bold")
+    asked = f"  {', '.join(header['dtypes'])}; {dialect_of(report)}; {len(report.judged)} verdicts{drawn}"
+    return Text(one_line(implementation_of(report) + language), style="bold").append(asked, style="not bold")
 
 
 def _grid(judged: Sequence[Judged], width: int) -> RenderableType:
@@ -190,22 +188,12 @@ def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     return text
 
 
-def _conclusion(report: Report, failed: int, path: str) -> RenderableType:
-    counts = report.counts
-    if report.footer is None:
-        words, style = "incomplete: the run was stopped before its end", "bold red"
-    elif report.harness_errors:
-        words, style = "the suite itself broke: this run says nothing", "bold red"
-    elif failed:
-        words, style = "does not conform", "bold red"
-    elif not counts["passed"]:
-        words, style = "nothing was judged: this shows nothing", "bold red"
-    else:
-        words, style = "conforms", "bold green"
-    told = ", ".join(
-        f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items(), key=lambda item: -item[1])
-    )
+def _conclusion(report: Report, path: str) -> RenderableType:
+    summary = Summary.of(report)
+    counts = sorted(report.counts.items(), key=lambda item: -item[1])
+    words = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts)
     seconds = f" in {report.footer['seconds']:.1f} s" if report.footer else ""
-    text = Text("\n").append(words, style=style).append(f"  {told}{seconds}")
+    style = "bold green" if summary.good else "bold red"
+    text = Text("\n").append(summary.conclusion, style=style).append(f"  {words}{seconds}")
     text.append(f"\nreport: {path}", style="dim")
     return text if report.complete else text.append("; the same command with --resume goes on from it", style="dim")

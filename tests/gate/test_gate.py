@@ -16,7 +16,7 @@ from conformance.gate import (
     Baseline,
     Known,
     Lock,
-    judge_report,
+    decision_on,
     read_baseline,
     read_lock,
     write_baseline,
@@ -35,19 +35,19 @@ def known(*checks: str, **fields: Any) -> Known:
 
 
 def code(report: Report, *entries: Known, lock: Lock | None = None) -> int:
-    return int(judge_report(report, Baseline(entries), lock, TODAY).code)
+    return int(decision_on(report, Baseline(entries), lock, TODAY).code)
 
 
 def kinds(report: Report, *entries: Known, lock: Lock | None = None) -> list[str]:
-    return [objection.kind for objection in judge_report(report, Baseline(entries), lock, TODAY).objections]
+    return [objection.kind for objection in decision_on(report, Baseline(entries), lock, TODAY).objections]
 
 
 GOOD, BAD = passed("h/1"), failed("h/2")
 
 
 def test_a_known_failure_passes_and_is_counted() -> None:
-    judgement = judge_report(report_of(GOOD, BAD), Baseline((known("h/2"),)), None, TODAY)
-    assert (int(judgement.code), [v.check for v in judgement.known]) == (0, ["h/2"])
+    decision = decision_on(report_of(GOOD, BAD), Baseline((known("h/2"),)), None, TODAY)
+    assert (int(decision.code), [v.check for v in decision.known]) == (0, ["h/2"])
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_a_regression_counts_before_anything_that_is_stale() -> None:
 
 def test_more_checks_than_locked_are_told_and_stop_nobody() -> None:
     lock = Lock({"h/1[float32]": 1}, "0.0.9", Path("x"))
-    judgement = judge_report(report_of(GOOD, passed("h/2")), None, lock, TODAY)
-    assert int(judgement.code) == 0
-    assert "1 check(s) are not in the lock" in judgement.notes[0]
-    assert "suite 0.0.9" in judgement.notes[0]
+    decision = decision_on(report_of(GOOD, passed("h/2")), None, lock, TODAY)
+    assert int(decision.code) == 0
+    assert "1 check(s) are not in the lock" in decision.notes[0]
+    assert "suite 0.0.9" in decision.notes[0]
 
 
 def test_an_update_fits_the_report_and_keeps_what_people_wrote() -> None:

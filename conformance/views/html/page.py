@@ -14,14 +14,14 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from conformance.diagnosis.diagnosis import diagnosis_of
-from conformance.gate import Baseline, judge_report
+from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.record.report import Judged, Report
 from conformance.views.html.details import MOST, details_of
 from conformance.views.html.rows import STATES, Words, rows_of, state_of
 from conformance.views.html.strips import strips_of
-from conformance.views.summary import Summary, decided_stems, implementation_of
+from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
 from conformance.views.text import printable
 
 __all__ = ["html_page"]
@@ -31,7 +31,7 @@ _SLOWEST = 12
 
 def html_page(report: Report, baseline: Baseline | None = None) -> str:
     """The report as HTML. Nothing of the implementation's is more than text; nothing is fetched from anywhere."""
-    known = {(v.check, v.dtype, v.requirement) for v in judge_report(report, baseline, None).known}
+    known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
     found = diagnosis_of(report)
     diagnosis = (*found.failures, *found.recommendations)
     words, name = Words(), implementation_of(report)
@@ -50,6 +50,8 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
     return environment.get_template("page").render(
         report=report,
         name=name,
+        dialect=dialect_of(report),
+        errors=suite_errors(report),
         summary=Summary.of(report, baseline),
         grid=_Grid.of(report, known),
         causes=_causes(found.failures),
@@ -143,7 +145,7 @@ def _environment(report: Report) -> list[tuple[str, str]]:
     flat = [(f"implementation: {key}", value) for key, value in header["implementation"].items()]
     flat += [(f"machine: {key}", value) for key, value in header["machine"].items()]
     flat += [("suite", f"{header['suite']['name']} {header['suite']['version']}"), ("started", header["started"])]
-    flat += [("dialect asked for", header["dialect"] or "either side of every quirk")]
+    flat += [("dialect asked for", dialect_of(report))]
     return [(printable(key, 200), _told(value)) for key, value in flat if value not in ("", None, [], {})]
 
 
