@@ -87,7 +87,7 @@ class _UnderTest:
         properties += [("should", f"{verdict.requirement}: {verdict.reason}") for verdict in recommended]
         if failed:
             pytest.fail(
-                "\n".join([*map(_told, failed), f"again: lossconf run {self.spec} --case {planned.check.id}"]), False
+                "\n".join([*map(_failure, failed), f"again: lossconf run {self.spec} --case {planned.check.id}"]), False
             )
         if not any(verdict.status is Status.PASSED for verdict in verdicts):
             pytest.skip("; ".join(dict.fromkeys(f"{v.status.value}: {v.reason}" for v in verdicts)))
@@ -100,7 +100,7 @@ def _failing(message: str, detail: str) -> Callable[..., None]:
     return test_conformance
 
 
-def _told(verdict: Verdict) -> str:
+def _failure(verdict: Verdict) -> str:
     """A failure in three lines: what is required, what was seen, where Caffe says so."""
     requirement = CATALOGUE[verdict.requirement]
     said = str(verdict.detail.get("stderr", "")).strip()

@@ -113,14 +113,14 @@ def _described(target: Any, base: Description) -> Description:
     """The description, with whatever the object's own ``describe()`` says in its place."""
     if not callable(getattr(target, "describe", None)) or inspect.isclass(target):
         return base
-    told = _made(target.describe, "describe")
-    if isinstance(told, Description):
-        return told
+    claim = _made(target.describe, "describe")
+    if isinstance(claim, Description):
+        return claim
     known = {field.name for field in fields(Description)}
-    if not isinstance(told, Mapping) or not known.issuperset(told):
-        raise ValueError(f"describe() returns a mapping with keys among {', '.join(sorted(known))}; got {told!r}")
-    fields_told: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in told.items()}
-    return replace(base, **fields_told)
+    if not isinstance(claim, Mapping) or not known.issuperset(claim):
+        raise ValueError(f"describe() returns a mapping with keys among {', '.join(sorted(known))}; got {claim!r}")
+    claimed: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in claim.items()}
+    return replace(base, **claimed)
 
 
 def _layers_of(target: Any) -> dict[str, Callable[..., Any]]:

@@ -77,7 +77,7 @@ class PythonLayer:
         """The type of the layer in the suite's nets."""
         return self.kind or _TYPE
 
-    def told(self, param: LayerParameter) -> str:
+    def param_str_of(self, param: LayerParameter) -> str:
         """``self.param_str`` in the place of a layer of the suite's. Raises `Unsupported` for options left untold."""
         own = [name for name in param.schema if name.endswith("_param") and name != "python_param" and param.has(name)]
         options = {name: said for name in own if (said := layer_message(getattr(param, name)))}
@@ -142,7 +142,7 @@ def _loaded(layer: PythonLayer) -> type[Layer]:
         del sys.modules[name]
         lacks = str(getattr(error, "name", "")).startswith("caffe.")
         hint = "; without Caffe there is caffe.Layer and no more, try pycaffe:PYTHON" if lacks else ""
-        raise DoesNotStart(f"cannot import {layer.path}: {_told(error)}{hint}", traceback.format_exc()) from None
+        raise DoesNotStart(f"cannot import {layer.path}: {_reason(error)}{hint}", traceback.format_exc()) from None
     found = getattr(module, layer.name, None)
     if not (inspect.isclass(found) and issubclass(found, Layer)):
         held = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Layer) and n != "Layer"]
@@ -170,10 +170,10 @@ class _Wrapped(ReferenceLayer):
         asked = self.param.python_param.layer
         if asked not in ("", self.layer.name):
             raise LayerError(f"the net asks for a Python layer {asked}, and {self.layer.name} is what was given")
-        told = self.layer.told(self.param)
+        text = self.layer.param_str_of(self.param)
         with self._foreign():
             self._inner = self.make(self.param)
-            self._inner.param_str = told
+            self._inner.param_str = text
             self._inner.phase = TRAIN if self.context.phase == "TRAIN" else TEST
             self._inner.blobs = BlobVec(self._new_blob)
             self._inner.setup(RawBlobVec(bottom), RawBlobVec(top))
@@ -210,12 +210,12 @@ class _Wrapped(ReferenceLayer):
         except (ImplementationError, LayerError):
             raise
         except Exception as error:
-            raise LayerError(_told(error)) from error
+            raise LayerError(_reason(error)) from error
         except SystemExit as error:
-            raise Crash(f"{self.layer.name} ended the process: {_told(error)}", traceback.format_exc()) from error
+            raise Crash(f"{self.layer.name} ended the process: {_reason(error)}", traceback.format_exc()) from error
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

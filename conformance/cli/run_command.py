@@ -16,7 +16,7 @@ from conformance.cli.simulate_option import simulate_option
 from conformance.contract.dtypes import NAMES
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
-from conformance.engine.resume import Earlier, earlier_run
+from conformance.engine.stopped_run import StoppedRun, stopped_run
 from conformance.record.reader import read_report
 from conformance.views.terminal import output, render
 
@@ -37,9 +37,9 @@ class _Share(click.ParamType[tuple[int, int]]):
         return int(index), int(count)
 
 
-def _new_seed(earlier: Earlier | None) -> int:
+def _new_seed(stopped: StoppedRun | None) -> int:
     """What an exploration draws from: the stopped run's seed, or one that nobody chose."""
-    return int(earlier.header["seed"]) if earlier is not None else random.SystemRandom().randrange(1, 2**31)
+    return int(stopped.header["seed"]) if stopped is not None else random.SystemRandom().randrange(1, 2**31)
 
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
@@ -139,7 +139,7 @@ def command(
     layers, snippets = read_snippets(layers)
     selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
-    earlier = earlier_run(path) if resume else None
+    stopped = stopped_run(path) if resume else None
     order = Order(
         implementation,
         dialect,
@@ -148,9 +148,9 @@ def command(
         keyword,
         shares,
         snippets=snippets,
-        seed=seed or (_new_seed(earlier) if explore > 1 else 0),
+        seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
     )
-    code = run(order, workers, path, Console(stderr=True), earlier)
+    code = run(order, workers, path, Console(stderr=True), stopped)
     render(read_report(path), output(), str(path))
     return decided(path, baseline, lock) if baseline or lock else code

@@ -10,7 +10,7 @@ from conformance.contract.errors import Stopped, UsageError
 from conformance.contract.exit_codes import ExitCode
 from conformance.engine.order import Order
 from conformance.engine.recorder import Recorder
-from conformance.engine.resume import Earlier
+from conformance.engine.stopped_run import StoppedRun
 from conformance.record.writer import ReportWriter
 from conformance.views.progress import ProgressBar
 
@@ -20,15 +20,15 @@ MOST_WORKERS = 4
 """Processes by default: an implementation may need much memory, and has a process in each."""
 
 
-def run(order: Order, workers: int, path: Path, console: Console, earlier: Earlier | None = None) -> ExitCode:
+def run(order: Order, workers: int, path: Path, console: Console, stopped: StoppedRun | None = None) -> ExitCode:
     """Carry out the order in so many processes, 0 meaning this one, and write the report to ``path``.
 
     Raises `UsageError` where no check matches, `Stopped` where the run could not go on.
     """
-    if earlier is not None:
-        order = order.without(earlier.done)
+    if stopped is not None:
+        order = order.without(stopped.done)
     with ReportWriter(path) as writer, ProgressBar(console) as display:
-        recorder = Recorder(order, max(workers, 1), writer, display, earlier)
+        recorder = Recorder(order, max(workers, 1), writer, display, stopped)
         if workers:
             from conformance.engine.supervisor import supervise
 

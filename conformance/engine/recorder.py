@@ -12,7 +12,7 @@ from conformance.contract.exit_codes import ExitCode
 from conformance.contract.verdict import Verdict
 from conformance.contract.version import VERSION
 from conformance.engine.order import Order
-from conformance.engine.resume import Earlier
+from conformance.engine.stopped_run import StoppedRun
 from conformance.record.reader import verdict_from_json
 from conformance.record.report import SCHEMA, conforms
 from conformance.record.writer import ReportWriter
@@ -36,20 +36,20 @@ class Display(Protocol):
 class Recorder:
     """Receives the events of ``parts`` processes. The header is written once all of them know their share.
 
-    The lines of an item are written together when it ends, whatever other processes do meanwhile. With an ``earlier``
+    The lines of an item are written together when it ends, whatever other processes do meanwhile. With a ``stopped``
     run, the report goes on from what that one left.
     """
 
     def __init__(
-        self, order: Order, parts: int, writer: ReportWriter, display: Display, earlier: Earlier | None = None
+        self, order: Order, parts: int, writer: ReportWriter, display: Display, stopped: StoppedRun | None = None
     ) -> None:
         self._order, self._parts, self._writer, self._display = order, parts, writer, display
-        self._earlier = earlier
+        self._stopped = stopped
         self._started = time.monotonic()
         self._ready: Mapping[str, Any] | None = None
         self._shares: list[int] = []
         self._waiting: list[Mapping[str, Any]] = []
-        self._verdicts: list[Verdict] = list(earlier.verdicts) if earlier else []
+        self._verdicts: list[Verdict] = list(stopped.verdicts) if stopped else []
         self._open: dict[str, list[Mapping[str, Any]]] = {}
         self.harness_errors = 0
         self.stop: Mapping[str, Any] | None = None
@@ -59,8 +59,8 @@ class Recorder:
         kind = event["kind"]
         if kind == "ready":
             self._ready = self._ready or event
-            if self._earlier is not None:
-                self._earlier.refuse_another(self._header())
+            if self._stopped is not None:
+                self._stopped.refuse_another(self._header())
         elif kind == "collected":
             self._shares.append(event["items"])
             if len(self._shares) == self._parts:
@@ -97,12 +97,12 @@ class Recorder:
 
     def _begin(self) -> None:
         header = self._header()
-        if self._earlier is None:
+        if self._stopped is None:
             self._writer.write(header)
         else:
             again = {"kind": "resumed", "started": header["started"], "machine": header["machine"]}
-            self._writer.begin_with([*self._earlier.lines, again])
-        self._display.expect(self.items - (len(self._earlier.done) if self._earlier else 0))
+            self._writer.begin_with([*self._stopped.lines, again])
+        self._display.expect(self.items - (len(self._stopped.done) if self._stopped else 0))
         for event in self._waiting:
             self._record(event)
         self._waiting.clear()

@@ -81,11 +81,11 @@ class _Part:
                 yield from self._ended(Status.CRASHED)
             return
         for line in lines:
-            yield from self._told(json.loads(line))
+            yield from self._passed_on(json.loads(line))
         if not lines and time.monotonic() > self._deadline:
             yield from self._ended(Status.TIMED_OUT)
 
-    def _told(self, event: Event) -> list[Event]:
+    def _passed_on(self, event: Event) -> list[Event]:
         kind = event["kind"]
         if kind == "entered":
             self._deadline = time.monotonic() + event["allowed"]

@@ -63,26 +63,26 @@ class Bench:
 
     def describe(self) -> Found:
         """Who it is, in words that make sense."""
-        told = self.description
+        claim = self.description
         for what, value, known in (
-            ("capability", told.capability, ("net", "layer")),
-            ("dialect", told.dialect, (None, "documented", "bvlc")),
-            ("determinism", told.determinism, (None, *DETERMINISM)),
+            ("capability", claim.capability, ("net", "layer")),
+            ("dialect", claim.dialect, (None, "documented", "bvlc")),
+            ("determinism", claim.determinism, (None, *DETERMINISM)),
         ):
             if value not in known:
                 choices = ", ".join("null" if name is None else name for name in known)
                 return _fix("describe", f"{what} is {value!r}", f"it is one of {choices}")
-        strange = [dtype for dtype in told.dtypes if dtype not in NAMES]
-        if strange or not told.dtypes:
-            return _fix("describe", f"dtypes are {list(told.dtypes)}", f"name {ONE_OF}, or several of them")
-        if not told.name:
+        strange = [dtype for dtype in claim.dtypes if dtype not in NAMES]
+        if strange or not claim.dtypes:
+            return _fix("describe", f"dtypes are {list(claim.dtypes)}", f"name {ONE_OF}, or several of them")
+        if not claim.name:
             return _fix("describe", "it has no name", "a name is what reports are filed under")
-        if not self.losses and "Python" not in told.layers:
-            near = unknown("loss layer", told.layers[0], [loss.type for loss in LOSSES.values()])
-            return _fix("describe", f"none of its layers is a loss of Caffe's: {', '.join(told.layers)}", str(near))
-        layers = ", ".join(told.layers) if 0 < len(told.layers) <= 7 else f"{len(told.layers) or 'any'} layers"
-        who = " ".join(word for word in (told.name, told.version) if word)
-        return _right("describe", f"{who}: {told.capability}, {', '.join(told.dtypes)}, {layers}")
+        if not self.losses and "Python" not in claim.layers:
+            near = unknown("loss layer", claim.layers[0], [loss.type for loss in LOSSES.values()])
+            return _fix("describe", f"none of its layers is a loss of Caffe's: {', '.join(claim.layers)}", str(near))
+        layers = ", ".join(claim.layers) if 0 < len(claim.layers) <= 7 else f"{len(claim.layers) or 'any'} layers"
+        who = " ".join(word for word in (claim.name, claim.version) if word)
+        return _right("describe", f"{who}: {claim.capability}, {', '.join(claim.dtypes)}, {layers}")
 
     def plain(self) -> Found:
         """The smallest net with a loss."""
@@ -157,7 +157,7 @@ class Bench:
             answer = self.implementation.run(case, self.dtype)
         except ImplementationError as error:
             remedy = "refuse in words, as docs/protocol.md and docs/adapters/direct.md have it"
-            return _fix("refusal", f"{why}: {_told(error)}", remedy, error.detail)
+            return _fix("refusal", f"{why}: {_sentence(error)}", remedy, error.detail)
         if isinstance(answer, Outcome):
             return _skipped("refusal", f"it accepted {why}; whether it may is for `lossconf run` to say")
         if answer.third_party_stage not in ("construct", "forward", "backward"):
@@ -175,7 +175,7 @@ class Bench:
             answer = Refusal("construct", "")
         except ImplementationError as error:
             remedy = "answer what cannot be read with a refusal, and go on"
-            return _fix("error", f"a net that is no prototxt: {_told(error)}", remedy, error.detail)
+            return _fix("error", f"a net that is no prototxt: {_sentence(error)}", remedy, error.detail)
         if isinstance(answer, Outcome):
             return _fix("error", "it computed a net that is no prototxt", "read the net that the case gives")
         after = self._tried("error", self._plain_case(), self.plainest)
@@ -228,7 +228,7 @@ class Bench:
                 step, f"it does not start again: {error}", "a start must not depend on the one before", error.detail
             )
         except ImplementationError as error:
-            return _fix(step, _told(error), _REMEDIES.get(type(error), ""), error.detail)
+            return _fix(step, _sentence(error), _REMEDIES.get(type(error), ""), error.detail)
         if isinstance(answer, Refusal):
             said = f"refused at {answer.third_party_stage}: {answer.message}"
             return _fix(step, said, "this net is one that Caffe runs: refuse only what cannot be computed")
@@ -251,7 +251,7 @@ STEPS: Mapping[str, Callable[[Bench], Found]] = {
 """Every step by its name; each stands on its own."""
 
 
-def _told(error: ImplementationError) -> str:
+def _sentence(error: ImplementationError) -> str:
     kind = {Crash: "crashed", TimedOut: "timed out", ProtocolError: "no answer", Unsupported: "unsupported"}
     return f"{kind.get(type(error), 'failed')}: {error.reason}"
 

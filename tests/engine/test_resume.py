@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conformance.contract.errors import UsageError
-from conformance.engine.resume import earlier_run
+from conformance.engine.stopped_run import stopped_run
 from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.kill_and_resume import disturbed, undisturbed, verdicts
@@ -82,7 +82,7 @@ def test_an_item_that_broke_the_suite_is_run_again(lossconf: Lossconf, report: P
     kept = lines(report)[: ends(report)[0]]
     error = {"kind": "harness_error", "item": kept[-1]["item"], "message": "out of memory"}
     report.write_text("".join(json.dumps(line) + "\n" for line in (*kept[:-1], error, kept[-1])))
-    assert earlier_run(report).done == frozenset()  # type: ignore[union-attr]
+    assert stopped_run(report).done == frozenset()  # type: ignore[union-attr]
     lossconf(*RUN, "--resume")
     assert verdicts(report) == whole
     assert not read_report(report).harness_errors
@@ -119,7 +119,7 @@ def test_a_complete_report_is_not_resumed(lossconf: Lossconf, report: Path) -> N
 def test_a_file_that_is_no_report_is_not_resumed(report: Path) -> None:
     report.write_text("[1, 2]\n")
     with pytest.raises(UsageError, match="line 1"):
-        earlier_run(report)
+        stopped_run(report)
 
 
 @pytest.mark.slow

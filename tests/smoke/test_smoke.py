@@ -196,4 +196,4 @@ def test_a_misspelt_layer_is_told_the_nearest_name() -> None:
 
 
 def test_help_has_examples(lossconf: Lossconf) -> None:
-    assert "lossconf smoke direct:mylayers:EuclideanLoss" in lossconf("smoke", "--help").out
+    assert "lossconf smoke direct:mylayers:MyLoss" in lossconf("smoke", "--help").out

@@ -1,4 +1,4 @@
-"""Earlier: what a run that was stopped left behind, and where a run that goes on from it begins."""
+"""Stopped run: what a run that was stopped left behind, and where a run that goes on from it begins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Verdict
 from conformance.record.reader import read_report, verdict_from_json
 
-__all__ = ["Earlier", "earlier_run"]
+__all__ = ["StoppedRun", "stopped_run"]
 
 _SAME = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
@@ -22,7 +22,7 @@ _CHANGING = ("environment",)
 
 
 @dataclass(frozen=True)
-class Earlier:
+class StoppedRun:
     """The header of a stopped run, the lines of the items that had ended, their names and their verdicts."""
 
     path: Path
@@ -40,7 +40,7 @@ class Earlier:
                 raise UsageError(f"cannot resume {self.path}: {told}; run without --resume, or with another --report")
 
 
-def earlier_run(path: Path) -> Earlier | None:
+def stopped_run(path: Path) -> StoppedRun | None:
     """The run that left ``path`` without a footer; None where the file does not exist or holds nothing.
 
     An item counts as done where the report holds its end and no error of the suite's: the lines of others are left out.
@@ -65,7 +65,7 @@ def earlier_run(path: Path) -> Earlier | None:
                 done.add(line["item"])
             open_item = []
     verdicts = tuple(verdict_from_json(line) for line in lines if line["kind"] == "verdict")
-    return Earlier(path, report.header, tuple(lines), frozenset(done), verdicts)
+    return StoppedRun(path, report.header, tuple(lines), frozenset(done), verdicts)
 
 
 def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:
