@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import click
+from rich.console import Console
+from rich.progress import track
 
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
@@ -17,6 +20,8 @@ from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.summary import Summary
 
 __all__ = ["command"]
+
+T = TypeVar("T")
 
 _FORMATS = (".json", ".md")
 
@@ -91,13 +96,15 @@ def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
     return [m for m in whole if (not ids or m.id in ids) and (not stems or m.stem in stems)]
 
 
+def _shown(results: Iterable[T], count: int) -> list[T]:
+    """All of them, with a bar on standard error meanwhile."""
+    console = Console(stderr=True)
+    return list(track(results, "mutants", count, console=console, disable=not console.is_terminal))
+
+
 def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
     started = time.monotonic()
-    with click.progressbar(length=len(mutants), label="mutants", file=sys.stderr) as bar:
-        rows = []
-        for row in kill_matrix(mutants, jobs):
-            rows.append(row)
-            bar.update(1)
+    rows = _shown(kill_matrix(mutants, jobs), len(mutants))
     summary = Summary(rows, time.monotonic() - started)
     for line in summary.lines():
         click.echo(line)
@@ -133,11 +140,7 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
 def _diagnosis(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
     from conformance.mutants.diagnosed import diagnosed, to_markdown
 
-    with click.progressbar(length=len(mutants), label="mutants", file=sys.stderr) as bar:
-        found = []
-        for each in diagnosed(mutants, jobs):
-            found.append(each)
-            bar.update(1)
+    found = _shown(diagnosed(mutants, jobs), len(mutants))
     page = to_markdown(found)
     click.echo(page, nl=False)
     _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)

@@ -30,8 +30,7 @@ def test_a_terminal_gets_a_bar_with_the_check_at_hand() -> None:
         display.at("first")
         display.judged(True)
         display.at("second [bold]\x1b[2J")
-        assert display._bar is not None
-        display._bar.refresh()
+        display.refresh()
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     assert "1/3" in shown
     assert "1 failing  second [bold] [2J" in shown
