@@ -120,6 +120,20 @@ def loss(x, z, s, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# relu(margin - distance); the distance's own derivative, without Caffe's 1e-4.
+def tops(bottom, param):
+    a, b = (blob.reshape(len(blob), -1) for blob in bottom[:2])
+    margin = param.contrastive_loss_param.margin
+    similar = integers(bottom[2]).reshape(-1)[: len(a)] != 0
+    squared = ((a - b) ** 2).sum(1)
+    if param.contrastive_loss_param.legacy_version:
+        apart = F.relu(margin - squared)
+    else:
+        apart = F.relu(margin - torch.linalg.vector_norm(a - b, dim=1)) ** 2
+    return [torch.where(similar, squared, apart).sum() / (2 * len(a))]
+"""
+
 LOSS = Loss(
     layer=ContrastiveLoss,
     forward="The top of ContrastiveLoss is the sum of d^2 over similar pairs and of max(margin - d, 0)^2 over the "
@@ -184,5 +198,5 @@ LOSS = Loss(
         Misreading(_MARGIN, "margin", lambda margin: (margin**2, 2 * margin, margin / 2, 0.0)),
     ),
     operations=(0, 6, 1),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

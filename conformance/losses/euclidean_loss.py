@@ -38,6 +38,12 @@ def loss(x, z, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# mse_loss, summed, over twice the batch.
+def tops(bottom, param):
+    return [F.mse_loss(bottom[0], bottom[1].reshape(bottom[0].shape), reduction="sum") / (2 * len(bottom[0]))]
+"""
+
 LOSS = Loss(
     layer=EuclideanLoss,
     forward="The top of EuclideanLoss is the squared distance of its bottoms over twice the batch size.",
@@ -82,5 +88,5 @@ LOSS = Loss(
         Refused("five-axes", "axes", "forward", declared={"x": (2, 3, 1, 1, 1), "z": (2, 3, 1, 1, 1)}),
     ),
     operations=(0, 5, 0),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

@@ -88,6 +88,16 @@ def loss(x, y, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# relu of one-against-all margins, squared for L2.
+def tops(bottom, param):
+    x = bottom[0].reshape(len(bottom[0]), -1)
+    labels = integers(bottom[1]).reshape(-1)[: len(x)]
+    margins = F.relu(1 - x * (2 * F.one_hot(labels, x.shape[1]) - 1))
+    squared = param.hinge_loss_param.norm == "L2"
+    return [(margins * margins if squared else margins).sum() / len(x)]
+"""
+
 LOSS = Loss(
     layer=HingeLoss,
     forward="The top of HingeLoss is the sum of the margins max(0, 1 - x) at the label and max(0, 1 + x) elsewhere "
@@ -137,5 +147,5 @@ LOSS = Loss(
     ),
     misreadings=(Misreading(_NORM, "option-ignored", lambda norm: ("L2",) if norm == "L1" else ()),),
     operations=(0, 4, 0),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

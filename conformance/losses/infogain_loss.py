@@ -51,6 +51,22 @@ def loss(x, y, H, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# log_softmax weighted by the rows of H; its matrix is the third bottom. Logarithms have no floor.
+def tops(bottom, param):
+    if len(bottom) < 3:
+        raise NotImplementedError("the matrix is read from a third bottom only")
+    mode = normalisation(param)
+    axis = param.infogain_loss_param.axis % bottom[0].ndim
+    classes = bottom[0].shape[axis]
+    labels = integers(bottom[1]).reshape(bottom[0].shape[:axis] + bottom[0].shape[axis + 1 :])
+    counts = counted(labels, mode)
+    rows = F.embedding(torch.where(counts, labels, 0), bottom[2].detach().reshape(classes, classes))
+    losses = -(rows * F.log_softmax(bottom[0].movedim(axis, -1), dim=-1)).sum(-1)[counts]
+    loss = losses.mean() if mode.mode == "VALID" else losses.sum()
+    return [loss / divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
+"""
+
 LOSS = Loss(
     layer=InfogainLoss,
     forward="The first top of InfogainLoss is the sum of -H[label] . log p over the counted positions, p the softmax "
@@ -169,5 +185,5 @@ LOSS = Loss(
         ),
     ),
     operations=(1, 9, 1),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

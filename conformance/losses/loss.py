@@ -146,7 +146,8 @@ class Loss:
     fields that it reads, with values to try, the default first. ``forward`` and ``backward`` say its formula in a
     sentence each; ``requirements`` are those that only it has. ``source`` is the stem of its files in Caffe's tree.
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in
-    other libraries, as the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None.
+    other libraries, as the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None;
+    under "torch-layer" of a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
     entry, transcendental functions a label, pair or item).
     """

@@ -40,6 +40,13 @@ def loss(x, y, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# nll_loss of the logarithm; probabilities have no floor.
+def tops(bottom, param):
+    p = bottom[0].reshape(len(bottom[0]), -1)
+    return [F.nll_loss(torch.log(p), integers(bottom[1]).reshape(-1), reduction="mean")]
+"""
+
 LOSS = Loss(
     layer=MultinomialLogisticLoss,
     forward="The top of MultinomialLogisticLoss is the sum of -log p over the batch size, p the label's entry.",
@@ -88,5 +95,5 @@ LOSS = Loss(
         Refused("labels-of-five-axes", "axes", declared={"y": (2, 1, 1, 1, 1)}),
     ),
     operations=(0, 0, 1),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

@@ -41,6 +41,17 @@ def loss(x, t, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# binary_cross_entropy_with_logits with ignored targets masked out; VALID is a mean, NaN over nothing.
+def tops(bottom, param):
+    mode = normalisation(param)
+    targets = bottom[1].detach().reshape(bottom[0].shape)
+    counts = counted(integers(targets), mode)
+    reduction = "mean" if mode.mode == "VALID" else "sum"
+    loss = F.binary_cross_entropy_with_logits(bottom[0][counts], targets[counts], reduction=reduction)
+    return [loss / {"FULL": targets.numel(), "BATCH_SIZE": len(bottom[0])}.get(mode.mode, 1)]
+"""
+
 LOSS = Loss(
     layer=SigmoidCrossEntropyLoss,
     forward="The top of SigmoidCrossEntropyLoss is the sum over the counted entries of -t log s - (1 - t) log(1 - s), "
@@ -94,5 +105,5 @@ LOSS = Loss(
         refused for shapes in ({"t": (2, 4)}, {"t": (2,)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)
     ),
     operations=(2, 11, 0),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )

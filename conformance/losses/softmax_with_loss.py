@@ -39,6 +39,21 @@ def loss(x, y, ignored):
 }
 
 
+_TORCH_LAYER = """\
+# cross_entropy; VALID is its own mean, NaN where every label is ignored. Probabilities have no floor.
+def tops(bottom, param):
+    mode = normalisation(param)
+    axis = param.softmax_param.axis % bottom[0].ndim
+    logits = bottom[0].movedim(axis, -1).reshape(-1, bottom[0].shape[axis])
+    labels = integers(bottom[1]).reshape(-1)
+    ignored = -100 if mode.ignored is None else mode.ignored  # torch's own default, refused below
+    if mode.ignored is None and bool((labels < 0).any()):
+        raise ValueError(f"label {int(labels.min())} is no class")
+    reduction = "mean" if mode.mode == "VALID" else "sum"
+    loss = F.cross_entropy(logits, labels, ignore_index=ignored, reduction=reduction)
+    return [loss / divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
+"""
+
 LOSS = Loss(
     layer=SoftmaxWithLoss,
     source="softmax_loss",
@@ -103,5 +118,5 @@ LOSS = Loss(
         QuirkNet("softmax-inner-loss-weights", _two_tops(1.0, 0.5), fields=_FED),
     ),
     operations=(1, 4, 1),
-    equivalents=_EQUIVALENTS,
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
 )
