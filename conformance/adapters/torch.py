@@ -76,8 +76,7 @@ class _Autograd:
         return [found[i].numpy() if i in found else None for i in range(len(bottom))]
 
     def compute(self, bottom: list[Tensor]) -> list[Tensor]:
-        tops: list[Tensor] = self.tops_of(bottom, self.param)
-        return tops
+        return type(self).tops_of(bottom, self.param)
 
 
 def _integers(values: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ __all__ = [
     "by_normalisation",
 ]
 
+RoleKind = type[Role]
+
 MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 """The names that ``loss_param.normalization`` knows."""
 
@@ -193,7 +195,7 @@ class Loss:
         """The bottoms that take a gradient."""
         return tuple(bottom.name for bottom in self.bottoms if bottom.learns)
 
-    def bottom(self, kind: type[Role]) -> Bottom | None:
+    def bottom(self, kind: RoleKind) -> Bottom | None:
         """The first bottom of a role."""
         return next((bottom for bottom in self.bottoms if isinstance(bottom.role, kind)), None)
 
