@@ -102,13 +102,13 @@ def describe_machine() -> Machine:
 
 def load_average() -> float:
     """Runnable processes over the last minute."""
-    return psutil.getloadavg()[0]
+    return float(psutil.getloadavg()[0])
 
 
 def idle_share() -> float:
     """The share of the cores' time, over the next `GLANCE` seconds, that nothing runs."""
     found = psutil.cpu_times_percent(interval=GLANCE)
-    return (found.idle + getattr(found, "iowait", 0.0)) / 100
+    return float(found.idle + getattr(found, "iowait", 0.0)) / 100
 
 
 def wait_until_quiet(deadline: float, glance: Callable[[], float] = idle_share, pause: float = PAUSE) -> bool:
