@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,30 +29,30 @@ class Dtype:
     @cached_property
     def unit_roundoff(self) -> float:
         """The largest relative error of rounding to nearest, within the normal range."""
-        return 2.0**-self.significand
+        return math.ldexp(1.0, -self.significand)
 
     @cached_property
     def smallest_normal(self) -> float:
-        return 2.0 ** (2 - 2 ** (self.exponent_bits - 1))
+        return math.ldexp(1.0, 2 - (1 << self.exponent_bits - 1))
 
     @cached_property
     def smallest_subnormal(self) -> float:
-        return self.smallest_normal * 2.0 ** (1 - self.significand)
+        return math.ldexp(self.smallest_normal, 1 - self.significand)
 
     @cached_property
     def largest(self) -> float:
         """The largest finite number."""
-        return (2.0 - 2.0 ** (1 - self.significand)) * 2.0 ** (2 ** (self.exponent_bits - 1) - 1)
+        return math.ldexp(1.0 - self.unit_roundoff, 1 << self.exponent_bits - 1)
 
     @cached_property
     def integers(self) -> int:
         """Every integer of at most this magnitude is held exactly; the next one is not."""
-        return 2**self.significand
+        return 1 << self.significand
 
     @cached_property
     def decimals(self) -> int:
         """Significant decimal digits that tell any two numbers apart."""
-        return int(np.ceil(1 + self.significand * np.log10(2)))
+        return math.ceil(1 + self.significand * math.log10(2))
 
     @property
     def differenceable(self) -> bool:

@@ -168,7 +168,7 @@ class LossLayer(Layer):
     exact_tops: ClassVar[int | None] = 1
     automatic_tops = True
     implicit_weight = True
-    quirks = (
+    quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
             "implicit-weight-once",
             "a loss layer with two tops and no loss_weight is refused: one implicit weight is added for two tops",

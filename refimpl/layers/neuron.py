@@ -28,7 +28,7 @@ class NeuronLayer(Layer):
     exact_tops = 1
     overwrites_gradient: ClassVar[bool] = False
     lost: Any = None
-    quirks = (
+    quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
             "in-place-input-lost",
             "a layer that runs in place takes its output for its input in backward: wrong for Power, Log, BNLL, a "

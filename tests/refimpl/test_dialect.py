@@ -35,3 +35,10 @@ def test_unknown_names_are_refused() -> None:
         Dialect("mine", ["hinge-scrath"])
     with pytest.raises(ValueError, match="no dialect named 'caffe'"):
         Dialect.named("caffe")
+
+
+def test_nothing_about_a_loss_stands_outside_its_file() -> None:
+    losses = [layer for layer in REGISTRY.values() if layer.implicit_weight]
+    names = [name for layer in losses for name in (layer.type, f'"{layer.__module__.rpartition(".")[2]}')]
+    elsewhere = [path for path in SOURCES if path.parent.name != "layers" and path.name != "messages.py"]
+    assert not [(path.name, name) for path in elsewhere for name in names if name in SOURCES[path]]
