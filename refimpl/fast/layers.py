@@ -1,37 +1,37 @@
-"""The seven loss layers on Numba, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
+"""The loss layers on Numba, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
 
-Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel.
-A net of these takes float32 or float64 storage. `refimpl.fast.cuda.layers` puts the same layers on a GPU.
+Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel;
+which one takes what follows from the parameters of its function. A net of these takes float32 or float64 storage.
+`refimpl.fast.cuda.layers` puts the same layers on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import importlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
-from refimpl.fast.cpu import (
-    contrastive_loss,
-    euclidean_loss,
-    hinge_loss,
-    infogain_loss,
-    multinomial_logistic_loss,
-    sigmoid_cross_entropy_loss,
-    softmax_with_loss,
-)
+from refimpl.fast.parameters import Parameters, losses_in
 from refimpl.layer import Layer
-from refimpl.layers.contrastive_loss import ContrastiveLoss as _ContrastiveLoss
-from refimpl.layers.euclidean_loss import EuclideanLoss as _EuclideanLoss
-from refimpl.layers.hinge_loss import HingeLoss as _HingeLoss
-from refimpl.layers.infogain_loss import InfogainLoss as _InfogainLoss
-from refimpl.layers.multinomial_logistic_loss import MultinomialLogisticLoss as _MultinomialLogisticLoss
-from refimpl.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss as _SigmoidCrossEntropyLoss
-from refimpl.layers.softmax import softmax_gradient
-from refimpl.layers.softmax_with_loss import SoftmaxWithLoss as _SoftmaxWithLoss
+from refimpl.layers import REGISTRY
+from refimpl.layers.logits_loss import LogitsLoss
 
-__all__ = ["LAYERS", "OnCpu", "use_threads"]
+__all__ = ["LAYERS", "KernelLayer", "layers_of", "use_threads"]
+
+if TYPE_CHECKING:
+    _Reference = LogitsLoss
+else:
+    _Reference = object
+
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "axis": lambda layer: layer.axis,
+    "ignore_label": lambda layer: layer.normalisation.ignored,
+    "normalization": lambda layer: layer.normalisation.mode,
+}
+"""How a layer knows these options of its function; any other is a field of the message named after the function."""
 
 
 class _Threads:
@@ -54,216 +54,69 @@ def _refusals() -> Iterator[None]:
         raise LayerError(str(error)) from error
 
 
-def _wanted(bottom: Sequence[Blob], propagate_down: Sequence[bool], i: int) -> Any:
-    return bottom[i].diff if propagate_down[i] else None
+class KernelLayer(_Reference):
+    """Forward and backward by the functions of `kernels`, a module; a base before the reference's class.
 
+    `softmax` is the module whose ``backward`` adds what a second top's diff sends down.
+    """
 
-class OnCpu:
-    """Where a layer computes: `kernels` is the module with the functions of its kind."""
-
+    stem: ClassVar[str]
     kernels: ClassVar[Any]
-
-    def weight(self, top: Sequence[Blob]) -> Any:
-        """The top's diff, as the functions take it."""
-        return float(top[0].diff)
-
-    def how(self) -> dict[str, Any]:
-        """What the functions take beyond the layer's own parameters."""
-        return {"threads": _Threads.most}
-
-    def add_softmax_gradient(self, prob: Blob, axis: int, bottom: Blob) -> None:
-        """The part of the gradient that a second top's diff sends through the softmax."""
-        bottom.diff[...] += softmax_gradient(prob.wide, prob.wide_diff, axis)
-
-
-def _normalised(layer: Any) -> dict[str, Any]:
-    """What the layers with a ``loss_param`` hand to their functions."""
-    return {"ignore_label": layer.normalisation.ignored, "normalization": layer.normalisation.mode, **layer.how()}
-
-
-class SoftmaxWithLoss(OnCpu, _SoftmaxWithLoss):
-    kernels: ClassVar[Any] = softmax_with_loss
+    softmax: ClassVar[Any]
+    takes: ClassVar[Parameters]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.probability.data
+        self.refuse_empty_batch(bottom)
+        if "normalization" not in self.takes.options:  # divides by num(), which a blob of five axes does not have
+            bottom[0].refuse_more_than_four_axes()
+        kept = {"prob": self.probability.data} if self.takes.kept else {}
         with _refusals():
-            top[0].data[...] = self.kernels.softmax_with_loss(
-                bottom[0].data, bottom[1].data, axis=self.axis, prob=p, **_normalised(self)
-            )
+            loss = getattr(self.kernels, self.stem)
+            top[0].data[...] = loss(*self._inputs(bottom), **self._options(), **kept)
         for blob in top[1:]:
-            blob.data[...] = p
+            blob.data[...] = kept["prob"]
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        if not propagate_down[0]:
+        outputs = self.takes.outputs
+        if len(outputs) == 1:
+            self.refuse_label_gradient(propagate_down)
+        if not any(propagate_down[: len(outputs)]):
             return
+        inputs = self._inputs(bottom)
+        if self.takes.kept:
+            inputs[0] = self.probability.data
+        wanted = zip(outputs, bottom, propagate_down, strict=False)
+        given = {name: blob.diff if asked else None for name, blob, asked in wanted}
         with _refusals():
-            self.kernels.backward(
-                self.probability.data,
-                bottom[1].data,
-                axis=self.axis,
-                top_diff=self.weight(top),
-                out=bottom[0].diff,
-                **_normalised(self),
-            )
-        if self.second_top_asks(top):
-            self.add_softmax_gradient(top[1], self.axis, bottom[0])
+            self.kernels.backward(*inputs, **self._options(), top_diff=float(top[0].diff), **given)
+        if self.takes.kept and self.second_top_asks(top):
+            self.softmax.backward(top[1].data, top[1].diff, axis=self.axis, out=bottom[0].diff)
+
+    def _inputs(self, bottom: Sequence[Blob]) -> list[Any]:
+        """An input that is no bottom is a blob that the layer read from a file."""
+        blobs = [bottom[i] if i < len(bottom) else getattr(self, name) for i, name in enumerate(self.takes.inputs)]
+        return [blob.data for blob in blobs]
+
+    def _options(self) -> dict[str, Any]:
+        options = {name: OPTIONS[name](self) if name in OPTIONS else self._field(name) for name in self.takes.options}
+        return {**options, "threads": _Threads.most} if self.takes.threads else options
+
+    def _field(self, name: str) -> Any:
+        return getattr(getattr(self.param, f"{self.stem}_param"), name)
 
 
-class InfogainLoss(OnCpu, _InfogainLoss):
-    kernels: ClassVar[Any] = infogain_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.probability.data
-        with _refusals():
-            top[0].data[...] = self.kernels.infogain_loss(
-                bottom[0].data, bottom[1].data, self._matrix(bottom).data, axis=self.axis, prob=p, **_normalised(self)
-            )
-        for blob in top[1:]:
-            blob.data[...] = p
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        self.refuse_matrix_gradient(propagate_down)
-        if not propagate_down[0]:
-            return
-        with _refusals():
-            self.kernels.backward(
-                self.probability.data,
-                bottom[1].data,
-                self._matrix(bottom).data,
-                axis=self.axis,
-                top_diff=self.weight(top),
-                out=bottom[0].diff,
-                **_normalised(self),
-            )
-        if self.second_top_asks(top):
-            self.add_softmax_gradient(top[1], self.axis, bottom[0])
+def layers_of(package: str) -> dict[str, type[Layer]]:
+    """Layer type to class, for every loss that a package of kernels has a module for."""
+    references = {layer.__module__.rpartition(".")[2]: layer for layer in REGISTRY.values()}
+    softmax = importlib.import_module(f"{package}.softmax")
+    layers: dict[str, type[Layer]] = {}
+    for stem in losses_in(*importlib.import_module(package).__path__):
+        kernels, reference = importlib.import_module(f"{package}.{stem}"), references[stem]
+        takes = Parameters.of(getattr(kernels, stem))
+        own = {"stem": stem, "kernels": kernels, "softmax": softmax, "takes": takes}
+        layers[reference.type] = type(reference.__name__, (KernelLayer, reference), own)
+    return layers
 
 
-class SigmoidCrossEntropyLoss(OnCpu, _SigmoidCrossEntropyLoss):
-    kernels: ClassVar[Any] = sigmoid_cross_entropy_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.refuse_empty_batch(bottom)
-        with _refusals():
-            top[0].data[...] = self.kernels.sigmoid_cross_entropy_loss(
-                bottom[0].data, bottom[1].data, **_normalised(self)
-            )
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        if propagate_down[0]:
-            with _refusals():
-                self.kernels.backward(
-                    bottom[0].data, bottom[1].data, top_diff=self.weight(top), out=bottom[0].diff, **_normalised(self)
-                )
-
-
-class EuclideanLoss(OnCpu, _EuclideanLoss):
-    kernels: ClassVar[Any] = euclidean_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.refuse_empty_batch(bottom)
-        bottom[0].refuse_more_than_four_axes()
-        with _refusals():
-            top[0].data[...] = self.kernels.euclidean_loss(bottom[0].data, bottom[1].data, **self.how())
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down):
-            out_a, out_b = (_wanted(bottom, propagate_down, i) for i in range(2))
-            with _refusals():
-                self.kernels.backward(
-                    bottom[0].data,
-                    bottom[1].data,
-                    top_diff=self.weight(top),
-                    out_a=out_a,
-                    out_b=out_b,
-                    **self.how(),
-                )
-
-
-class HingeLoss(OnCpu, _HingeLoss):
-    kernels: ClassVar[Any] = hinge_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.refuse_empty_batch(bottom)
-        bottom[0].refuse_more_than_four_axes()
-        norm = self.param.hinge_loss_param.norm
-        with _refusals():
-            top[0].data[...] = self.kernels.hinge_loss(bottom[0].data, bottom[1].data, norm=norm, **self.how())
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        if propagate_down[0]:
-            norm = self.param.hinge_loss_param.norm
-            with _refusals():
-                self.kernels.backward(
-                    bottom[0].data,
-                    bottom[1].data,
-                    norm=norm,
-                    top_diff=self.weight(top),
-                    out=bottom[0].diff,
-                    **self.how(),
-                )
-
-
-class MultinomialLogisticLoss(OnCpu, _MultinomialLogisticLoss):
-    kernels: ClassVar[Any] = multinomial_logistic_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.refuse_empty_batch(bottom)
-        bottom[0].refuse_more_than_four_axes()
-        with _refusals():
-            top[0].data[...] = self.kernels.multinomial_logistic_loss(bottom[0].data, bottom[1].data, **self.how())
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.refuse_label_gradient(propagate_down)
-        if propagate_down[0]:
-            with _refusals():
-                self.kernels.backward(
-                    bottom[0].data,
-                    bottom[1].data,
-                    top_diff=self.weight(top),
-                    out=bottom[0].diff,
-                    **self.how(),
-                )
-
-
-class ContrastiveLoss(OnCpu, _ContrastiveLoss):
-    kernels: ClassVar[Any] = contrastive_loss
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.refuse_empty_batch(bottom)
-        with _refusals():
-            top[0].data[...] = self.kernels.contrastive_loss(*self._pairs(bottom), **self._settings())
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down[:2]):
-            a, b, similar = self._pairs(bottom)
-            out_a, out_b = (_wanted(bottom, propagate_down, i) for i in range(2))
-            with _refusals():
-                self.kernels.backward(
-                    a, b, similar, top_diff=self.weight(top), out_a=out_a, out_b=out_b, **self._settings()
-                )
-
-    def _pairs(self, bottom: Sequence[Blob]) -> tuple[Any, Any, Any]:
-        return bottom[0].data, bottom[1].data, bottom[2].data
-
-    def _settings(self) -> dict[str, Any]:
-        return {"margin": self.margin, "legacy_version": self.legacy, **self.how()}
-
-
-LAYERS: dict[str, type[Layer]] = {
-    layer.type: layer
-    for layer in (
-        ContrastiveLoss,
-        EuclideanLoss,
-        HingeLoss,
-        InfogainLoss,
-        MultinomialLogisticLoss,
-        SigmoidCrossEntropyLoss,
-        SoftmaxWithLoss,
-    )
-}
+LAYERS = layers_of("refimpl.fast.cpu")
 """Layer type to class."""

@@ -102,7 +102,6 @@ class InfogainLoss(LogitsLoss):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
-        self.refuse_matrix_gradient(propagate_down)
         if not propagate_down[0]:
             return
         labels, counted = self.read_labels(bottom)
@@ -119,8 +118,9 @@ class InfogainLoss(LogitsLoss):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
         bottom[0].diff[...] = gradient
 
-    def refuse_matrix_gradient(self, propagate_down: Sequence[bool]) -> None:
-        """The matrix takes no gradient; as with labels, Caffe says so in backward."""
+    def refuse_label_gradient(self, propagate_down: Sequence[bool]) -> None:
+        """Nor does the matrix take one; as with labels, Caffe says so in backward."""
+        super().refuse_label_gradient(propagate_down)
         if len(propagate_down) > 2 and propagate_down[2]:
             raise LayerError(
                 "InfogainLoss cannot backpropagate to its matrix", "give propagate_down: false for the third bottom"

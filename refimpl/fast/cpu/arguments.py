@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 SINGLE, DOUBLE = dtypes.FLOAT.numpy, dtypes.DOUBLE.numpy
-"""Quick paths compare dtypes with these by identity: Numba may take an array of foreign byte order for a native one."""
+"""The quick path compares dtypes with these by identity: Numba may take foreign byte order for the native one."""
 
 MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
 """LossParameter.NormalizationMode, as the kernels know it."""
@@ -187,8 +187,7 @@ class Positions:
 def refuse_labels(labels: NDArray[Any], classes: int, shape: Sequence[int], ignore: int = NO_LABEL) -> None:
     """Raise ValueError for the first label that is neither ignored nor a class, if there is one.
 
-    Kernels answer such a label with NaN, and read nothing out of bounds; only after a NaN are the labels looked
-    through.
+    Kernels read nothing out of bounds for such a label; only where they tell of one are the labels looked through.
     """
     truncated = _truncated(labels)
     wrong = ((truncated < 0) | (truncated >= classes)) & (truncated != ignore)

@@ -16,9 +16,26 @@ import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, same_samples
-from refimpl.fast.cpu.kernel import ADDING, CHUNK, QUICK, added, call, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, same_samples
+from refimpl.fast.cpu.kernel import (
+    ADDING,
+    CHUNK,
+    DONE,
+    QUICK,
+    UNFIT,
+    added,
+    attempt,
+    call,
+    fits,
+    flat,
+    helper,
+    kernel,
+    native,
+    partial_sums,
+    written,
+)
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import like, truncated
 
 __all__ = ["backward", "contrastive_loss"]
@@ -77,7 +94,7 @@ def _work(
     margin: float,
     legacy: int,
     scale: float,
-) -> None:
+) -> int:
     offset = np.float64(like(a[0], 1e-4))
     rows = _rows(dim)
     for chunk in range(first, last):
@@ -90,6 +107,7 @@ def _work(
             _pull(x, y, factor, scale, out_a[start:stop])
             _pull(x, y, factor, -scale, out_b[start:stop])
         sums[chunk] = loss
+    return DONE
 
 
 @kernel(nogil=True)
@@ -106,22 +124,24 @@ def _chunks(
     margin: float,
     legacy: int,
     scale: float,
-) -> None:
+) -> int:
     arrays = flat(sums), flat(a), flat(b), flat(similar), flat(out_a), flat(out_b)
-    _work(first, last, *arrays, dim, margin, legacy, scale)
+    return _work(first, last, *arrays, dim, margin, legacy, scale)
 
 
 @kernel(nogil=False)
-def _quick(a: Any, b: Any, similar: Any, out_a: Any, out_b: Any, margin: float, legacy: int, top_diff: float) -> float:
-    """The whole of a small problem; NaN also for arguments that do not fit together."""
+def _quick(
+    a: Any, b: Any, out_a: Any, out_b: Any, similar: Any, margin: float, legacy: int, top_diff: float
+) -> tuple[float, int]:
+    """The whole of a small problem."""
     num, dim = a.shape
-    if a.size == 0 or a.shape != b.shape or similar.size < num or not (fits(out_a, a) and fits(out_b, b)):
-        return np.nan
+    if not 0 < a.size <= QUICK or a.shape != b.shape or similar.size < num or not (fits(out_a, a) and fits(out_b, b)):
+        return np.nan, UNFIT
     rows = _rows(dim)
-    sums = np.empty((num + rows - 1) // rows)
+    sums = partial_sums()[: (num + rows - 1) // rows]
     arrays = flat(a), flat(b), flat(similar), written(out_a, a), written(out_b, b)
-    _work(0, sums.size, sums, *arrays, dim, margin, legacy, top_diff / num)
-    return added(sums) / (2 * num)
+    status = _work(0, sums.size, sums, *arrays, dim, margin, legacy, top_diff / num)
+    return added(sums) / (2 * num), status
 
 
 def contrastive_loss(
@@ -145,21 +165,10 @@ def contrastive_loss(
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
-    try:
-        dtype, flags = a.dtype, similar.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype and (flags is dtype or flags.isnative)
-        if (
-            native
-            and a.ndim == 2
-            and a.size <= QUICK
-            and (out_a is None or out_a.dtype is dtype)
-            and (out_b is None or out_b.dtype is dtype)
-        ):
-            loss = _quick(a, b, similar, out_a, out_b, margin, 1 if legacy_version else 0, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, TypeError):
-        pass
+    if native(similar):
+        loss, status = attempt(_quick, a, b, out_a, out_b, similar, margin, 1 if legacy_version else 0, top_diff)
+        if status == DONE:
+            return loss
     return _careful(a, b, similar, float(margin), int(legacy_version), float(top_diff), out_a, out_b, threads)
 
 
@@ -183,37 +192,14 @@ def _careful(
     dim = a.size // num
     if a.size <= QUICK:
         outs = (g.shaped(num, dim) for g in gradients)
-        loss = call(_quick, a.reshape(num, dim), b.reshape(num, dim), similar, *outs, margin, legacy, top_diff)
+        loss, _ = call(_quick, a.reshape(num, dim), b.reshape(num, dim), *outs, similar, margin, legacy, top_diff)
     else:
         work = a.reshape(-1), b.reshape(-1), similar, *(g.flat for g in gradients), dim, margin, legacy, top_diff / num
-        loss = spread(_chunks, -(-num // _rows(dim)), a.size, threads, *work) / (2 * num)
+        loss, _ = spread(_chunks, -(-num // _rows(dim)), a.size, threads, *work)
+        loss /= 2 * num
     for gradient in gradients:
         gradient.finish()
     return float(loss)
 
 
-def backward(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    similar: NDArray[Any],
-    *,
-    margin: float = 1.0,
-    legacy_version: bool = False,
-    top_diff: float,
-    out_a: NDArray[Any] | None = None,
-    out_b: NDArray[Any] | None = None,
-    threads: int | None = None,
-) -> None:
-    """The gradients alone; arguments as for `contrastive_loss`. It is memory that takes the time, so the loss costs
-    nothing."""
-    contrastive_loss(
-        a,
-        b,
-        similar,
-        margin=margin,
-        legacy_version=legacy_version,
-        top_diff=top_diff,
-        out_a=out_a,
-        out_b=out_b,
-        threads=threads,
-    )
+backward = gradient_alone(contrastive_loss)

@@ -11,22 +11,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, same_samples
+from refimpl.fast.cpu.arguments import Output, floats, same_samples
 from refimpl.fast.cpu.kernel import (
     ADDING,
-    BLOCK,
     CHUNK,
+    DONE,
     QUICK,
+    UNFIT,
     added,
+    attempt,
+    block,
     call,
     chunks_of,
     fits,
     flat,
     helper,
     kernel,
+    partial_sums,
     written,
 )
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.parameters import gradient_alone
 
 __all__ = ["backward", "euclidean_loss"]
 
@@ -49,8 +54,8 @@ def _scaled(difference: Any, scale: float, out: Any) -> None:
 
 
 @helper()
-def _work(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: Any, scale: float) -> None:
-    difference = np.empty(BLOCK // 8)
+def _work(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: Any, scale: float) -> int:
+    difference = block()
     for chunk in range(first, last):
         loss = 0.0
         for start in range(chunk * CHUNK, min(a.size, (chunk + 1) * CHUNK), difference.size):
@@ -59,21 +64,22 @@ def _work(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: A
             _scaled(difference, scale, out_a[start:stop])
             _scaled(difference, -scale, out_b[start:stop])
         sums[chunk] = loss
+    return DONE
 
 
 @kernel(nogil=True)
-def _chunks(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: Any, scale: float) -> None:
-    _work(first, last, flat(sums), flat(a), flat(b), flat(out_a), flat(out_b), scale)
+def _chunks(first: int, last: int, sums: Any, a: Any, b: Any, out_a: Any, out_b: Any, scale: float) -> int:
+    return _work(first, last, flat(sums), flat(a), flat(b), flat(out_a), flat(out_b), scale)
 
 
 @kernel(nogil=False)
-def _quick(a: Any, b: Any, out_a: Any, out_b: Any, top_diff: float) -> float:
-    """The whole of a small problem; NaN also for arguments that do not fit together."""
-    if a.size == 0 or a.shape != b.shape or not (fits(out_a, a) and fits(out_b, b)):
-        return np.nan
-    sums = np.empty(chunks_of(a.size))
-    _work(0, sums.size, sums, flat(a), flat(b), written(out_a, a), written(out_b, b), top_diff / a.shape[0])
-    return added(sums) / (2 * a.shape[0])
+def _quick(a: Any, b: Any, out_a: Any, out_b: Any, top_diff: float) -> tuple[float, int]:
+    """The whole of a small problem."""
+    if not 0 < a.size <= QUICK or a.shape != b.shape or not (fits(out_a, a) and fits(out_b, b)):
+        return np.nan, UNFIT
+    sums = partial_sums()[: chunks_of(a.size)]
+    status = _work(0, sums.size, sums, flat(a), flat(b), written(out_a, a), written(out_b, b), top_diff / a.shape[0])
+    return added(sums) / (2 * a.shape[0]), status
 
 
 def euclidean_loss(
@@ -93,21 +99,9 @@ def euclidean_loss(
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """
-    try:
-        dtype = a.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and b.dtype is dtype
-        if (
-            native
-            and a.ndim == 2
-            and a.size <= QUICK
-            and (out_a is None or out_a.dtype is dtype)
-            and (out_b is None or out_b.dtype is dtype)
-        ):
-            loss = _quick(a, b, out_a, out_b, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, TypeError):
-        pass
+    loss, status = attempt(_quick, a, b, out_a, out_b, top_diff)
+    if status == DONE:
+        return loss
     return _careful(a, b, float(top_diff), out_a, out_b, threads)
 
 
@@ -117,24 +111,16 @@ def _careful(a: Any, b: Any, top_diff: float, out_a: Any, out_b: Any, threads: i
     num = same_samples(a, b)
     gradients = Output(out_a, "out_a", a), Output(out_b, "out_b", b)
     if a.size <= QUICK:
-        loss = call(_quick, a.reshape(num, -1), b.reshape(num, -1), *(g.shaped(num, -1) for g in gradients), top_diff)
+        loss, _ = call(
+            _quick, a.reshape(num, -1), b.reshape(num, -1), *(g.shaped(num, -1) for g in gradients), top_diff
+        )
     else:
         work = a.reshape(-1), b.reshape(-1), *(g.flat for g in gradients), top_diff / num
-        loss = spread(_chunks, chunks_of(a.size), a.size, threads, *work) / (2 * num)
+        loss, _ = spread(_chunks, chunks_of(a.size), a.size, threads, *work)
+        loss /= 2 * num
     for gradient in gradients:
         gradient.finish()
     return float(loss)
 
 
-def backward(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    *,
-    top_diff: float,
-    out_a: NDArray[Any] | None = None,
-    out_b: NDArray[Any] | None = None,
-    threads: int | None = None,
-) -> None:
-    """The gradients alone; arguments as for `euclidean_loss`. It is memory that takes the time, so the loss costs
-    nothing."""
-    euclidean_loss(a, b, top_diff=top_diff, out_a=out_a, out_b=out_b, threads=threads)
+backward = gradient_alone(euclidean_loss)

@@ -10,33 +10,39 @@ gradient.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, refuse_labels
+from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
 from refimpl.fast.cpu.kernel import (
     ADDING,
-    BLOCK,
     CHUNK,
+    DONE,
     QUICK,
+    UNFIT,
+    WRONG_LABEL,
     added,
+    attempt,
+    block,
     call,
     chunks_of,
     fits,
     flat,
     helper,
     kernel,
+    partial_sums,
     written,
 )
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import like, truncated
 
-__all__ = ["backward", "hinge_loss"]
+__all__ = ["L2", "backward", "hinge_loss", "norm_of"]
 
 L1, L2 = 1, 2
+NORMS = {"L1": L1, "L2": L2}
 
 
 @helper()
@@ -73,8 +79,10 @@ def _gradients(x: Any, margin: Any, norm: int, scale: float, out: Any) -> None:
 
 
 @helper()
-def _block(start: int, x: Any, labels: Any, classes: int, norm: int, scale: float, margin: Any, out: Any) -> float:
-    """The loss of the entries x, which begin at `start`; NaN if a label of theirs is no class."""
+def _block(
+    start: int, x: Any, labels: Any, classes: int, norm: int, scale: float, margin: Any, out: Any
+) -> tuple[float, int]:
+    """The loss of the entries x, which begin at `start`."""
     _margins(x, margin)
     samples = range(start // classes, (start + x.size - 1) // classes + 1)
     bad = False
@@ -86,7 +94,7 @@ def _block(start: int, x: Any, labels: Any, classes: int, norm: int, scale: floa
             m = 1.0 - np.float64(x[i])
             margin[i] = m if m > 0 else 0.0
     if bad:
-        return np.nan
+        return 0.0, WRONG_LABEL
     if out.size > 0:
         _gradients(x, margin, norm, scale, out)
         for n in samples:
@@ -94,38 +102,42 @@ def _block(start: int, x: Any, labels: Any, classes: int, norm: int, scale: floa
             if 0 <= i < x.size:
                 slope = 2 * margin[i] if norm == L2 else 1.0 if margin[i] > 0 else 0.0
                 out[i] = -slope * scale
-    return _sum(margin, norm)
+    return _sum(margin, norm), DONE
 
 
 @helper()
 def _work(
     first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float
-) -> None:
-    room = np.empty(BLOCK // 8)
+) -> int:
+    room, status = block(), DONE
     for chunk in range(first, last):
         loss = 0.0
         for start in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK), room.size):
             stop = min(x.size, start + room.size)
-            loss += _block(start, x[start:stop], labels, classes, norm, scale, room[: stop - start], out[start:stop])
+            margin, gradient = room[: stop - start], out[start:stop]
+            part, wrong = _block(start, x[start:stop], labels, classes, norm, scale, margin, gradient)
+            loss += part
+            status = max(status, wrong)
         sums[chunk] = loss
+    return status
 
 
 @kernel(nogil=True)
 def _chunks(
     first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, classes: int, norm: int, scale: float
-) -> None:
-    _work(first, last, flat(sums), flat(x), flat(labels), flat(out), classes, norm, scale)
+) -> int:
+    return _work(first, last, flat(sums), flat(x), flat(labels), flat(out), classes, norm, scale)
 
 
 @kernel(nogil=False)
-def _quick(x: Any, labels: Any, out: Any, norm: int, top_diff: float) -> float:
-    """The whole of a small problem; NaN also for arguments that do not fit together."""
+def _quick(x: Any, labels: Any, out: Any, no_other: None, norm: int, top_diff: float) -> tuple[float, int]:
+    """The whole of a small problem."""
     num, classes = x.shape
-    if x.size == 0 or labels.size < num or not fits(out, x):
-        return np.nan
-    sums = np.empty(chunks_of(x.size))
-    _work(0, sums.size, sums, flat(x), flat(labels), written(out, x), classes, norm, top_diff / num)
-    return added(sums) / num
+    if not 0 < x.size <= QUICK or labels.size < num or not fits(out, x):
+        return np.nan, UNFIT
+    sums = partial_sums()[: chunks_of(x.size)]
+    status = _work(0, sums.size, sums, flat(x), flat(labels), written(out, x), classes, norm, top_diff / num)
+    return added(sums) / num, status
 
 
 def hinge_loss(
@@ -147,47 +159,35 @@ def hinge_loss(
     Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label
     that is no class (`out` is then undefined).
     """
-    try:
-        dtype, kind = x.dtype, labels.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
-        if native and x.ndim == 2 and x.size <= QUICK and (out is None or out.dtype is dtype):
-            loss = _quick(x, labels, out, NORMS[norm], top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, KeyError, TypeError):
-        pass
+    loss, status = attempt(_quick, x, labels, out, None, NORMS.get(norm), top_diff)
+    if status == DONE:
+        return loss
     return _careful(x, labels, norm, float(top_diff), out, threads)
 
 
-NORMS = {"L1": L1, "L2": L2}
+def norm_of(norm: str) -> int:
+    """The number of a norm. Raises ValueError for an unknown one."""
+    if norm not in NORMS:
+        raise ValueError(f"norm is {norm!r}: give L1 or L2")
+    return NORMS[norm]
 
 
 def _careful(x: Any, labels: Any, norm: str, top_diff: float, out: Any, threads: int | None) -> float:
-    if norm not in NORMS:
-        raise ValueError(f"norm is {norm!r}: give L1 or L2")
+    number = norm_of(norm)
     x = floats(x, "x")
     labels = integers(labels, "labels", x)
     num = labels_of_samples(x, labels)
     gradient = Output(out, "out", x)
     if x.size <= QUICK:
-        loss = call(_quick, x.reshape(num, -1), labels, gradient.shaped(num, -1), NORMS[norm], top_diff)
+        loss, status = call(_quick, x.reshape(num, -1), labels, gradient.shaped(num, -1), None, number, top_diff)
     else:
-        work = x.reshape(-1), labels, gradient.flat, x.size // num, NORMS[norm], top_diff / num
-        loss = spread(_chunks, chunks_of(x.size), x.size, threads, *work) / num
-    if math.isnan(loss):
+        work = x.reshape(-1), labels, gradient.flat, x.size // num, number, top_diff / num
+        loss, status = spread(_chunks, chunks_of(x.size), x.size, threads, *work)
+        loss /= num
+    if status == WRONG_LABEL:
         refuse_labels(labels[:num], x.size // num, (num,))
     gradient.finish()
     return float(loss)
 
 
-def backward(
-    x: NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    norm: str = "L1",
-    top_diff: float,
-    out: NDArray[Any],
-    threads: int | None = None,
-) -> None:
-    """The gradient alone; arguments as for `hinge_loss`. Memory takes the time, so the loss costs nothing."""
-    hinge_loss(x, labels, norm=norm, top_diff=top_diff, out=out, threads=threads)
+backward = gradient_alone(hinge_loss)

@@ -14,8 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
-from refimpl.fast.cpu.kernel import ADDING, WIDE, added, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL
+from refimpl.fast.cpu.kernel import (
+    ADDING,
+    DONE,
+    UNFIT,
+    WIDE,
+    added,
+    attempt,
+    fits,
+    flat,
+    helper,
+    kernel,
+    native,
+    partial_sums,
+    written,
+)
 from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
 from refimpl.fast.cpu.normaliser import divisor
 from refimpl.fast.cpu.prefetch import AHEAD
@@ -74,8 +88,6 @@ def _tile_losses(tile: Any, logits: Any, classes: int, weights: Any, losses: Any
     for p in range(count):
         if marks[p] >= 0:
             loss += losses[p]
-        elif marks[p] == -2:
-            loss = np.nan
     return loss
 
 
@@ -96,15 +108,16 @@ def _tile_gradient(tile: Any, task: Any, weights: Any, shares: Any, out: Any, wh
 @helper()
 def _tiles(
     first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any, room: Any
-) -> None:
+) -> int:
     """Chunks that are tiles."""
+    status = DONE
     weights, logits = np.empty(room.values.size), np.empty(room.values.size)
     losses, shares = np.empty(room.top.size), np.empty(room.top.size)
     for chunk in range(first, last):
         where = place(chunk, task)
         tile = cut(room, task.classes, where.size)
         load(x, where, task.classes, tile)
-        mark(labels[where.label :], task.classes, task.ignore, tile.marks)
+        status = max(status, mark(labels[where.label :], task.classes, task.ignore, tile.marks))
         _weigh(tile.marks, task.classes, matrix, weights, shares)
         for i in range(tile.values.size):
             logits[i] = tile.values[i]
@@ -117,14 +130,15 @@ def _tiles(
             for p in range(where.size):
                 shares[p] *= task.scale / tile.total[p]
             _tile_gradient(tile, task, weights, shares, out, where)
+    return status
 
 
 @kernel(nogil=True)
 def _tile_chunks(
     first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any
-) -> None:
+) -> int:
     arrays = flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob)
-    _tiles(first, last, *arrays, task, scratch(task, x))
+    return _tiles(first, last, *arrays, task, scratch(task, x))
 
 
 @helper()
@@ -168,10 +182,10 @@ def _row_gradient(kept: Any, weights: Any, share: Any, scale: Any, out: Any) -> 
 
 
 @helper()
-def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any) -> None:
+def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any) -> int:
     """Chunks that are rows of many classes."""
     room, marks, classes = np.empty(PART, x.dtype), np.empty(1, np.int64), task.classes
-    kept, ahead = prob if prob.size > 0 else out, min(classes, AHEAD)
+    status, kept, ahead = DONE, prob if prob.size > 0 else out, min(classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
@@ -181,7 +195,7 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, ou
             later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
             total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
-            mark(labels[where.label + p :], classes, task.ignore, marks)
+            status = max(status, mark(labels[where.label + p :], classes, task.ignore, marks))
             if marks[0] >= 0:
                 weights = matrix[marks[0] * classes : (marks[0] + 1) * classes]
                 part, weight = _row_loss(row, weights, top, log(total))
@@ -189,55 +203,54 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, ou
                 share, scale = like(top, weight * task.scale / total), like(top, task.scale)
                 _row_gradient(softmax, weights, share, scale, gradient)
             else:
-                loss = np.nan if marks[0] == -2 else loss
                 for j in range(gradient.size):
                     gradient[j] = 0
             if softmax.size > 0:
                 multiply(softmax, like(top, 1 / total))
         sums[chunk] = loss
+    return status
 
 
 @kernel(nogil=True)
 def _row_chunks(
     first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any
-) -> None:
-    _rows(first, last, flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob), task)
+) -> int:
+    return _rows(first, last, flat(sums), flat(x), flat(labels), flat(matrix), flat(out), flat(prob), task)
 
 
 @kernel(nogil=False)
 def _quick(
-    x: Any, labels: Any, matrix: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float
-) -> float:
-    """The whole of a small problem, x as (outer, classes * inner); NaN also for arguments that do not fit together."""
+    x: Any, labels: Any, out: Any, prob: Any, matrix: Any, inner: int, mode: int, ignore: int, top_diff: float
+) -> tuple[float, int]:
+    """The whole of a small problem, x as (outer, classes * inner)."""
     outer, classes = x.shape[0], x.shape[1] // inner
     agree = labels.size == outer * inner and matrix.size == classes * classes
-    if x.size == 0 or not (agree and fits(out, x) and fits(prob, x)):
-        return np.nan
+    if not 0 < x.size <= WIDE or not (agree and fits(out, x) and fits(prob, x)):
+        return np.nan, UNFIT
     z = divisor(mode, outer, labels, ignore)
-    task, sums = Task(outer, classes, inner, ignore, top_diff / z), np.empty(chunks(outer, classes, inner))
+    task, sums = Task(outer, classes, inner, ignore, top_diff / z), partial_sums()[: chunks(outer, classes, inner)]
     arrays = flat(x), flat(labels), flat(matrix), written(out, x), written(prob, x)
-    _tiles(0, sums.size, sums, *arrays, task, scratch(task, sums))
-    return added(sums) / z
+    status = _tiles(0, sums.size, sums, *arrays, task, scratch(task, sums))
+    return added(sums) / z, status
 
 
 @kernel(nogil=True)
-def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, matrix: Any, out: Any, task: Any) -> None:
-    """NaN for a chunk with a label that is no class. `out` may be `prob`."""
+def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, matrix: Any, out: Any, task: Any) -> int:
+    """`out` may be `prob`."""
     softmax, gradient, flat_labels, rows = flat(prob), flat(out), flat(labels), flat(matrix)
     room = scratch(task, prob)
-    weights = np.empty(room.values.size)
+    weights, status = np.empty(room.values.size), DONE
     for chunk in range(first, last):
         where = place(chunk, task)
         tile = cut(room, task.classes, where.size)
         load(softmax, where, task.classes, tile)
-        mark(flat_labels[where.label :], task.classes, task.ignore, tile.marks)
+        status = max(status, mark(flat_labels[where.label :], task.classes, task.ignore, tile.marks))
         _weigh(tile.marks, task.classes, rows, weights, tile.logs)
         sums[chunk] = 0
         for p in range(where.size):
-            if tile.marks[p] == -2:
-                sums[chunk] = np.nan
             tile.logs[p] *= task.scale
         _tile_gradient(tile, task, weights, tile.logs, gradient, where)
+    return status
 
 
 KERNELS = Kernels(_quick, _tile_chunks, _row_chunks, _softmax_chunks)
@@ -266,23 +279,11 @@ def infogain_loss(
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
     `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).
     """
-    try:
-        dtype, kind = x.dtype, labels.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative) and matrix.dtype is dtype
-        if (
-            native
-            and x.ndim == 2
-            and axis == 1
-            and x.size <= WIDE
-            and (out is None or out.dtype is dtype)
-            and (prob is None or prob.dtype is dtype)
-        ):
-            ignore = NO_LABEL if ignore_label is None else ignore_label
-            loss = _quick(x, labels, matrix, out, prob, 1, MODES[normalization], ignore, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, KeyError, TypeError):
-        pass
+    if axis == 1 and native(matrix):
+        ignore = NO_LABEL if ignore_label is None else ignore_label
+        loss, status = attempt(_quick, x, labels, out, prob, matrix, 1, MODES.get(normalization), ignore, top_diff)
+        if status == DONE:
+            return loss
     options = axis, ignore_label, normalization, top_diff
     return loss_of_logits(KERNELS, x, labels, matrix, options, out, prob, threads)
 

@@ -1,45 +1,65 @@
 # mypy: disable-error-code="no-any-return, untyped-decorator"
-"""How the CPU kernels are compiled: flags, the disk cache, and specialisation on demand.
+"""How the CPU kernels are compiled and called: flags, the disk cache, the quick path, specialisation on demand.
 
-A kernel is a Numba dispatcher that never compiles by itself: called with types it has not seen it raises `TypeError` at
-once, so that a strided array or a list cannot start a compilation of its own. `call` compiles what canonical arguments
-need.
+A kernel is a Numba dispatcher that never compiles by itself: called with types it has not seen it raises `NotCompiled`
+at once, so that a strided array or a list cannot start a compilation of its own. `attempt` is the quick path: it calls
+a kernel if its arguments are ready as they are. `call` compiles what canonical arguments need.
+
+A kernel for chunks returns a status; one for a whole small problem a loss and a status. The loss means something where
+the status is `DONE`, NaN included.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, typeof, types
+from numba.core.cgutils import alloca_once
 from numba.core.imputils import impl_ret_borrowed
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic, overload, register_jitable
 from numba.np.arrayobj import populate_array
+from numpy import ndarray
 
 from refimpl.fast.cache import KernelCache
+from refimpl.fast.cpu.arguments import DOUBLE, SINGLE
 from refimpl.fast.scalar import FLAGS
 
 __all__ = [
     "ADDING",
     "BLOCK",
     "CHUNK",
+    "DONE",
     "QUICK",
+    "UNFIT",
     "WIDE",
+    "WRONG_LABEL",
+    "NotCompiled",
     "added",
+    "attempt",
+    "block",
     "call",
     "chunks_of",
     "fits",
     "flat",
     "helper",
     "kernel",
+    "native",
+    "partial_sums",
     "total",
     "written",
 ]
 
 Function = Callable[..., Any]
+
+DONE, UNFIT, WRONG_LABEL = 0, 1, 2
+"""What a kernel says of its work: done; not begun, since its arguments do not fit together; a label is no class (and
+not ignored), so that loss and gradients mean nothing."""
 
 ADDING: dict[str, Any] = {**FLAGS, "fastmath": {"contract", "reassoc", "nsz"}}
 """Flags for a function that only adds up: its order may change, to fill the lanes of a vector. NaN and infinities
@@ -66,6 +86,10 @@ felt."""
 _compiling = threading.Lock()
 
 
+class NotCompiled(Exception):
+    """A kernel was called with types that it is not compiled for."""
+
+
 def helper(**flags: Any) -> Callable[[Function], Function]:
     """A function for kernels to call, compiled into them."""
     return njit(**(flags or FLAGS), forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -86,16 +110,44 @@ def kernel(*, nogil: bool) -> Callable[[Function], Function]:
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
-    raise TypeError("the kernel is not compiled for these arguments")
+    raise NotCompiled
+
+
+def attempt(kernel: Any, *args: Any) -> tuple[float, int]:
+    """The quick path: what a kernel for small problems returns, or `UNFIT` where its arguments are not ready for it.
+
+    Two inputs come first, of which the second may hold labels, then two outputs or None; of a third input the caller
+    has made sure (`native`). They are ready if they are arrays (what has no dtype is none), native, of one floating
+    type, and the kernel is compiled for types like these; it checks sizes itself. Numba tells arrays apart by a
+    fingerprint that forgets their byte order, so dtypes are compared here.
+    """
+    try:
+        first, second, output, other = args[0], args[1], args[2], args[3]
+        dtype, kind = first.dtype, second.dtype
+        if (
+            (dtype is SINGLE or dtype is DOUBLE)
+            and (kind is dtype or kind.isnative)
+            and (output is None or output.dtype is dtype)
+            and (other is None or other.dtype is dtype)
+        ):
+            result: tuple[float, int] = kernel(*args)
+            return result
+    except (NotCompiled, AttributeError):
+        pass
+    return math.nan, UNFIT
+
+
+def native(array: Any) -> bool:
+    """Whether it is an array of native byte order."""
+    return type(array) is ndarray and array.dtype.isnative
 
 
 def call(dispatcher: Any, *args: Any) -> Any:
     """Call a kernel, after compiling it for the types of these arguments if it is not yet."""
     try:
         return dispatcher(*args)
-    except TypeError:
-        if not isinstance(dispatcher, CPUDispatcher):
-            raise
+    except NotCompiled:
+        pass
     names = dispatcher.py_func.__code__.co_varnames
     signature = tuple(_type(name, value) for name, value in zip(names, args, strict=False))
     with _compiling:
@@ -114,28 +166,57 @@ def _type(name: str, value: Any) -> Any:
     return kind
 
 
-@intrinsic
-def flat(typing_context, array):  # type: ignore[no-untyped-def]
-    """An argument of a kernel as a flat array that is not counted as a reference to it.
+def _uncounted(name: str, meaning: str, whole: bool) -> Any:
+    """An intrinsic that makes a flat array of an array's memory, or of none of it, without counting a reference.
 
     Slices of counted arrays are counted, at worst once per row; two threads that count references to the same array
     spend their time passing that counter to and fro. The caller of the kernel keeps the array alive.
     """
-    result = types.Array(array.dtype, 1, "C", readonly=not array.mutable)
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        given = context.make_array(array)(context, builder, arguments[0])
-        made = context.make_array(result)(context, builder)
-        size, step = given.nitems, given.itemsize
-        populate_array(made, data=given.data, shape=[size], strides=[step], itemsize=step, meminfo=None)
-        return impl_ret_borrowed(context, builder, result, made._getvalue())
+    def view(typing_context, array):  # type: ignore[no-untyped-def]
+        result = types.Array(array.dtype, 1, "C", readonly=whole and not array.mutable)
 
-    return result(array), generate
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            given = context.make_array(array)(context, builder, arguments[0])
+            made = context.make_array(result)(context, builder)
+            size, step = given.nitems if whole else given.nitems.type(0), given.itemsize
+            populate_array(made, data=given.data, shape=[size], strides=[step], itemsize=step, meminfo=None)
+            return impl_ret_borrowed(context, builder, result, made._getvalue())
+
+        return result(array), generate
+
+    view.__name__, view.__doc__ = name, meaning
+    return intrinsic(view)
+
+
+flat = _uncounted("flat", "An argument of a kernel as a flat array.", True)
+_nothing = _uncounted("_nothing", "An empty array for results of the type of an argument.", False)
+
+
+def _on_stack(name: str, meaning: str, entries: int) -> Any:
+    """An intrinsic that makes a float64 array which lasts as long as the call of the kernel, and costs nothing."""
+    result = types.Array(types.float64, 1, "C")
+
+    def room(typing_context):  # type: ignore[no-untyped-def]
+        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            data = alloca_once(builder, ir.DoubleType(), size=entries)
+            made, size, step = context.make_array(result)(context, builder), ir.IntType(64)(entries), ir.IntType(64)(8)
+            populate_array(made, data=data, shape=[size], strides=[step], itemsize=step, meminfo=None)
+            return impl_ret_borrowed(context, builder, result, made._getvalue())
+
+        return result(), generate
+
+    room.__name__, room.__doc__ = name, meaning
+    return intrinsic(room)
+
+
+block = _on_stack("block", "Scratch for a block of entries in float64.", BLOCK // 8)
+partial_sums = _on_stack("partial_sums", "Room for the sums of all chunks of a small problem.", WIDE // 2)
 
 
 def written(out: Any, like: Any) -> Any:
     """An output of a kernel, flat; None becomes an empty array."""
-    return _nothing(out, like) if out is None else out.reshape(-1)
+    return np.empty(0, like.dtype) if out is None else out.reshape(-1)
 
 
 def fits(out: Any, like: Any) -> bool:
@@ -143,8 +224,8 @@ def fits(out: Any, like: Any) -> bool:
     return out is None or out.shape == like.shape
 
 
-def _nothing(out: Any, like: Any) -> Any:
-    return np.empty(0, like.dtype)
+def _no_output(out: Any, like: Any) -> Any:
+    return _nothing(like)
 
 
 def _flat_output(out: Any, like: Any) -> Any:
@@ -161,7 +242,7 @@ def _same_shape(out: Any, like: Any) -> bool:
 
 @overload(written)
 def _written(out: Any, like: Any) -> Function:
-    return _nothing if out is types.none else _flat_output
+    return _no_output if out is types.none else _flat_output
 
 
 @overload(fits)

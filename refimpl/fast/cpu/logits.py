@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import Output, Positions, floats, ignored, integers, mode_of, refuse_labels, square
-from refimpl.fast.cpu.kernel import WIDE, call
+from refimpl.fast.cpu.kernel import WIDE, WRONG_LABEL, call
 from refimpl.fast.cpu.normaliser import divisor_of
 from refimpl.fast.cpu.softmax import Task, by_rows, chunks
 from refimpl.fast.cpu.threads import spread
@@ -22,7 +21,8 @@ Options = tuple[int, int | None, str, float]
 class Kernels(NamedTuple):
     """A layer's kernels: for small problems, for chunks that are tiles or rows, and for a gradient from the softmax.
 
-    All take an infogain matrix after the labels, if their layer has one: `quick` in any shape, the others flat.
+    All take an infogain matrix, if their layer has one: `quick` after its outputs, in any shape, the others after
+    the labels, flat.
     """
 
     quick: Any
@@ -44,14 +44,16 @@ def loss_of_logits(
     if x.size <= WIDE:
         rows = outer, classes * inner
         outputs = gradient.shaped(*rows), softmax.shaped(*rows)
-        loss = call(kernels.quick, x.reshape(rows), labels, *extra, *outputs, inner, mode, ignore, float(top_diff))
+        settings = inner, mode, ignore, float(top_diff)
+        loss, status = call(kernels.quick, x.reshape(rows), labels, *outputs, *extra, *settings)
     else:
         z = divisor_of(mode, outer, labels, ignore, threads)
         kernel = kernels.rows if by_rows(classes, inner) else kernels.tiles
         task = Task(outer, classes, inner, ignore, float(top_diff) / z)
         arrays = x.reshape(-1), labels, *(m.reshape(-1) for m in extra), gradient.flat, softmax.flat
-        loss = spread(kernel, chunks(outer, classes, inner), x.size, threads, *arrays, task) / z
-    if math.isnan(loss):
+        loss, status = spread(kernel, chunks(outer, classes, inner), x.size, threads, *arrays, task)
+        loss /= z
+    if status == WRONG_LABEL:
         refuse_labels(labels, classes, positions.shape, ignore)
     gradient.finish()
     softmax.finish()
@@ -71,8 +73,8 @@ def gradient_of_softmax(
     scale = float(top_diff) / divisor_of(mode, outer, labels, ignore, threads)
     task = Task(outer, classes, inner, ignore, scale)
     arrays = prob.reshape(-1), labels, *(m.reshape(-1) for m in extra), gradient.flat
-    alarm = spread(kernels.softmax, chunks(outer, classes, inner), prob.size, threads, *arrays, task)
-    if math.isnan(alarm):
+    _, status = spread(kernels.softmax, chunks(outer, classes, inner), prob.size, threads, *arrays, task)
+    if status == WRONG_LABEL:
         refuse_labels(labels, classes, positions.shape, ignore)
     gradient.finish()
 

@@ -7,15 +7,31 @@ elsewhere. The floor is a float in Caffe, whatever the type of the net. Computed
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, SINGLE, Output, floats, integers, labels_of_samples, refuse_labels
-from refimpl.fast.cpu.kernel import CHUNK, QUICK, added, call, chunks_of, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
+from refimpl.fast.cpu.kernel import (
+    CHUNK,
+    DONE,
+    QUICK,
+    UNFIT,
+    WRONG_LABEL,
+    added,
+    attempt,
+    call,
+    chunks_of,
+    fits,
+    flat,
+    helper,
+    kernel,
+    partial_sums,
+    written,
+)
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import log, truncated
 
 __all__ = ["FLOOR", "backward", "multinomial_logistic_loss"]
@@ -25,7 +41,8 @@ FLOOR = float(np.float32(1e-20))
 
 
 @helper()
-def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, classes: int, scale: float) -> None:
+def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, classes: int, scale: float) -> int:
+    status = DONE
     for chunk in range(first, last):
         start, stop = chunk * CHUNK, min(p.size, (chunk + 1) * CHUNK)
         gradient = out[start:stop]
@@ -35,7 +52,7 @@ def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, class
         for n in range(start // classes, (stop - 1) // classes + 1):
             label = truncated(labels[n])
             if label < 0 or label >= classes:
-                loss = np.nan
+                status = WRONG_LABEL
             i = n * classes + label
             if start <= i < stop:
                 value = np.float64(p[i])
@@ -44,22 +61,23 @@ def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, class
                 if gradient.size > 0:
                     gradient[i - start] = -scale / value
         sums[chunk] = loss
+    return status
 
 
 @kernel(nogil=True)
-def _chunks(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, classes: int, scale: float) -> None:
-    _work(first, last, flat(sums), flat(p), flat(labels), flat(out), classes, scale)
+def _chunks(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, classes: int, scale: float) -> int:
+    return _work(first, last, flat(sums), flat(p), flat(labels), flat(out), classes, scale)
 
 
 @kernel(nogil=False)
-def _quick(p: Any, labels: Any, out: Any, top_diff: float) -> float:
-    """The whole of a small problem; NaN also for arguments that do not fit together."""
+def _quick(p: Any, labels: Any, out: Any, no_other: None, top_diff: float) -> tuple[float, int]:
+    """The whole of a small problem."""
     num, classes = p.shape
-    if p.size == 0 or labels.size != num or not fits(out, p):
-        return np.nan
-    sums = np.empty(chunks_of(p.size))
-    _work(0, sums.size, sums, flat(p), flat(labels), written(out, p), classes, top_diff / num)
-    return added(sums) / num
+    if not 0 < p.size <= QUICK or labels.size != num or not fits(out, p):
+        return np.nan, UNFIT
+    sums = partial_sums()[: chunks_of(p.size)]
+    status = _work(0, sums.size, sums, flat(p), flat(labels), written(out, p), classes, top_diff / num)
+    return added(sums) / num, status
 
 
 def multinomial_logistic_loss(
@@ -79,15 +97,9 @@ def multinomial_logistic_loss(
     Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no
     class (`out` is then undefined).
     """
-    try:
-        dtype, kind = p.dtype, labels.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
-        if native and p.ndim == 2 and p.size <= QUICK and (out is None or out.dtype is dtype):
-            loss = _quick(p, labels, out, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, TypeError):
-        pass
+    loss, status = attempt(_quick, p, labels, out, None, top_diff)
+    if status == DONE:
+        return loss
     return _careful(p, labels, float(top_diff), out, threads)
 
 
@@ -97,24 +109,15 @@ def _careful(p: Any, labels: Any, top_diff: float, out: Any, threads: int | None
     num = labels_of_samples(p, labels, exactly=True)
     gradient = Output(out, "out", p)
     if p.size <= QUICK:
-        loss = call(_quick, p.reshape(num, -1), labels, gradient.shaped(num, -1), top_diff)
+        loss, status = call(_quick, p.reshape(num, -1), labels, gradient.shaped(num, -1), None, top_diff)
     else:
         work = p.reshape(-1), labels, gradient.flat, p.size // num, top_diff / num
-        loss = spread(_chunks, chunks_of(p.size), p.size if out is not None else num, threads, *work) / num
-    if math.isnan(loss):
+        loss, status = spread(_chunks, chunks_of(p.size), p.size if out is not None else num, threads, *work)
+        loss /= num
+    if status == WRONG_LABEL:
         refuse_labels(labels, p.size // num, (num,))
     gradient.finish()
     return float(loss)
 
 
-def backward(
-    p: NDArray[Any],
-    labels: NDArray[Any],
-    *,
-    top_diff: float,
-    out: NDArray[Any],
-    threads: int | None = None,
-) -> None:
-    """The gradient alone; arguments as for `multinomial_logistic_loss`. It is memory that takes the time, so the loss
-    costs nothing."""
-    multinomial_logistic_loss(p, labels, top_diff=top_diff, out=out, threads=threads)
+backward = gradient_alone(multinomial_logistic_loss)

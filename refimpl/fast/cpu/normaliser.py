@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from refimpl.fast.cpu.arguments import MODES, NO_LABEL
-from refimpl.fast.cpu.kernel import helper, kernel
+from refimpl.fast.cpu.kernel import DONE, helper, kernel
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import truncated
 
@@ -39,14 +39,16 @@ def divisor(mode: int, batch: int, labels: Any, ignore: int) -> float:
 
 
 @kernel(nogil=True)
-def _count(first: int, last: int, sums: Any, labels: Any, ignore: int) -> None:
+def _count(first: int, last: int, sums: Any, labels: Any, ignore: int) -> int:
     for chunk in range(first, last):
         sums[chunk] = _counted(labels[chunk * CHUNK : (chunk + 1) * CHUNK], ignore)
+    return DONE
 
 
 def divisor_of(mode: int, batch: int, labels: NDArray[Any], ignore: int, threads: int | None) -> float:
     """`divisor` for Python: counts with several threads where there is much to count."""
     if mode == VALID and ignore != NO_LABEL:
-        return max(1.0, spread(_count, -(-labels.size // CHUNK), labels.size, threads, labels, ignore))
+        counted, _ = spread(_count, -(-labels.size // CHUNK), labels.size, threads, labels, ignore)
+        return max(1.0, counted)
     sizes = {VALID: labels.size, FULL: labels.size, BATCH_SIZE: batch, NONE: 1}
     return float(max(1, sizes[mode]))

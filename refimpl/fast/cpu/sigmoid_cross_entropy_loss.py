@@ -12,23 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE, Output, floats, ignored, mode_of, same_samples
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, same_samples
 from refimpl.fast.cpu.kernel import (
     BLOCK,
     CHUNK,
+    DONE,
+    UNFIT,
     WIDE,
     added,
+    attempt,
+    block,
     call,
     chunks_of,
     fits,
     flat,
     helper,
     kernel,
+    partial_sums,
     total,
     written,
 )
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import exp, like, log1p, truncated
 
 __all__ = ["backward", "sigmoid_cross_entropy_loss"]
@@ -83,7 +89,7 @@ def _forget(t: Any, ignore: int, losses: Any, out: Any) -> None:
 
 
 @helper()
-def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float, room: Any) -> None:
+def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float, room: Any) -> int:
     for chunk in range(first, last):
         loss = 0.0
         for start in range(chunk * CHUNK, min(x.size, (chunk + 1) * CHUNK), room.size):
@@ -98,23 +104,25 @@ def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: in
                 _forget(targets, ignore, scratch, gradient)
             loss += total(scratch)
         sums[chunk] = loss
+    return DONE
 
 
 @kernel(nogil=True)
-def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float) -> None:
-    _work(first, last, flat(sums), flat(x), flat(t), flat(out), ignore, scale, np.empty(BLOCK // x.itemsize, x.dtype))
+def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float) -> int:
+    room = np.empty(BLOCK // x.itemsize, x.dtype)
+    return _work(first, last, flat(sums), flat(x), flat(t), flat(out), ignore, scale, room)
 
 
 @kernel(nogil=False)
-def _quick(x: Any, t: Any, out: Any, mode: int, ignore: int, top_diff: float) -> float:
-    """The whole of a small problem, in float64; NaN also for arguments that do not fit together."""
-    if x.size == 0 or x.shape != t.shape or not fits(out, x):
-        return np.nan
+def _quick(x: Any, t: Any, out: Any, no_other: None, mode: int, ignore: int, top_diff: float) -> tuple[float, int]:
+    """The whole of a small problem, in float64."""
+    if not 0 < x.size <= WIDE or x.shape != t.shape or not fits(out, x):
+        return np.nan, UNFIT
     targets = flat(t)
     z = divisor(mode, x.shape[0], targets, ignore)
-    sums = np.empty(chunks_of(x.size))
-    _work(0, sums.size, sums, flat(x), targets, written(out, x), ignore, top_diff / z, np.empty(BLOCK // 8))
-    return added(sums) / z
+    sums = partial_sums()[: chunks_of(x.size)]
+    status = _work(0, sums.size, sums, flat(x), targets, written(out, x), ignore, top_diff / z, block())
+    return added(sums) / z, status
 
 
 def sigmoid_cross_entropy_loss(
@@ -138,15 +146,10 @@ def sigmoid_cross_entropy_loss(
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown
     `normalization`.
     """
-    try:
-        dtype = x.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and t.dtype is dtype
-        if native and x.ndim == 2 and x.size <= WIDE and (out is None or out.dtype is dtype):
-            loss = _quick(x, t, out, MODES[normalization], NO_LABEL if ignore_label is None else ignore_label, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, KeyError, TypeError):
-        pass
+    ignore = NO_LABEL if ignore_label is None else ignore_label
+    loss, status = attempt(_quick, x, t, out, None, MODES.get(normalization), ignore, top_diff)
+    if status == DONE:
+        return loss
     return _careful(x, t, ignored(ignore_label), mode_of(normalization), float(top_diff), out, threads)
 
 
@@ -156,26 +159,15 @@ def _careful(x: Any, t: Any, ignore: int, mode: int, top_diff: float, out: Any, 
     num = same_samples(x, t)
     gradient = Output(out, "out", x)
     if x.size <= WIDE:
-        loss = call(_quick, x.reshape(num, -1), t.reshape(num, -1), gradient.shaped(num, -1), mode, ignore, top_diff)
+        rows = x.reshape(num, -1), t.reshape(num, -1), gradient.shaped(num, -1)
+        loss, _ = call(_quick, *rows, None, mode, ignore, top_diff)
     else:
         z = divisor_of(mode, num, t.reshape(-1), ignore, threads)
         work = x.reshape(-1), t.reshape(-1), gradient.flat, ignore, top_diff / z
-        loss = spread(_chunks, chunks_of(x.size), x.size, threads, *work) / z
+        loss, _ = spread(_chunks, chunks_of(x.size), x.size, threads, *work)
+        loss /= z
     gradient.finish()
     return float(loss)
 
 
-def backward(
-    x: NDArray[Any],
-    t: NDArray[Any],
-    *,
-    ignore_label: int | None = None,
-    normalization: str = "BATCH_SIZE",
-    top_diff: float,
-    out: NDArray[Any],
-    threads: int | None = None,
-) -> None:
-    """The gradient alone; arguments as for `sigmoid_cross_entropy_loss`."""
-    sigmoid_cross_entropy_loss(
-        x, t, ignore_label=ignore_label, normalization=normalization, top_diff=top_diff, out=out, threads=threads
-    )
+backward = gradient_alone(sigmoid_cross_entropy_loss)

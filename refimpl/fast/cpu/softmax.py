@@ -17,14 +17,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import overload, register_jitable
+from numpy.typing import NDArray
 
-from refimpl.fast.cpu.kernel import ADDING, CHUNK, helper
+from refimpl.fast.cpu.kernel import ADDING, CHUNK, DONE, WRONG_LABEL, helper
 from refimpl.fast.cpu.prefetch import claim, fetch
 from refimpl.fast.scalar import FLAGS, SINGLE, SINGLE_TYPE, exp, like, log, truncated
+from refimpl.layers.softmax import softmax_gradient
 
 __all__ = [
     "PART",
     "Task",
+    "backward",
     "by_rows",
     "chunks",
     "clear",
@@ -194,12 +197,16 @@ def store(tile: Tile, classes: int, out: Any, where: Place) -> None:
 
 
 @helper()
-def mark(labels: Any, classes: int, ignore: int, marks: Any) -> None:
-    """The classes that labels name; -1 for an ignored one, -2 for one that is no class."""
+def mark(labels: Any, classes: int, ignore: int, marks: Any) -> int:
+    """Write the classes that labels name, -1 for an ignored one and for one that is no class; return the status."""
+    status = DONE
     for p in range(marks.size):
         label = truncated(labels[p])
-        wrong = -1 if label == ignore else -2
-        marks[p] = label if label != ignore and 0 <= label < classes else wrong
+        known = label != ignore and 0 <= label < classes
+        marks[p] = label if known else -1
+        if not known and label != ignore:
+            status = WRONG_LABEL
+    return status
 
 
 @helper()
@@ -292,3 +299,8 @@ def exponentials(row: Any, top: Any, result: Any, later: Any, later_result: Any)
         kept = result[start : start + PART] if result.size == row.size else result
         total += np.float64(_block(part, top, kept))
     return total
+
+
+def backward(prob: NDArray[Any], diff: NDArray[Any], *, axis: int = 1, out: NDArray[Any]) -> None:
+    """Add to `out` what the diff of a softmax sends to its logits; all three have one shape and dtype."""
+    out += softmax_gradient(prob.astype(np.float64), diff.astype(np.float64), axis)

@@ -13,8 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import DOUBLE, MODES, NO_LABEL, SINGLE
-from refimpl.fast.cpu.kernel import BLOCK, WIDE, added, fits, flat, helper, kernel, written
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL
+from refimpl.fast.cpu.kernel import (
+    BLOCK,
+    DONE,
+    UNFIT,
+    WIDE,
+    added,
+    attempt,
+    fits,
+    flat,
+    helper,
+    kernel,
+    partial_sums,
+    written,
+)
 from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
 from refimpl.fast.cpu.normaliser import divisor
 from refimpl.fast.cpu.prefetch import AHEAD
@@ -52,15 +65,13 @@ def _capped(loss: float) -> float:
 
 @helper()
 def _tile_losses(x: Any, where: Any, tile: Any) -> float:
-    """The sum of the losses of a tile's positions; NaN if a label is no class."""
+    """The sum of the losses of a tile's positions."""
     logits, marks = x[where.base :], tile.marks
     loss = 0.0
     for p in range(where.size):
         if marks[p] >= 0:
             logit = logits[marks[p] * where.per_class + p * where.per_position]
             loss += _capped(tile.logs[p] - (np.float64(logit) - np.float64(tile.top[p])))
-        elif marks[p] == -2:
-            loss = np.nan
     return loss
 
 
@@ -79,25 +90,27 @@ def _tile_gradient(tile: Any, task: Any, out: Any, where: Any) -> None:
 
 
 @helper()
-def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any, room: Any) -> None:
+def _tiles(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any, room: Any) -> int:
     """Chunks that are tiles."""
+    status = DONE
     for chunk in range(first, last):
         where = place(chunk, task)
         tile = cut(room, task.classes, where.size)
         load(x, where, task.classes, tile)
         exponentiate(tile, task.classes)
-        mark(labels[where.label :], task.classes, task.ignore, tile.marks)
+        status = max(status, mark(labels[where.label :], task.classes, task.ignore, tile.marks))
         sums[chunk] = _tile_losses(x, where, tile)
         if prob.size > 0:
             divide(1.0, tile.total, tile.factor)
             store(tile, task.classes, prob, where)
         if out.size > 0:
             _tile_gradient(tile, task, out, where)
+    return status
 
 
 @kernel(nogil=True)
-def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
-    _tiles(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task, scratch(task, x))
+def _tile_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> int:
+    return _tiles(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task, scratch(task, x))
 
 
 @helper()
@@ -116,10 +129,10 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale
 
 
 @helper()
-def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
+def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> int:
     """Chunks that are rows of many classes."""
     room, marks = np.empty(PART, x.dtype), np.empty(1, np.int64)
-    kept, ahead = prob if prob.size > 0 else out, min(task.classes, AHEAD)
+    status, kept, ahead = DONE, prob if prob.size > 0 else out, min(task.classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
@@ -129,34 +142,35 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob:
             later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
             total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
-            mark(labels[where.label + p :], task.classes, task.ignore, marks)
+            status = max(status, mark(labels[where.label + p :], task.classes, task.ignore, marks))
             if marks[0] >= 0:
                 loss += _capped(log(total) - (np.float64(row[marks[0]]) - np.float64(top)))
-            elif marks[0] == -2:
-                loss = np.nan
             if gradient.size > 0:
                 _row_gradient(row, softmax, total, top, marks[0], task.scale, gradient)
             if softmax.size > 0:
                 multiply(softmax, like(top, 1 / total))
         sums[chunk] = loss
+    return status
 
 
 @kernel(nogil=True)
-def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> None:
-    _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task)
+def _row_chunks(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> int:
+    return _rows(first, last, flat(sums), flat(x), flat(labels), flat(out), flat(prob), task)
 
 
 @kernel(nogil=False)
-def _quick(x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float) -> float:
-    """The whole of a small problem, x as (outer, classes * inner); NaN also for arguments that do not fit together."""
+def _quick(
+    x: Any, labels: Any, out: Any, prob: Any, inner: int, mode: int, ignore: int, top_diff: float
+) -> tuple[float, int]:
+    """The whole of a small problem, x as (outer, classes * inner)."""
     outer, classes = x.shape[0], x.shape[1] // inner
-    if x.size == 0 or labels.size != outer * inner or not (fits(out, x) and fits(prob, x)):
-        return np.nan
+    if not 0 < x.size <= WIDE or labels.size != outer * inner or not (fits(out, x) and fits(prob, x)):
+        return np.nan, UNFIT
     z = divisor(mode, outer, labels, ignore)
-    task, sums = Task(outer, classes, inner, ignore, top_diff / z), np.empty(chunks(outer, classes, inner))
+    task, sums = Task(outer, classes, inner, ignore, top_diff / z), partial_sums()[: chunks(outer, classes, inner)]
     room = scratch(task, sums)
-    _tiles(0, sums.size, sums, flat(x), flat(labels), written(out, x), written(prob, x), task, room)
-    return added(sums) / z
+    status = _tiles(0, sums.size, sums, flat(x), flat(labels), written(out, x), written(prob, x), task, room)
+    return added(sums) / z, status
 
 
 @helper()
@@ -191,19 +205,16 @@ def _from_softmax(where: Any, task: Any, prob: Any, out: Any, marks: Any, chosen
 
 
 @kernel(nogil=True)
-def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, out: Any, task: Any) -> None:
-    """NaN for a chunk with a label that is no class."""
+def _softmax_chunks(first: int, last: int, sums: Any, prob: Any, labels: Any, out: Any, task: Any) -> int:
     softmax, gradient, flat_labels = flat(prob), flat(out), flat(labels)
     size = place(0, task).size
-    room, chosen, marks = np.empty(BLOCK // 8), np.empty(size), np.empty(size, np.int64)
+    room, chosen, marks, status = np.empty(BLOCK // 8), np.empty(size), np.empty(size, np.int64), DONE
     for chunk in range(first, last):
         where = place(chunk, task)
-        mark(flat_labels[where.label :], task.classes, task.ignore, marks[: where.size])
+        status = max(status, mark(flat_labels[where.label :], task.classes, task.ignore, marks[: where.size]))
         _from_softmax(where, task, softmax, gradient, marks, chosen, room)
         sums[chunk] = 0
-        for p in range(where.size):
-            if marks[p] == -2:
-                sums[chunk] = np.nan
+    return status
 
 
 KERNELS = Kernels(_quick, _tile_chunks, _row_chunks, _softmax_chunks)
@@ -231,23 +242,11 @@ def softmax_with_loss(
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
     `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).
     """
-    try:
-        dtype, kind = x.dtype, labels.dtype
-        native = (dtype is SINGLE or dtype is DOUBLE) and (kind is dtype or kind.isnative)
-        if (
-            native
-            and x.ndim == 2
-            and axis == 1
-            and x.size <= WIDE
-            and (out is None or out.dtype is dtype)
-            and (prob is None or prob.dtype is dtype)
-        ):
-            ignore = NO_LABEL if ignore_label is None else ignore_label
-            loss = _quick(x, labels, out, prob, 1, MODES[normalization], ignore, top_diff)
-            if loss == loss:
-                return loss
-    except (AttributeError, KeyError, TypeError):
-        pass
+    if axis == 1:
+        ignore = NO_LABEL if ignore_label is None else ignore_label
+        loss, status = attempt(_quick, x, labels, out, prob, 1, MODES.get(normalization), ignore, top_diff)
+        if status == DONE:
+            return loss
     options = axis, ignore_label, normalization, top_diff
     return loss_of_logits(KERNELS, x, labels, None, options, out, prob, threads)
 

@@ -39,8 +39,9 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(kernel: Any, chunks: int, elements: int, threads: int | None, *args: Any) -> float:
-    """Run ``kernel(first, last, sums, *args)`` over all chunks, and return the sum of what it left in ``sums``.
+def spread(kernel: Any, chunks: int, elements: int, threads: int | None, *args: Any) -> tuple[float, int]:
+    """Run ``kernel(first, last, sums, *args)`` over all chunks: the sum of what it left in ``sums``, and its worst
+    status.
 
     `elements` is the size of the work; `threads` the most threads to use, by default `available_threads`.
     Raises ValueError for fewer than one.
@@ -51,11 +52,11 @@ def spread(kernel: Any, chunks: int, elements: int, threads: int | None, *args: 
     limit = available_threads() if threads is None else threads
     count = min(limit, chunks, 1 + elements // SHARE)
     if count == 1:
-        call(kernel, 0, chunks, sums, *args)
+        status = call(kernel, 0, chunks, sums, *args)
     else:
         call(kernel, 0, 0, sums, *args)
-        _Job(kernel, chunks, count * TURNS, (sums, *args)).run(count - 1)
-    return float(np.add.accumulate(sums)[-1])
+        status = _Job(kernel, chunks, count * TURNS, (sums, *args)).run(count - 1)
+    return float(np.add.accumulate(sums)[-1]), status
 
 
 class _Job:
@@ -66,26 +67,28 @@ class _Job:
         self.kernel, self.chunks, self.args = kernel, chunks, args
         self.turns = min(turns, chunks)
         self.next = itertools.count()
-        self.done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.done: SimpleQueue[int | BaseException] = SimpleQueue()
 
-    def run(self, helpers: int) -> None:
-        """Work until all turns are taken, wait for those that others took, and raise what any of them raised."""
+    def run(self, helpers: int) -> int:
+        """Work until all turns are taken, and wait for those that others took: the worst status. Raises what any of
+        them raised."""
         _pool().engage(self, helpers)
         self.work()
-        failures = [error for error in (self.done.get() for _ in range(self.turns)) if error is not None]
-        if failures:
-            raise failures[0]
+        answers = [self.done.get() for _ in range(self.turns)]
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return max(answers)
 
     def work(self) -> None:
         """Take turns until none is left."""
         while (turn := next(self.next)) < self.turns:
             first, last = self.chunks * turn // self.turns, self.chunks * (turn + 1) // self.turns
             try:
-                self.kernel(first, last, *self.args)
+                answer = self.kernel(first, last, *self.args)
             except BaseException as error:
-                self.done.put(error)
-            else:
-                self.done.put(None)
+                answer = error
+            self.done.put(answer)
 
 
 class _Pool:

@@ -14,12 +14,13 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cpu import arguments as host
-from refimpl.fast.cuda.arguments import Loss, Output, floats, integers, weight
-from refimpl.fast.cuda.device import Device, current
+from refimpl.fast.cpu import contrastive_loss as cpu
+from refimpl.fast.cpu.arguments import labels_of_samples, same_samples
+from refimpl.fast.cuda.arguments import floats, integers
+from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import WARPS
 from refimpl.fast.cuda.kernel import kernel
-from refimpl.fast.cuda.normaliser import add_up
+from refimpl.fast.cuda.problem import Launch, Problem, host_functions
 from refimpl.fast.cuda.reduction import block_sum, team_sum
 from refimpl.fast.cuda.team import first_position, position_stride, team_at, team_blocks, team_width
 from refimpl.fast.scalar import like, sqrt, truncated
@@ -67,7 +68,8 @@ def sum_losses(
     a: Any, b: Any, similar: Any, num: int, dim: int, width: int, margin: Any, legacy: bool, sums: Any
 ) -> None:
     """The losses of each block's pairs, added up."""
-    scratch, scratch_loss = cuda.shared.array(WARPS, a.dtype), cuda.shared.array(WARPS, np.float64)
+    scratch = cuda.shared.array(WARPS, a.dtype)
+    scratch_loss = cuda.shared.array(WARPS, np.float64)
     loss = np.float64(0)
     for start in range(first_position(width), num, position_stride(width)):
         team = team_at(start, num, dim, 1, width)
@@ -115,74 +117,17 @@ def differentiate(
                 out_b[i] = -gradient
 
 
-def contrastive_loss(
-    a: Any,
-    b: Any,
-    similar: Any,
-    *,
-    margin: float = 1.0,
-    legacy_version: bool = False,
-    top_diff: Any = 1.0,
-    out_a: Any = None,
-    out_b: Any = None,
-    loss: Any = None,
-) -> float | None:
-    """The loss, and the gradients for a and for b, where there are arrays to write them to.
-
-    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
-    shape. `similar`: numbers, at least N of them; one that is not 0 after truncation toward zero means that its pair is
-    similar. `out_a`, `out_b`: like a and b; receive the gradients for the given `top_diff` (the top's diff, that is the
-    weight): a number or an array of one. `loss`: an array of one entry that receives the loss, which is then not
-    returned. All arrays are NumPy's or a device's (`refimpl.fast.cuda.arguments`).
-
-    Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch, NoDevice.
-    """
-    device = current()
-    pairs = _Pairs(device, a, b, similar, margin, legacy_version)
-    answer, sums = Loss(device, loss, pairs.a), device.empty(pairs.blocks, np.float64)
-    device.launch(sum_losses, pairs.blocks, *pairs.arrays, *pairs.settings, sums)
-    add_up(device, sums, 2 * pairs.num, answer)
-    if out_a is not None or out_b is not None:
-        pairs.differentiate(top_diff, out_a, out_b)
-    return answer.value()
+def _problem(device: Device, name: str, a: Any, b: Any, similar: Any, margin: float, legacy_version: bool) -> Problem:
+    first = floats(device, a, name)
+    second = floats(device, b, "b", first)
+    num = same_samples(first, second)
+    flags = integers(device, similar, "similar", first)
+    labels_of_samples(first, flags)
+    dim = first.size // num
+    width = team_width(dim, 1)
+    settings = num, dim, width, first.dtype.type(margin), bool(legacy_version)
+    losses, gradient = (Launch(one, team_blocks(num, width), settings) for one in (sum_losses, differentiate))
+    return Problem(device, first, (first.array, second.array, flags.array), losses, gradient, 2 * num, pair=second)
 
 
-def backward(
-    a: Any,
-    b: Any,
-    similar: Any,
-    *,
-    margin: float = 1.0,
-    legacy_version: bool = False,
-    top_diff: Any,
-    out_a: Any = None,
-    out_b: Any = None,
-) -> None:
-    """The gradients alone; arguments as for `contrastive_loss`."""
-    _Pairs(current(), a, b, similar, margin, legacy_version).differentiate(top_diff, out_a, out_b)
-
-
-class _Pairs:
-    """Checked arguments on the device, and the shape of a launch over them."""
-
-    def __init__(self, device: Device, a: Any, b: Any, similar: Any, margin: float, legacy: bool) -> None:
-        self.device = device
-        self.a = floats(device, a, "a")
-        self.b = floats(device, b, "b", self.a)
-        self.num = host.same_samples(self.a, self.b)
-        flags = integers(device, similar, "similar", self.a)
-        host.labels_of_samples(self.a, flags)
-        dim = self.a.size // self.num
-        width = team_width(dim, 1)
-        self.blocks = team_blocks(self.num, width)
-        self.arrays = self.a.array, self.b.array, flags.array
-        self.settings = self.num, dim, width, self.a.dtype.type(margin), bool(legacy)
-
-    def differentiate(self, top_diff: Any, out_a: Any, out_b: Any) -> None:
-        """Launch the gradients, and bring them where they are wanted."""
-        outputs = Output(self.device, out_a, "out_a", self.a), Output(self.device, out_b, "out_b", self.b)
-        scale = weight(self.device, top_diff, self.a)
-        arrays = (output.array for output in outputs)
-        self.device.launch(differentiate, self.blocks, *self.arrays, scale, *self.settings, *arrays)
-        for output in outputs:
-            output.finish()
+contrastive_loss, backward = host_functions(cpu, _problem)

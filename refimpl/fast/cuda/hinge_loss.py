@@ -16,10 +16,11 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cuda.arguments import Loss, Output
+from refimpl.fast.cpu import hinge_loss as cpu
+from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import WARPS
 from refimpl.fast.cuda.kernel import kernel
-from refimpl.fast.cuda.normaliser import add_up
+from refimpl.fast.cuda.problem import Launch, Problem, host_functions
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.cuda.samples import Samples
 from refimpl.fast.cuda.team import first_position, position_stride, team_at
@@ -86,42 +87,11 @@ def differentiate(
                 out[i] = x.dtype.type(np.nan) if wrong else gradient
 
 
-def hinge_loss(
-    x: Any, labels: Any, *, norm: str = "L1", top_diff: Any = 1.0, out: Any = None, loss: Any = None
-) -> float | None:
-    """The loss, and the gradient, if there is an array to write it to.
-
-    `x`: scores, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`:
-    numbers, truncated toward zero, at least N of them in any shape (what follows the first N is not read, as in Caffe).
-    `norm`: "L1" or "L2". `out`: like x; receives the gradient for the given `top_diff` (the top's diff, that is the
-    weight): a number or an array of one. `loss`: an array of one entry that receives the loss, which is then not
-    returned. All arrays are NumPy's or a device's (`refimpl.fast.cuda.arguments`).
-
-    Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label
-    that is no class (`out` is then undefined; with a `loss` on the device nothing is raised, and it is NaN); NoDevice.
-    """
-    squared = _squared(norm)
-    scores = Samples.checked(x, "x", labels)
-    device = scores.device
-    gradient, answer = Output(device, out, "out", scores.x), Loss(device, loss, scores.x)
-    sums = device.empty(scores.blocks, np.float64)
-    device.launch(sum_losses, scores.blocks, *scores.arrays, *scores.geometry, squared, sums)
-    add_up(device, sums, scores.num, answer)
-    if gradient.wanted:
-        scores.differentiate(differentiate, top_diff, gradient, squared)
-    return scores.finish(answer, gradient)
+def _problem(device: Device, name: str, x: Any, labels: Any, norm: str) -> Problem:
+    squared = cpu.norm_of(norm) == cpu.L2
+    scores = Samples.checked(device, name, x, labels)
+    losses, gradient = (Launch(one, scores.blocks, (*scores.geometry, squared)) for one in (sum_losses, differentiate))
+    return scores.problem(losses, gradient)
 
 
-def backward(x: Any, labels: Any, *, norm: str = "L1", top_diff: Any, out: Any) -> None:
-    """The gradient alone; arguments as for `hinge_loss`. On the device it is NaN where a label is no class."""
-    squared = _squared(norm)
-    scores = Samples.checked(x, "x", labels)
-    gradient = Output(scores.device, out, "out", scores.x)
-    scores.differentiate(differentiate, top_diff, gradient, squared)
-    scores.finish(None, gradient)
-
-
-def _squared(norm: str) -> bool:
-    if norm not in ("L1", "L2"):
-        raise ValueError(f"norm is {norm!r}: give L1 or L2")
-    return norm == "L2"
+hinge_loss, backward = host_functions(cpu, _problem)

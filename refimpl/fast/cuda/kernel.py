@@ -17,27 +17,16 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda, types
 
 from refimpl.fast.cuda.grid import BLOCK
+from refimpl.fast.parameters import losses_in
 
-__all__ = ["MODULES", "Kernel", "compiled", "kernel", "kernels"]
-
-MODULES = (
-    "normaliser",
-    "softmax",
-    "contrastive_loss",
-    "euclidean_loss",
-    "hinge_loss",
-    "infogain_loss",
-    "multinomial_logistic_loss",
-    "sigmoid_cross_entropy_loss",
-    "softmax_with_loss",
-)
-"""The modules of this package that hold kernels."""
+__all__ = ["Kernel", "compiled", "kernel", "kernels"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +68,9 @@ def kernel(*parameters: str, shared: tuple[str, ...] = ()) -> Callable[[Callable
 
 
 def kernels() -> tuple[Kernel, ...]:
-    """Every kernel of this package, module by module, as they stand there."""
-    modules = (importlib.import_module(f"refimpl.fast.cuda.{name}") for name in MODULES)
+    """Every kernel of this package, module by module, as they stand there: the shared ones first."""
+    stems = ("normaliser", "softmax", *losses_in(str(Path(__file__).parent)))
+    modules = (importlib.import_module(f"refimpl.fast.cuda.{stem}") for stem in stems)
     found = (value for module in modules for value in vars(module).values() if isinstance(value, Kernel))
     return tuple(dict.fromkeys(found))
 

@@ -13,19 +13,18 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cuda.arguments import Loss, Output
+from refimpl.fast.cpu import multinomial_logistic_loss as cpu
+from refimpl.fast.cpu.multinomial_logistic_loss import FLOOR
+from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import BLOCK, WARPS, blocks, first, stride
 from refimpl.fast.cuda.kernel import kernel
-from refimpl.fast.cuda.normaliser import add_up
+from refimpl.fast.cuda.problem import Launch, Problem, host_functions
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.cuda.samples import Samples
 from refimpl.fast.cuda.team import first_position, position_stride, team_at
 from refimpl.fast.scalar import like, log, truncated
 
 __all__ = ["backward", "multinomial_logistic_loss"]
-
-FLOOR = float(np.float32(1e-20))
-"""kLOG_THRESHOLD."""
 
 
 @register_jitable
@@ -68,35 +67,10 @@ def differentiate(p: Any, labels: Any, top_diff: Any, num: int, classes: int, wi
                 out[i] = -scale / _floored(p[i]) if c == label else otherwise
 
 
-def multinomial_logistic_loss(
-    p: Any, labels: Any, *, top_diff: Any = 1.0, out: Any = None, loss: Any = None
-) -> float | None:
-    """The loss, and the gradient, if there is an array to write it to.
-
-    `p`: probabilities, float32 or float64; N samples along the first axis, everything else flattened to classes.
-    `labels`: N numbers in any shape, truncated toward zero. `out`: like p; receives the gradient for the given
-    `top_diff` (the top's diff, that is the weight): a number or an array of one. `loss`: an array of one entry that
-    receives the loss, which is then not returned. All arrays are NumPy's or a device's
-    (`refimpl.fast.cuda.arguments`).
-
-    Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no
-    class (`out` is then undefined; with a `loss` on the device nothing is raised, and it is NaN); NoDevice.
-    """
-    samples = Samples.checked(p, "p", labels, exactly=True)
-    device, count = samples.device, blocks(samples.num, BLOCK)
-    gradient, answer = Output(device, out, "out", samples.x), Loss(device, loss, samples.x)
-    sums = device.empty(count, np.float64)
-    device.launch(sum_losses, count, *samples.arrays, samples.num, samples.classes, sums)
-    add_up(device, sums, samples.num, answer)
-    if gradient.wanted:
-        samples.differentiate(differentiate, top_diff, gradient)
-    return samples.finish(answer, gradient)
+def _problem(device: Device, name: str, p: Any, labels: Any) -> Problem:
+    samples = Samples.checked(device, name, p, labels, exactly=True)
+    losses = Launch(sum_losses, blocks(samples.num, BLOCK), (samples.num, samples.classes))
+    return samples.problem(losses, Launch(differentiate, samples.blocks, samples.geometry))
 
 
-def backward(p: Any, labels: Any, *, top_diff: Any, out: Any) -> None:
-    """The gradient alone; arguments as for `multinomial_logistic_loss`. On the device it is NaN where a label is no
-    class."""
-    samples = Samples.checked(p, "p", labels, exactly=True)
-    gradient = Output(samples.device, out, "out", samples.x)
-    samples.differentiate(differentiate, top_diff, gradient)
-    samples.finish(None, gradient)
+multinomial_logistic_loss, backward = host_functions(cpu, _problem)

@@ -7,13 +7,21 @@ on it. What a GPU leaves undefined is an error: a barrier or a shuffle that not 
 
 It runs the kernel's and the device functions' own Python with ``cuda`` replaced by `_Cuda`, in copies of them: Numba is
 not patched, Numba's own simulator not used, and a real GPU can be used beside it.
+
+A place in the program, where threads meet or memory is shared, is a line of a function; so a line that has two such
+calls is refused.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
 import random
 import sys
+import textwrap
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -113,6 +121,7 @@ def _check_size(size: int) -> None:
 def _bound(function: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> Any:
     """A copy of a Python function, and of those it calls, that sees the simulated ``cuda``."""
     if function not in done:
+        _refuse_crowded_lines(function)
         names: dict[str, Any] = {}
         done[function] = made = FunctionType(
             function.__code__, names, function.__name__, function.__defaults__, function.__closure__
@@ -121,6 +130,19 @@ def _bound(function: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> A
         names.update(function.__globals__)
         names.update({name: _seen(names[name], fake, done) for name in function.__code__.co_names if name in names})
     return done[function]
+
+
+@functools.cache
+def _refuse_crowded_lines(function: Any) -> None:
+    """Raise `SimulationError` where two calls of a line are places: which of them a thread is at could not be told."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in _Cuda.places)
+    for line, count in Counter(call.lineno for call in calls).items():
+        if count > 1:
+            number = line + function.__code__.co_firstlineno - 1
+            raise SimulationError(
+                f"line {number} of {function.__name__} has {count} barriers, shuffles or arrays: part it"
+            )
 
 
 def _seen(value: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> Any:
@@ -135,6 +157,8 @@ class _Cuda:
     """What a kernel sees as ``cuda``: of Numba's module, the part that kernels of this package may use."""
 
     warpsize = WARP
+    places: ClassVar[frozenset[str]]
+    """The names under which kernels ask for a barrier, a shuffle, a vote, or shared memory."""
 
     def __init__(self) -> None:
         self.blockIdx, self.blockDim, self.gridDim = SimpleNamespace(x=0), SimpleNamespace(x=0), SimpleNamespace(x=0)
@@ -162,15 +186,15 @@ class _Cuda:
         return int(self.gridDim.x * self.blockDim.x)
 
     def _shared(self, shape: int, dtype: Any) -> Memory:
-        frame = sys._getframe(1)
-        return self._block.allocate((frame.f_code, frame.f_lasti), shape, dtype)
+        caller = sys._getframe(1)
+        return self._block.allocate((caller.f_code, caller.f_lineno), shape, dtype)
 
     def _meet(self, kind: str, mask: int = 0, value: Any = None, source: int = 0) -> Any:
-        frame = sys._getframe(2)
-        place = frame.f_code, frame.f_lasti, mask
+        kernel = sys._getframe(2)
+        place = kernel.f_code, kernel.f_lineno, mask
         meeting = self._meetings.get(place)
         if meeting is None:
-            meeting = self._meetings[place] = Meeting(kind, frame.f_code, frame.f_lineno, mask)
+            meeting = self._meetings[place] = Meeting(kind, kernel.f_code, kernel.f_lineno, mask)
         thread = self.threadIdx
         thread.meeting, thread.value, thread.source = meeting, value, source
         return self._block.give_way()
@@ -212,3 +236,6 @@ class _Cuda:
     def shfl_down_sync(self, mask: int, value: Any, distance: int) -> Any:
         lane = self.threadIdx.lane
         return self._meet("shuffle", mask, value, lane + distance if lane + distance < WARP else lane)
+
+
+_Cuda.places = frozenset(name for name in vars(_Cuda) if "sync" in name) | {"shared"}

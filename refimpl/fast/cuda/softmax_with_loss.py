@@ -14,10 +14,13 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
+from refimpl.fast.cpu import softmax_with_loss as cpu
+from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import WARPS
 from refimpl.fast.cuda.kernel import kernel
-from refimpl.fast.cuda.logits import gradient_of_softmax, loss_of_logits
+from refimpl.fast.cuda.logits import logits_problem
 from refimpl.fast.cuda.normaliser import divisor
+from refimpl.fast.cuda.problem import Problem, host_functions
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.cuda.softmax import IGNORED, class_of, exponentials, largest, store
 from refimpl.fast.cuda.team import first_position, position_stride, team_at
@@ -44,7 +47,8 @@ def _loss(x: Any, base: int, inner: int, label: int, most: Any, total: Any) -> A
 )
 def sum_losses(x: Any, labels: Any, classes: int, inner: int, width: int, ignore: int, prob: Any, sums: Any) -> None:
     """The losses of each block's positions, added up, NaN for a label that is no class; and the softmax, if wanted."""
-    scratch, scratch_loss = cuda.shared.array(WARPS, x.dtype), cuda.shared.array(WARPS, np.float64)
+    scratch = cuda.shared.array(WARPS, x.dtype)
+    scratch_loss = cuda.shared.array(WARPS, np.float64)
     loss = np.float64(0)
     for start in range(first_position(width), labels.size, position_stride(width)):
         team = team_at(start, labels.size, classes, inner, width)
@@ -85,47 +89,8 @@ def differentiate(
             out[i] = (prob[i] - one if c == label else prob[i]) * scale if label >= 0 else otherwise
 
 
-def softmax_with_loss(
-    x: Any,
-    labels: Any,
-    *,
-    axis: int = 1,
-    ignore_label: int | None = None,
-    normalization: str = "VALID",
-    top_diff: Any = 1.0,
-    out: Any = None,
-    prob: Any = None,
-    loss: Any = None,
-) -> float | None:
-    """The loss, and the gradient and the softmax, if there are arrays to write them to.
-
-    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
-    (as many as x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's
-    diff, that is the weight: a number or an array of one), `prob` the softmax; both have the shape and dtype of `x`.
-    `loss`: an array of one entry that receives the loss, which is then not returned. All arrays are NumPy's or a
-    device's (`refimpl.fast.cuda.arguments`).
-
-    Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
-    `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined; with a `loss`
-    on the device nothing is raised, and it is NaN); NoDevice.
-    """
-    kernels = sum_losses, differentiate
-    options = axis, ignore_label, normalization
-    return loss_of_logits(kernels, x, labels, None, options, top_diff, out, prob, loss)
+def _problem(device: Device, name: str, x: Any, labels: Any, **options: Any) -> Problem:
+    return logits_problem((sum_losses, differentiate), device, name, x, labels, None, **options)
 
 
-def backward(
-    prob: Any,
-    labels: Any,
-    *,
-    axis: int = 1,
-    ignore_label: int | None = None,
-    normalization: str = "VALID",
-    top_diff: Any,
-    out: Any,
-) -> None:
-    """The gradient alone, from the softmax that `softmax_with_loss` wrote; `out` may be `prob`. Otherwise as there.
-
-    On the device a label that is neither a class nor ignored makes its position's gradient NaN.
-    """
-    gradient_of_softmax(differentiate, prob, labels, None, (axis, ignore_label, normalization), top_diff, out)
+softmax_with_loss, backward = host_functions(cpu, _problem)

@@ -132,6 +132,16 @@ def test_losses_of_samples(shape: tuple[int, ...], dtype: Any, device: Simulator
         assert (other == -out).all()
 
 
+def test_gradients_of_a_pair_have_the_shapes_of_their_inputs() -> None:
+    a, b = np.ones((2, 3)), np.zeros((2, 3, 1, 1))
+    out_a, out_b = np.empty_like(a), np.empty_like(b)
+    with using(Simulator()):
+        of("euclidean_loss").euclidean_loss(a, b, out_a=out_a, out_b=out_b)
+        assert (out_a == 0.5).all() and (out_b == -0.5).all()
+        of("contrastive_loss").backward(a, b, np.ones(2), top_diff=2.0, out_a=out_a, out_b=out_b)
+        assert (out_a == 1).all() and (out_b == -1).all()
+
+
 def test_no_bit_depends_on_the_order_of_threads() -> None:
     rng = np.random.default_rng(6)
     x = rng.standard_normal((100, 40)).astype(np.float32)

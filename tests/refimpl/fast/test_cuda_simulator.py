@@ -163,6 +163,14 @@ def too_much_shared(out: Any) -> None:
     cuda.shared.array(200, np.float64)
 
 
+def two_on_a_line(out: Any) -> None:
+    out[cuda.threadIdx.x] = cuda.syncthreads_or(1) + cuda.syncthreads_or(0)
+
+
+def two_arrays_on_a_line(out: Any) -> None:
+    cuda.shared.array(1, np.float64), cuda.shared.array(1, np.float64)
+
+
 def not_simulated(out: Any) -> None:
     cuda.atomic.add(out, 0, 1)
 
@@ -198,6 +206,12 @@ def wrong_type(out: Any) -> None:
 def test_what_a_gpu_leaves_undefined_is_an_error(function: Any, message: str) -> None:
     with pytest.raises(SimulationError, match=rf"^test\.kernel: .*{message}"):
         launch(function, 64, blocks=2)
+
+
+@pytest.mark.parametrize("function", [two_on_a_line, two_arrays_on_a_line])
+def test_places_that_cannot_be_told_apart_are_refused(function: Any) -> None:
+    with pytest.raises(SimulationError, match=rf"line \d+ of {function.__name__} has 2 barriers, shuffles or arrays"):
+        launch(function, 64)
 
 
 def test_a_block_has_at_most_1024_threads() -> None:

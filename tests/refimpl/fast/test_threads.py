@@ -17,6 +17,7 @@ import pytest
 from refimpl import fast
 from refimpl.fast.cpu import softmax_with_loss as softmax_module
 from refimpl.fast.cpu import threads
+from refimpl.fast.cpu.kernel import DONE, WRONG_LABEL
 
 RNG = np.random.default_rng(11)
 WIDE, DENSE = RNG.normal(size=(700, 517)), RNG.normal(size=(3, 21, 60, 91))
@@ -94,10 +95,11 @@ def test_a_forked_child_computes_the_same() -> None:
 
 
 def test_an_error_of_a_kernel_reaches_the_caller() -> None:
-    def kernel(first: int, last: int, sums: Any) -> None:
+    def kernel(first: int, last: int, sums: Any) -> int:
         if first > 0:
             raise ArithmeticError(f"chunk {first}")
         sums[first:last] = 1
+        return DONE
 
     with pytest.raises(ArithmeticError, match="chunk"):
         threads.spread(kernel, 100, 10**7, 3)
@@ -106,14 +108,24 @@ def test_an_error_of_a_kernel_reaches_the_caller() -> None:
 def test_partial_sums_are_added_in_their_order() -> None:
     parts = [1e16, 1.0, -1e16, 1.0, 3.0, 1e-3] * 50
 
-    def kernel(first: int, last: int, sums: Any) -> None:
+    def kernel(first: int, last: int, sums: Any) -> int:
         sums[first:last] = parts[first:last]
+        return DONE
 
     total = 0.0
     for part in parts:
         total += part
     for count in (1, 2, 5):
-        assert threads.spread(kernel, len(parts), 10**8, count) == total
+        assert threads.spread(kernel, len(parts), 10**8, count) == (total, DONE)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_worst_status_is_the_status(count: int) -> None:
+    def kernel(first: int, last: int, sums: Any) -> int:
+        sums[first:last] = 1
+        return WRONG_LABEL if first <= 70 < last else DONE
+
+    assert threads.spread(kernel, 100, 10**8, count) == (100, WRONG_LABEL)
 
 
 @pytest.mark.parametrize(("chosen", "count"), [("3", 3), ("2,4", 2), ("", None), ("0", None), ("many", None)])
