@@ -97,7 +97,7 @@ def test_a_history_of_real_runs_is_gated_step_by_step(project: Project) -> None:
     assert project.lossconf("baseline", "lock", "--from", "report.jsonl")[0] == 0
     assert project.lossconf("check", "report.jsonl", *GATE)[0] == 0, "and meant to be"
 
-    version = project.folder / "conformance" / "version.py"
+    version = project.folder / "conformance" / "contract" / "version.py"
     version.write_text(version.read_text().replace('VERSION = "', 'VERSION = "9.'))
     (project.folder / "kept.json").rename(fixture)
     code, told = project.gated()

@@ -22,7 +22,6 @@ SPELT = re.compile(
 ALLOWED = {
     "refimpl/dtypes.py": "the table",
     "conformance/adapters/worker.py": "copied alone into the Python of a Caffe, where nothing else of ours is",
-    "fixtures/tools/mpmath_oracle.py": "knows neither the reference nor an array library",
 }
 HALF = Dtype("float16", np.dtype(np.float16), significand=11, exponent_bits=5)
 

@@ -75,10 +75,10 @@ class _Job:
         _pool().engage(self, helpers)
         self.work()
         answers = [self.done.get() for _ in range(self.turns)]
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return max(answers)
+        for failure in answers:
+            if isinstance(failure, BaseException):
+                raise failure
+        return max(answer for answer in answers if isinstance(answer, int))
 
     def work(self) -> None:
         """Take turns until none is left."""
