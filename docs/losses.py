@@ -17,8 +17,8 @@ PAGE = Path(__file__).resolve().parent / "losses.md"
 _INTRODUCTION = """\
 # The losses
 
-What the suite knows of each loss beside its formula, from `conformance/losses`. `python -m docs.losses` writes this page.
-The formulas are on the [layer pages](index.md#the-layers).
+What the suite knows of each loss beside its formula, from `conformance/losses`. `python -m docs.losses` writes this
+page. The formulas are on the [layer pages](index.md#the-layers).
 """
 
 _UNITS = {

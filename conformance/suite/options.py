@@ -16,6 +16,7 @@ from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.loss import MODES
 from conformance.losses.nets import layer, source
+from conformance.losses.options import Options
 from conformance.losses.roles import Matrix
 from conformance.suite.judged import bundle
 from conformance.suite.stock import DISTANCE
@@ -49,14 +50,15 @@ def _cases(loss: Loss) -> Iterator[Served]:
 
 def _unread_loss_param(variant: Variant) -> Iterator[Served]:
     """A loss_param on layers that have no use for one; 1 is a label, or a value, of all their second bottoms."""
-    for name, (field, value) in {
-        "ignore-label": ("ignore_label", 1),
-        "full": ("normalization", "FULL"),
-        "valid": ("normalization", "VALID"),
-        "none": ("normalization", "NONE"),
-        "normalize": ("normalize", False),
-    }.items():
-        unread, stem = variant.given({f"loss_param.{field}": value}), variant.loss.stem
+    unread_ones: dict[str, Options] = {
+        "ignore-label": {"loss_param.ignore_label": 1},
+        "full": {"loss_param.normalization": "FULL"},
+        "valid": {"loss_param.normalization": "VALID"},
+        "none": {"loss_param.normalization": "NONE"},
+        "normalize": {"loss_param.normalize": False},
+    }
+    for name, options in unread_ones.items():
+        unread, stem = variant.given(options), variant.loss.stem
         values = unread.values(seed=9)
         values[variant.loss.names[-1]].ravel()[0] = 1.0
         case = unread.case(f"{FAMILY}/{stem}/loss-param-{name}", weights=(WEIGHT,), values=values)

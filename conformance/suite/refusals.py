@@ -68,7 +68,7 @@ def refused_nets() -> Iterator[RefusedNet]:
                 fed=own.fed,
                 bottoms=own.bottoms,
                 options=options_text(own.options),
-                **({"files": own.files} if own.files else {}),
+                files=own.files,
             )
     yield from _around()
     yield from _learnt()
