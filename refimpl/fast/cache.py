@@ -36,8 +36,9 @@ STALE_DAYS = 30
 def source_key(package: Path = PACKAGE) -> str:
     """Names the folder of everything compiled from these sources with these versions and settings."""
     digest = hashlib.sha256()
-    for path in sorted([*package.glob("*.py"), *package.glob("cpu/*.py")]):
-        digest.update(f"\0{path.relative_to(package)}\0".encode())
+    types = package.parent / "dtypes.py"  # the one module outside that kernels take something from
+    for path in sorted([*package.glob("*.py"), *package.glob("cpu/*.py"), types]):
+        digest.update(f"\0{path.relative_to(package.parent)}\0".encode())
         digest.update(path.read_bytes())
     versions = (sys.implementation.cache_tag, numba.__version__, llvmlite.__version__, np.__version__)
     settings = sorted((k, v) for k, v in os.environ.items() if k.startswith("NUMBA_") and k not in UNRELATED)

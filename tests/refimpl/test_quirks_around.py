@@ -137,7 +137,7 @@ def test_where_scale_overwrites_is_a_matter_of_shapes(
     text = "force_backward: true\n" + scale(f"axis: {axis} num_axes: {num_axes}").replace(INPUT, source)
     net = run(text, "scale-overwrites-parameter-diff", True, TWICE, np.full(shape, 0.5))
     assert net.params["n"][0].diff.sum() == np.prod(shape) * (1 if overwrites else 2)
-    assert net.touched == ({"scale-overwrites-parameter-diff"} if overwrites else set())
+    assert net.met.touched == ({"scale-overwrites-parameter-diff"} if overwrites else set())
 
 
 PARAMETER = 'layer { name: "w" type: "Parameter" top: "h" parameter_param { shape { dim: 2 } } }\n'

@@ -40,6 +40,7 @@ def sources(tmp_path: Path) -> Path:
     """A copy of the package's sources, to edit."""
     (tmp_path / "refimpl").mkdir()
     (tmp_path / "refimpl" / "__init__.py").touch()
+    shutil.copy(PACKAGE.parent / "dtypes.py", tmp_path / "refimpl")
     shutil.copytree(PACKAGE, tmp_path / "refimpl" / "fast", ignore=shutil.ignore_patterns("__pycache__", "cuda"))
     return tmp_path
 
