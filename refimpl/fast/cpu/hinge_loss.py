@@ -130,7 +130,7 @@ def _chunks(
 
 
 @kernel(nogil=False)
-def _quick(x: Any, labels: Any, out: Any, no_other: None, norm: int, top_diff: float) -> tuple[float, int]:
+def _quick(x: Any, labels: Any, out: Any, norm: int, top_diff: float) -> tuple[float, int]:
     """The whole of a small problem."""
     num, classes = x.shape
     if not 0 < x.size <= QUICK or labels.size < num or not fits(out, x):
@@ -159,7 +159,7 @@ def hinge_loss(
     Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label
     that is no class (`out` is then undefined).
     """
-    loss, status = attempt(_quick, x, labels, out, None, NORMS.get(norm), top_diff)
+    loss, status = attempt(_quick, x, labels, out, NORMS.get(norm), top_diff)
     if status == DONE:
         return loss
     return _careful(x, labels, norm, float(top_diff), out, threads)
@@ -179,7 +179,7 @@ def _careful(x: Any, labels: Any, norm: str, top_diff: float, out: Any, threads:
     num = labels_of_samples(x, labels)
     gradient = Output(out, "out", x)
     if x.size <= QUICK:
-        loss, status = call(_quick, x.reshape(num, -1), labels, gradient.shaped(num, -1), None, number, top_diff)
+        loss, status = call(_quick, x.reshape(num, -1), labels, gradient.shaped(num, -1), number, top_diff)
     else:
         work = x.reshape(-1), labels, gradient.flat, x.size // num, number, top_diff / num
         loss, status = spread(_chunks, chunks_of(x.size), x.size, threads, *work)

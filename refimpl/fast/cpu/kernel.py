@@ -116,10 +116,10 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 def attempt(kernel: Any, *args: Any) -> tuple[float, int]:
     """The quick path: what a kernel for small problems returns, or `UNFIT` where its arguments are not ready for it.
 
-    Two inputs come first, of which the second may hold labels, then two outputs or None; of a third input the caller
-    has made sure (`native`). They are ready if they are arrays (what has no dtype is none), native, of one floating
-    type, and the kernel is compiled for types like these; it checks sizes itself. Numba tells arrays apart by a
-    fingerprint that forgets their byte order, so dtypes are compared here.
+    Two inputs come first, of which the second may hold labels, then one output or two, each an array or None; of a
+    third input the caller has made sure (`native`). They are ready if they are arrays (what has no dtype is none),
+    native, of one floating type, and the kernel is compiled for types like these; it checks sizes itself. Numba tells
+    arrays apart by a fingerprint that forgets their byte order, so dtypes are compared here.
     """
     try:
         first, second, output, other = args[0], args[1], args[2], args[3]
@@ -128,7 +128,7 @@ def attempt(kernel: Any, *args: Any) -> tuple[float, int]:
             (dtype is SINGLE or dtype is DOUBLE)
             and (kind is dtype or kind.isnative)
             and (output is None or output.dtype is dtype)
-            and (other is None or other.dtype is dtype)
+            and (type(other) is not ndarray or other.dtype is dtype)
         ):
             result: tuple[float, int] = kernel(*args)
             return result

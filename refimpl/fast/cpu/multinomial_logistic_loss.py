@@ -70,7 +70,7 @@ def _chunks(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, cla
 
 
 @kernel(nogil=False)
-def _quick(p: Any, labels: Any, out: Any, no_other: None, top_diff: float) -> tuple[float, int]:
+def _quick(p: Any, labels: Any, out: Any, top_diff: float) -> tuple[float, int]:
     """The whole of a small problem."""
     num, classes = p.shape
     if not 0 < p.size <= QUICK or labels.size != num or not fits(out, p):
@@ -97,7 +97,7 @@ def multinomial_logistic_loss(
     Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no
     class (`out` is then undefined).
     """
-    loss, status = attempt(_quick, p, labels, out, None, top_diff)
+    loss, status = attempt(_quick, p, labels, out, top_diff)
     if status == DONE:
         return loss
     return _careful(p, labels, float(top_diff), out, threads)
@@ -109,7 +109,7 @@ def _careful(p: Any, labels: Any, top_diff: float, out: Any, threads: int | None
     num = labels_of_samples(p, labels, exactly=True)
     gradient = Output(out, "out", p)
     if p.size <= QUICK:
-        loss, status = call(_quick, p.reshape(num, -1), labels, gradient.shaped(num, -1), None, top_diff)
+        loss, status = call(_quick, p.reshape(num, -1), labels, gradient.shaped(num, -1), top_diff)
     else:
         work = p.reshape(-1), labels, gradient.flat, p.size // num, top_diff / num
         loss, status = spread(_chunks, chunks_of(p.size), p.size if out is not None else num, threads, *work)

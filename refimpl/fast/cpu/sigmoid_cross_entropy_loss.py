@@ -114,7 +114,7 @@ def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: 
 
 
 @kernel(nogil=False)
-def _quick(x: Any, t: Any, out: Any, no_other: None, mode: int, ignore: int, top_diff: float) -> tuple[float, int]:
+def _quick(x: Any, t: Any, out: Any, mode: int, ignore: int, top_diff: float) -> tuple[float, int]:
     """The whole of a small problem, in float64."""
     if not 0 < x.size <= WIDE or x.shape != t.shape or not fits(out, x):
         return np.nan, UNFIT
@@ -147,7 +147,7 @@ def sigmoid_cross_entropy_loss(
     `normalization`.
     """
     ignore = NO_LABEL if ignore_label is None else ignore_label
-    loss, status = attempt(_quick, x, t, out, None, MODES.get(normalization), ignore, top_diff)
+    loss, status = attempt(_quick, x, t, out, MODES.get(normalization), ignore, top_diff)
     if status == DONE:
         return loss
     return _careful(x, t, ignored(ignore_label), mode_of(normalization), float(top_diff), out, threads)
@@ -160,7 +160,7 @@ def _careful(x: Any, t: Any, ignore: int, mode: int, top_diff: float, out: Any, 
     gradient = Output(out, "out", x)
     if x.size <= WIDE:
         rows = x.reshape(num, -1), t.reshape(num, -1), gradient.shaped(num, -1)
-        loss, _ = call(_quick, *rows, None, mode, ignore, top_diff)
+        loss, _ = call(_quick, *rows, mode, ignore, top_diff)
     else:
         z = divisor_of(mode, num, t.reshape(-1), ignore, threads)
         work = x.reshape(-1), t.reshape(-1), gradient.flat, ignore, top_diff / z
