@@ -73,6 +73,9 @@ class Published:
     fill: Mapping[str, Fill] = field(default_factory=dict)
 
 
+_UNPUBLISHED = (Published("plain", (4, 5)), Published("image", (2, 3, 1, 1)))
+
+
 @dataclass(frozen=True)
 class Extreme:
     """The loss on extreme values: ``bottoms`` in the order of the layer's, ``facets`` of the requirements it serves."""
@@ -147,9 +150,9 @@ class Loss:
     ``layer`` is its reference: formula, type, counts of bottoms and tops, implicit weight, quirks. ``options`` are the
     fields that it reads, with values to try, the default first. ``forward`` and ``backward`` say its formula in a
     sentence each; ``requirements`` are those that only it has. ``source`` is the stem of its files in Caffe's tree.
-    ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in
-    other libraries, as the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None;
-    under "torch-layer" of a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
+    ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
+    the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
+    a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
     entry, transcendental functions a label, pair or item).
     """
@@ -254,8 +257,8 @@ class Loss:
 
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        """The published variants, the plainest first."""
-        return tuple(self._bound(published) for published in self.published)
+        """The published variants, the plainest first; where none is, small scores and an image."""
+        return tuple(self._bound(published) for published in self.published or _UNPUBLISHED)
 
     @property
     def plain(self) -> Variant:

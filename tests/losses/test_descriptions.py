@@ -67,6 +67,12 @@ def test_labels_are_classes_or_ignored(variant: Variant) -> None:
 
 
 @every_loss
+def test_a_loss_without_published_variants_has_plain_ones(loss: Loss) -> None:
+    for variant in replace(loss, published=()).variants:
+        assert isinstance(ReferenceImplementation().run(variant.case("one"), "float64"), Outcome)
+
+
+@every_loss
 @pytest.mark.parametrize("shape", [(3, 4), (2, 3, 2, 5), (7, 1)])
 def test_a_sized_variant_fits_itself(loss: Loss, shape: tuple[int, ...]) -> None:
     variant = loss.sized(shape)
