@@ -1,4 +1,4 @@
-"""The loss layers on Numba, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
+"""The loss layers on Numba, for a net: ``refimpl.Net(text, layers=LAYERS)``.
 
 Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel;
 which one takes what follows from the parameters of its function. A net of these takes float32 or float64 storage.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.dtypes import FLOAT
 from refimpl.fast.cpu.arguments import MODES, NO_LABEL
 from refimpl.fast.cpu.kernel import (
     ADDING,
@@ -53,7 +54,7 @@ from refimpl.fast.scalar import like, log
 
 __all__ = ["backward", "infogain_loss"]
 
-LOG_FLOOR = math.log(float(np.float32(1e-20)))
+LOG_FLOOR = math.log(float(FLOAT.rounded(1e-20)))
 """The logarithm of kLOG_THRESHOLD."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refimpl.dtypes import FLOAT
 from refimpl.fast.cpu.arguments import Output, floats, integers, labels_of_samples, refuse_labels
 from refimpl.fast.cpu.kernel import (
     CHUNK,
@@ -36,7 +37,7 @@ from refimpl.fast.scalar import log, truncated
 
 __all__ = ["FLOOR", "backward", "multinomial_logistic_loss"]
 
-FLOOR = float(np.float32(1e-20))
+FLOOR = float(FLOAT.rounded(1e-20))
 """kLOG_THRESHOLD."""
 
 

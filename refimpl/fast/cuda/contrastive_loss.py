@@ -61,8 +61,8 @@ def _pull(squared: Any, similar: bool, margin: Any, legacy: bool) -> Any:
 
 
 @kernel(
-    *("real[]", "real[]", "real[]", "int64", "int64", "int64", "real", "boolean", "float64[]"),
-    shared=("real",) * WARPS + ("float64",) * WARPS,
+    *("real[]", "real[]", "real[]", "int64", "int64", "int64", "real", "boolean", "double[]"),
+    shared=("real",) * WARPS + ("double",) * WARPS,
 )
 def sum_losses(
     a: Any, b: Any, similar: Any, num: int, dim: int, width: int, margin: Any, legacy: bool, sums: Any

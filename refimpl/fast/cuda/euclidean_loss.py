@@ -23,7 +23,7 @@ from refimpl.fast.cuda.reduction import block_sum
 __all__ = ["backward", "euclidean_loss"]
 
 
-@kernel("real[]", "real[]", "float64[]", shared=("float64",) * WARPS)
+@kernel("real[]", "real[]", "double[]", shared=("double",) * WARPS)
 def sum_squares(a: Any, b: Any, sums: Any) -> None:
     """The squared differences of each block, added up."""
     scratch = cuda.shared.array(WARPS, np.float64)

@@ -49,8 +49,8 @@ def _slope(margin: Any, squared: bool) -> Any:
 
 
 @kernel(
-    *("real[]", "real[]", "int64", "int64", "int64", "boolean", "float64[]"),
-    shared=("float64",) * WARPS,
+    *("real[]", "real[]", "int64", "int64", "int64", "boolean", "double[]"),
+    shared=("double",) * WARPS,
 )
 def sum_losses(x: Any, labels: Any, num: int, classes: int, width: int, squared: bool, sums: Any) -> None:
     """The losses of each block's samples, added up; NaN for a label that is no class."""

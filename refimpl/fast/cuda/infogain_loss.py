@@ -15,6 +15,7 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
+from refimpl.dtypes import FLOAT
 from refimpl.fast.cpu import infogain_loss as cpu
 from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import WARPS
@@ -29,7 +30,7 @@ from refimpl.fast.scalar import log, truncated
 
 __all__ = ["backward", "infogain_loss"]
 
-LOG_FLOOR = math.log(float(np.float32(1e-20)))
+LOG_FLOOR = math.log(float(FLOAT.rounded(1e-20)))
 """The logarithm of kLOG_THRESHOLD."""
 
 
@@ -44,8 +45,8 @@ def _loss(x: Any, matrix: Any, label: int, most: Any, logarithm: Any, team: Any,
 
 
 @kernel(
-    *("real[]", "real[]", "real[]", "int64", "int64", "int64", "int64", "real[]", "float64[]"),
-    shared=("real",) * WARPS + ("float64",) * WARPS,
+    *("real[]", "real[]", "real[]", "int64", "int64", "int64", "int64", "real[]", "double[]"),
+    shared=("real",) * WARPS + ("double",) * WARPS,
 )
 def sum_losses(
     x: Any, labels: Any, matrix: Any, classes: int, inner: int, width: int, ignore: int, prob: Any, sums: Any

@@ -2,7 +2,7 @@
 
 A kernel is written once, generic over float32 and float64, and declared with the types of its parameters:
 
-    @kernel("real[]", "float64[]", "int64", shared=("real",) * WARPS)
+    @kernel("real[]", "double[]", "int64", shared=("real",) * WARPS)
     def forward(x, sums, classes): ...
 
 Nothing is compiled before the first launch, and nothing is kept on disk: Numba's own cache would not notice an edit in

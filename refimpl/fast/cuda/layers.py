@@ -1,4 +1,4 @@
-"""The loss layers on a GPU, for a net: ``refimpl.Net(text, dtype="float32", layers=LAYERS)``.
+"""The loss layers on a GPU, for a net: ``refimpl.Net(text, layers=LAYERS)``.
 
 They are the CPU path's layers (`refimpl.fast.layers`) with these kernels, on the current device
 (`refimpl.fast.cuda.device`); a net's blobs are the host's, so they travel.

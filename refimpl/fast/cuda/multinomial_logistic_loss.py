@@ -41,7 +41,7 @@ def _loss(p: Any, sample: int, label: int, classes: int) -> Any:
     return -log(_floored(p[sample * classes + label]))
 
 
-@kernel(*("real[]", "real[]", "int64", "int64", "float64[]"), shared=("float64",) * WARPS)
+@kernel(*("real[]", "real[]", "int64", "int64", "double[]"), shared=("double",) * WARPS)
 def sum_losses(p: Any, labels: Any, num: int, classes: int, sums: Any) -> None:
     """The losses of each block's samples, one thread each, added up; NaN for a label that is no class."""
     scratch = cuda.shared.array(WARPS, np.float64)

@@ -34,7 +34,7 @@ def _loss(x: Any, t: Any) -> Any:
     return log1p(exp(-abs(x))) - x * (t - step) + (x - x)
 
 
-@kernel("real[]", "real[]", "int64", "float64[]", shared=("float64",) * WARPS)
+@kernel("real[]", "real[]", "int64", "double[]", shared=("double",) * WARPS)
 def sum_losses(x: Any, t: Any, ignore: int, sums: Any) -> None:
     """The losses of each block's entries, added up."""
     scratch = cuda.shared.array(WARPS, np.float64)

@@ -42,8 +42,8 @@ def _loss(x: Any, base: int, inner: int, label: int, most: Any, total: Any) -> A
 
 
 @kernel(
-    *("real[]", "real[]", "int64", "int64", "int64", "int64", "real[]", "float64[]"),
-    shared=("real",) * WARPS + ("float64",) * WARPS,
+    *("real[]", "real[]", "int64", "int64", "int64", "int64", "real[]", "double[]"),
+    shared=("real",) * WARPS + ("double",) * WARPS,
 )
 def sum_losses(x: Any, labels: Any, classes: int, inner: int, width: int, ignore: int, prob: Any, sums: Any) -> None:
     """The losses of each block's positions, added up, NaN for a label that is no class; and the softmax, if wanted."""
