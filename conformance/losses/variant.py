@@ -27,8 +27,8 @@ class Variant:
     """``shapes`` are the bottoms', in the layer's order; labels are drawn below ``classes``.
 
     ``ignored`` are the flat positions of the answers that hold the ignore_label, ``fill`` draws what a role does not.
-    ``learned`` bottoms take a gradient. ``forced`` nets use force_backward; in the others what is learnt is a
-    Parameter layer.
+    ``unforced`` nets do without force_backward, though it were safe: what is learnt is a Parameter layer then. With
+    ``only_first`` no bottom but the first is learnt.
     """
 
     loss: Loss
