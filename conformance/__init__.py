@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from conformance.adapters import open_implementation as open_implementation
     from conformance.adapters.process import ProcessImplementation as ProcessImplementation
     from conformance.contract.case import Case as Case
+    from conformance.contract.case import Pass as Pass
     from conformance.contract.errors import UsageError as UsageError
     from conformance.contract.implementation import Crash as Crash
     from conformance.contract.implementation import Description as Description
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "adapters": ("open_implementation",),
     "adapters.process": ("ProcessImplementation",),
-    "contract.case": ("Case",),
+    "contract.case": ("Case", "Pass"),
     "contract.errors": ("UsageError",),
     "contract.implementation": (
         "Crash",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,8 @@ class Outcome:
 
     ``loss`` is what the last forward returned: the net's weighted total. ``data`` and ``diff`` map blobs to arrays of
     ``dtype``, ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits, ``layers``,
-    ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party.
+    ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party. ``passes`` is the
+    state after each pass, the last of them this one once more, where the case asks for it.
     """
 
     dtype: str
@@ -43,6 +44,7 @@ class Outcome:
     layers: tuple[LayerRecord, ...] | None = None
     outputs: tuple[str, ...] | None = None
     loss_trace: tuple[float, ...] | None = None
+    passes: tuple[Outcome, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The outcome as fixtures, protocol and reports carry it."""
@@ -58,6 +60,8 @@ class Outcome:
             value["outputs"] = list(self.outputs)
         if self.loss_trace is not None:
             value["loss_trace"] = array_to_json(np.array(self.loss_trace))["data"]
+        if self.passes:
+            value["passes"] = [one.to_json() for one in self.passes]
         return value
 
 
@@ -84,27 +88,61 @@ def outcome_from_json(value: Mapping[str, Any], dtype: str) -> Outcome | Refusal
     try:
         if "error" in value:
             return Refusal(value["stage"], value["error"], value.get("layer"))
-        number = array_from_json({"shape": [], "data": [value["loss"]]})
-        layers, outputs, trace = value.get("layers"), value.get("outputs"), value.get("loss_trace")
-        return Outcome(
-            dtype=dtype,
-            loss=number.item(),
-            data={name: _array(f"data.{name}", a, dtype) for name, a in value.get("data", {}).items()},
-            diff={name: _array(f"diff.{name}", a, dtype) for name, a in value.get("diff", {}).items()},
-            param_diff={
-                name: tuple(_array(f"param_diff.{name}", a, dtype) for a in arrays)
-                for name, arrays in value.get("param_diff", {}).items()
-            },
-            layers=None if layers is None else tuple(_record_from_json(record) for record in layers),
-            outputs=None if outputs is None else tuple(outputs),
-            loss_trace=None
-            if trace is None
-            else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
-        )
+        outcome = _state_from_json(value, dtype)
+        passes = tuple(_pass_from_json(i, one, dtype) for i, one in enumerate(value.get("passes", ())))
     except KeyError as error:
         raise ValueError(f"the field {error} is missing") from None
     except (AttributeError, TypeError) as error:
         raise ValueError(str(error)) from None
+    if passes and not _same_state(passes[-1], outcome):
+        raise ValueError(f"passes[{len(passes) - 1}]: the last pass's state is the outcome's own, and this differs")
+    return replace(outcome, passes=passes)
+
+
+def _state_from_json(value: Mapping[str, Any], dtype: str) -> Outcome:
+    number = array_from_json({"shape": [], "data": [value["loss"]]})
+    layers, outputs, trace = value.get("layers"), value.get("outputs"), value.get("loss_trace")
+    return Outcome(
+        dtype=dtype,
+        loss=number.item(),
+        data={name: _array(f"data.{name}", a, dtype) for name, a in value.get("data", {}).items()},
+        diff={name: _array(f"diff.{name}", a, dtype) for name, a in value.get("diff", {}).items()},
+        param_diff={
+            name: tuple(_array(f"param_diff.{name}", a, dtype) for a in arrays)
+            for name, arrays in value.get("param_diff", {}).items()
+        },
+        layers=None if layers is None else tuple(_record_from_json(record) for record in layers),
+        outputs=None if outputs is None else tuple(outputs),
+        loss_trace=None if trace is None else tuple(array_from_json({"shape": [len(trace)], "data": trace}).tolist()),
+    )
+
+
+def _pass_from_json(index: int, value: Mapping[str, Any], dtype: str) -> Outcome:
+    place = f"passes[{index}]"
+    if "error" in value or "passes" in value:
+        raise ValueError(f"{place}: a pass's state is an outcome without passes of its own")
+    try:
+        return _state_from_json(value, dtype)
+    except KeyError as error:
+        raise ValueError(f"{place}: the field {error} is missing") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _same_state(one: Outcome, other: Outcome) -> bool:
+    """Whether loss, data and diffs agree bit for bit, NaN with NaN."""
+    losses = np.array([one.loss, other.loss])
+    pairs = [(losses[:1], losses[1:])]
+    for name in ("data", "diff", "param_diff"):
+        mine, its = getattr(one, name), getattr(other, name)
+        if mine.keys() != its.keys():
+            return False
+        for key, held in mine.items():
+            arrays, others = (held, its[key]) if name == "param_diff" else ((held,), (its[key],))
+            if len(arrays) != len(others):
+                return False
+            pairs += zip(arrays, others, strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def _array(place: str, value: Mapping[str, Any], dtype: str) -> Array:
