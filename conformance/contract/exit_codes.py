@@ -17,15 +17,17 @@ class ExitCode(IntEnum):
     FEWER_CHECKS_THAN_LOCK = 4
     HARNESS_BROKEN = 5
     DOES_NOT_START = 6
+    UNDECIDED = 7
     INTERRUPTED = 130
 
 
 MEANINGS = {
-    ExitCode.CONFORMS: "the implementation conforms",
+    ExitCode.CONFORMS: "the implementation conforms, within the limits that it stated",
     ExitCode.DOES_NOT_CONFORM: "it does not, or got worse than its baseline",
     ExitCode.USAGE: "the command was given something it cannot use",
     ExitCode.STALE_BASELINE: "the baseline no longer describes the implementation",
     ExitCode.FEWER_CHECKS_THAN_LOCK: "fewer checks ran than the lock asks for",
     ExitCode.HARNESS_BROKEN: "the suite itself broke: the run says nothing",
     ExitCode.DOES_NOT_START: "the implementation does not start",
+    ExitCode.UNDECIDED: "something that it has to do, and claims to, was not decided",
 }

@@ -37,6 +37,10 @@ class Description:
     belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None. ``differences`` are dtypes
     beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its layers of types that the
     suite has no formula for, as prototxt.
+
+    ``protocol`` is the version of the protocol that it speaks, None where no protocol is between. ``declines`` are
+    limits beside those: what it says before the first case that it does not compute. ``in_process`` where it shares
+    the judge's process and memory: nothing that it answers can then be relied on.
     """
 
     name: str
@@ -51,6 +55,9 @@ class Description:
     environment: Mapping[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     snippets: tuple[str, ...] = ()
+    protocol: int | None = None
+    declines: tuple[str, ...] = ()
+    in_process: bool = False
 
 
 class Implementation(Protocol):

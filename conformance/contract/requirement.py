@@ -17,9 +17,13 @@ MUST, SHOULD, QUIRK = Level.MUST, Level.SHOULD, Level.QUIRK
 
 @dataclass(frozen=True)
 class Requirement:
-    """What must (or should) hold; ``citation`` names a document, field or function of BVLC Caffe 9b89154."""
+    """What must (or should) hold; ``citation`` names a document, field or function of BVLC Caffe 9b89154.
+
+    ``since`` is the version of the suite that first asked for it, "1" for the first.
+    """
 
     id: str
     statement: str
     level: Level
     citation: str
+    since: str = "1"

@@ -62,7 +62,7 @@ class Verdict:
 
     ``side`` is the dialect or the set of quirks that the outcome took, where the case touches any. ``headroom`` is
     the smallest bound / error (None where nothing was measured, inf where nothing was off). ``seconds`` is the
-    implementation's time.
+    implementation's time. ``limit`` is the stated limit that the case lies outside of: what lies there is not claimed.
     """
 
     check: str
@@ -77,6 +77,7 @@ class Verdict:
     element: Element | None = None
     seconds: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    limit: str = ""
 
     @property
     def item(self) -> str:

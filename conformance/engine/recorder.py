@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.verdict import Verdict
-from conformance.contract.version import VERSION
+from conformance.contract.version import SUITE, VERSION
 from conformance.engine.order import Order
 from conformance.engine.stopped_run import StoppedRun
 from conformance.record.reader import verdict_from_json
@@ -114,7 +114,7 @@ class Recorder:
         return {
             "kind": "header",
             "schema": SCHEMA,
-            "suite": {"name": "caffe-loss-conformance", "version": VERSION},
+            "suite": {"name": "caffe-loss-conformance", "version": VERSION, "requirements": SUITE},
             "implementation": {"spec": order.spec, **self._ready["implementation"]},
             "dialect": order.dialect,
             "seed": order.seed,

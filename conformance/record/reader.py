@@ -113,6 +113,7 @@ def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
         element=None if element is None else _element_from_json(element),
         seconds=line.get("seconds"),
         detail=line.get("detail", {}),
+        limit=line.get("limit") or "",
     )
 
 

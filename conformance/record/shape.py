@@ -20,7 +20,7 @@ from conformance.contract.dtypes import NAMES
 __all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict", "schema"]
 
 _NEEDED = ("check", "family", "stem", "requirement")
-_OPTIONAL = ("reason", "side", "layer")
+_OPTIONAL = ("reason", "side", "layer", "limit")
 
 
 def refuse_misshapen(line: Mapping[str, Any]) -> None:

@@ -97,6 +97,7 @@ def verdict_to_json(judged: Judged) -> dict[str, Any]:
         "reason": verdict.reason or None,
         "layer": verdict.layer,
         "element": _element_to_json(verdict.element),
+        "limit": verdict.limit or None,
         "seconds": None if verdict.seconds is None else round(verdict.seconds, 6),
         "detail": dict(verdict.detail) or None,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from conformance.losses import LOSSES
-from conformance.requirements.catalogue import CATALOGUE
+from conformance.requirements.catalogue import CATALOGUE, Requirement
 
 __all__ = ["page"]
 
@@ -19,7 +19,8 @@ What is required of an implementation, each in one sentence that can be false. A
 non-conforming. A `should` is reported and never does. A `quirk` names a place where BVLC Caffe departs from its own
 documentation: an implementation takes one of the two sides, and fails where it takes neither.
 
-Citations are to files, functions and fields of BVLC Caffe 9b89154.
+Citations are to files, functions and fields of BVLC Caffe 9b89154. *Since* is the version of the suite that first asked
+for it.
 
 This page is generated from `conformance/requirements`. `lossconf list requirements` shows how many checks serve each.
 """
@@ -44,8 +45,12 @@ def page() -> str:
 def _tables() -> Iterator[str]:
     for subject, title in _TITLES.items():
         mine = [r for r in CATALOGUE.values() if r.id.startswith(f"{subject}.")]
-        rows = [f"| `{r.id}` | {r.level.value} | {_cell(r.statement)} | {_cell(r.citation)} |" for r in mine]
-        yield "\n".join([f"## {title}", "", "| id | level | requirement | source |", "|---|---|---|---|", *rows, ""])
+        head = ["| id | level | requirement | source | since |", "|---|---|---|---|---|"]
+        yield "\n".join([f"## {title}", "", *head, *map(_row, mine), ""])
+
+
+def _row(of: Requirement) -> str:
+    return f"| `{of.id}` | {of.level.value} | {_cell(of.statement)} | {_cell(of.citation)} | {of.since} |"
 
 
 def _cell(text: str) -> str:

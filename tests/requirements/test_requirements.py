@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.contract.verdict import Level
+from conformance.contract.version import SUITE, is_news
 from conformance.judge.finding import Finding
 from conformance.judge.serving import owner, serves, total_speaks_for
 from conformance.losses import LOSSES
@@ -53,6 +55,14 @@ def test_an_id_is_a_known_subject_and_a_facet() -> None:
     form = re.compile(rf"(?:{subjects})\.[a-z0-9]+(?:-[a-z0-9]+)*|layer\.[A-Z]\w*")
     assert [name for name in CATALOGUE if not form.fullmatch(name)] == []
     assert [name for name, requirement in CATALOGUE.items() if requirement.id != name] == []
+
+
+def test_what_the_first_suite_did_not_ask_for_says_so() -> None:
+    first = [name for name, requirement in CATALOGUE.items() if requirement.since == "1"]
+    digest = hashlib.sha256("\n".join(sorted(first)).encode()).hexdigest()
+    assert (len(first), digest[:16]) == (316, "126558637ea85fe8"), "news says since when"
+    assert all(1 <= int(requirement.since) <= int(SUITE) for requirement in CATALOGUE.values())
+    assert is_news("10", "9") and not is_news("2", "2")
 
 
 def test_a_statement_is_one_sentence() -> None:
