@@ -9,10 +9,10 @@ the loss that Caffe's forward reports. Both dialects keep Caffe's formula there;
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from refimpl import backward_plan, splits
-from refimpl.layers import CLASSES
+from refimpl.layers import CLASSES, class_of
 from refimpl.quirk import Departure, Quirk
 
 __all__ = ["DEPARTURES", "QUIRKS", "Dialect"]
@@ -33,11 +33,20 @@ class Dialect:
     """A side for every quirk, and a record of the switches a run touched.
 
     ``taken`` are the quirks on Caffe's side, ``true_derivatives`` the departures where the derivative replaces
-    Caffe's formula. Raises `ValueError` for names that do not exist.
+    Caffe's formula, ``forms`` what a layer type means where forks mean several things by it; ``classes`` computes
+    them. Raises `ValueError` for names that do not exist.
     """
 
-    def __init__(self, name: str, taken: Iterable[str] = (), true_derivatives: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        taken: Iterable[str] = (),
+        true_derivatives: Iterable[str] = (),
+        forms: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self.forms = dict(forms or {})
+        self.classes = {kind: class_of(kind, form) for kind, form in self.forms.items()}
         self.taken = frozenset(taken)
         self.true_derivatives = frozenset(true_derivatives)
         unknown = sorted(self.taken - QUIRKS.keys() | self.true_derivatives - DEPARTURES.keys())

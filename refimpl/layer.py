@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from refimpl.arithmetic import exact_sum
 from refimpl.blob import Blob, Zeros
 from refimpl.errors import LayerError
+from refimpl.form import Form
 from refimpl.messages import LayerParameter
 from refimpl.quirk import LOSS_TUTORIAL, Departure, Quirk
+from refimpl.schema import Message, MessageClass
 
 if TYPE_CHECKING:
     from refimpl.dialect import Dialect
@@ -49,6 +51,10 @@ class Layer:
 
     ``v1_type`` is the type's name in a V1LayerParameter where it is not the type's words in capitals; ``quirks`` and
     ``departures`` are those that the class itself has, without its bases'.
+
+    ``forms`` are the forks' meanings of the type that the class computes; none: BVLC's, or the only one there is.
+    ``self.form`` is the one in force. ``messages`` are fields of LayerParameter that the class reads in a schema of its
+    own, be it that Caffe has no such field or that a fork added to it; ``self.own`` holds them.
     """
 
     type: ClassVar[str] = ""
@@ -63,6 +69,8 @@ class Layer:
     has_backward: ClassVar[bool] = True
     implicit_weight: ClassVar[bool] = False
     v1_type: ClassVar[str] = ""
+    forms: ClassVar[tuple[Form, ...]] = ()
+    messages: ClassVar[Mapping[str, MessageClass]] = {}
     departures: ClassVar[tuple[Departure, ...]] = ()
     quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
@@ -78,6 +86,9 @@ class Layer:
         self.param = param
         self.context = context
         self.dialect = context.dialect
+        self.form = self._form_in_force()
+        self.own = {name: self._own(name) for name in self.messages}
+        self._refuse_fields_of_other_forms()
         self.blobs: list[Blob] = []
         self.param_propagate_down: list[bool] = []
         self.declared_weights: list[float] = list(param.loss_weight)
@@ -109,6 +120,24 @@ class Layer:
     def unsettled(self) -> frozenset[str]:
         """Quirks whose situation the layer is in now, and that a further pass may still take it out of."""
         return frozenset()
+
+    def _form_in_force(self) -> Form:
+        """The form that the dialect names, else the first."""
+        asked = self.dialect.forms.get(self.type)
+        return next((form for form in self.forms if form.name == asked), self.forms[0] if self.forms else Form(""))
+
+    def _own(self, name: str) -> Message:
+        """The field as this class reads it, all defaults where the net does not have it."""
+        kind = self.messages[name]
+        return self.param.own.get((name, kind), kind())
+
+    def _refuse_fields_of_other_forms(self) -> None:
+        read = {name for name, kind in self.param.own if self.messages.get(name) is kind}
+        asked = {name for name, _ in self.param.own if name in self.param.extra or name in self.messages}
+        for name in sorted(asked - read):
+            raise LayerError(
+                f"{name} has a field that {self.type} does not have here", f"only another form of {self.type} reads it"
+            )
 
     def check_counts(self, bottoms: int, tops: int) -> None:
         """Refuse a wrong number of bottoms or tops."""

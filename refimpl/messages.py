@@ -9,6 +9,7 @@ from __future__ import annotations
 from refimpl.schema import (
     Extra,
     Message,
+    Own,
     boolean,
     enum,
     extra,
@@ -16,6 +17,7 @@ from refimpl.schema import (
     int32,
     int64,
     message,
+    own,
     raw,
     repeated,
     string,
@@ -305,6 +307,7 @@ class LayerParameter(Message):
     softmax_param: SoftmaxParameter = message(SoftmaxParameter)
     tanh_param: TanHParameter = message(TanHParameter)
     extra: Extra = extra()
+    own: Own = own()
 
 
 class V1LayerParameter(Message):

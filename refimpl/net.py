@@ -69,7 +69,7 @@ class Net:
             raise ValueError(f"no phase named {phase!r}: use 'TRAIN' or 'TEST'")
         self.dialect = Dialect.named(dialect) if isinstance(dialect, str) else dialect
         self.phase = phase
-        self._registry: dict[str, type[Layer]] = {**REGISTRY, **(layers or {})}
+        self._registry: dict[str, type[Layer]] = {**REGISTRY, **self.dialect.classes, **(layers or {})}
         self._flags = Flags()
         self.zeros = _storage(dtype, self._flags)
         self._context = LayerContext(self.dialect, self.zeros, phase, dict(files or {}))

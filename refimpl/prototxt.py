@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from refimpl.errors import PrototxtError
+from refimpl.layers import FORMS
 from refimpl.messages import LayerParameter, NetParameter, V1LayerParameter
 from refimpl.scalars import read_scalar, write_scalar
-from refimpl.schema import Extra, FieldType, Message
+from refimpl.schema import Extra, FieldType, Message, Own
 from refimpl.textformat import Block, Field, Scalar, read_text
 from refimpl.unknown_field import unknown_field
 from refimpl.upgrade import upgrade_inputs, upgrade_v1
@@ -57,9 +59,11 @@ def _message(cls: type[M], block: Block, where: str) -> M:
     merged: dict[str, Block] = {}
     unknown: dict[str, tuple[Block, ...]] = {}
     try:
+        if cls is LayerParameter:
+            block, given["own"], unknown = _own(block)
         for item in block.fields:
             field = cls.schema.get(item.name)
-            if field is None or field.kind == "extra":
+            if field is None or field.kind in ("extra", "own"):
                 unknown[item.name] = unknown.get(item.name, ()) + _foreign_blocks(cls, item, where)
             elif field.repeated:
                 values = tuple(_value(item, value, field) for value in item.values)
@@ -80,6 +84,36 @@ def _message(cls: type[M], block: Block, where: str) -> M:
     if unknown:
         given["extra"] = Extra(unknown)
     return cls(**given)
+
+
+def _own(block: Block) -> tuple[Block, Own, dict[str, tuple[Block, ...]]]:
+    """What classes of the layer's type read in schemas of their own, and those of its blocks that no other schema has;
+    the block without these. Where no class can read a block, the first one's refusal holds."""
+    kind = next((value.text for value in block.all("type") if isinstance(value, Scalar)), "")
+    schemas = [(name, message) for layer in FORMS.get(kind, ()) for name, message in layer.messages.items()]
+    read: dict[tuple[str, type[Message]], Message] = {}
+    kept: dict[str, tuple[Block, ...]] = {}
+    for name in dict.fromkeys(name for name, _ in schemas if block.all(name)):
+        items = [item for item in block.fields if item.name == name]
+        whole = Block(tuple(field for item in items for field in _block(item, item.values[0]).fields))
+        refusals = []
+        for message in [message for each, message in schemas if each == name]:
+            try:
+                read[name, message] = _message(message, whole, name)
+            except PrototxtError as error:
+                refusals.append(error)
+        known = LayerParameter.schema.get(name)
+        if known is not None and known.message is not None:
+            try:
+                _message(known.message, whole, name)
+                continue
+            except PrototxtError as error:
+                refusals.insert(0, error)
+        if not any(each == name for each, _ in read):
+            raise refusals[0]
+        kept[name] = (whole,)
+    rest = tuple(item for item in block.fields if item.name not in kept)
+    return replace(block, fields=rest), Own(read), kept
 
 
 def _value(item: Field, value: Scalar | Block, field: FieldType) -> Any:
@@ -137,7 +171,7 @@ def _refusal(message: str, at: Field | Block | Scalar, hint: str = "") -> Protot
 def _lines(message: Message) -> Iterator[str]:
     """A message's fields, those of its schema in order, then its unknown blocks."""
     for name, field in message.schema.items():
-        if not message.has(name):
+        if field.kind == "own" or not message.has(name):
             continue
         value = getattr(message, name)
         if field.kind == "extra":

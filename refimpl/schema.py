@@ -20,6 +20,8 @@ __all__ = [
     "Extra",
     "FieldType",
     "Message",
+    "MessageClass",
+    "Own",
     "boolean",
     "enum",
     "extra",
@@ -27,6 +29,7 @@ __all__ = [
     "int32",
     "int64",
     "message",
+    "own",
     "raw",
     "repeated",
     "string",
@@ -39,7 +42,7 @@ M = TypeVar("M", bound="Message")
 
 @dataclasses.dataclass(frozen=True)
 class FieldType:
-    """A field's proto type: `kind` is int32, int64, uint32, float, bool, string, enum, message, raw or extra."""
+    """A field's proto type: `kind` is int32, int64, uint32, float, bool, string, enum, message, raw, extra or own."""
 
     kind: str
     repeated: bool = False
@@ -49,7 +52,7 @@ class FieldType:
     @property
     def many(self) -> bool:
         """Whether "set" means "not empty"."""
-        return self.repeated or self.kind == "extra"
+        return self.repeated or self.kind in ("extra", "own")
 
 
 class Extra(Mapping[str, tuple[Block, ...]]):
@@ -72,6 +75,29 @@ class Extra(Mapping[str, tuple[Block, ...]]):
 
     def __repr__(self) -> str:
         return repr(self._blocks)
+
+
+MessageClass = type["Message"]
+
+
+class Own(Mapping[tuple[str, type["Message"]], "Message"]):
+    """A layer's `*_param` blocks as the layer classes of its type read them, by field and message class; immutable and
+    hashable."""
+
+    def __init__(self, messages: Mapping[tuple[str, type[Message]], Message] | None = None) -> None:
+        self._messages = dict(messages or {})
+
+    def __getitem__(self, key: tuple[str, type[Message]]) -> Message:
+        return self._messages[key]
+
+    def __iter__(self) -> Iterator[tuple[str, type[Message]]]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._messages.items()))
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -163,6 +189,11 @@ def raw() -> Block:
 def extra() -> Extra:
     """Where a message keeps blocks that it does not know."""
     return _declare(Extra(), FieldType("extra"))  # type: ignore[no-any-return]
+
+
+def own() -> Own:
+    """Where a layer keeps what layer classes read in a schema of their own."""
+    return _declare(Own(), FieldType("own"))  # type: ignore[no-any-return]
 
 
 def repeated(each: T) -> tuple[T, ...]:

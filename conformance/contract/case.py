@@ -96,6 +96,8 @@ class Case:
     These describe the first pass. ``passes`` are those after it, through the same net. ``each_pass`` asks for the state
     after each of them, the first included, in the outcome's ``passes``.
 
+    ``forms`` are the forks' meanings under which it may be judged, as TYPE:FORM; an implementation is not told.
+
     Raises `ValueError` for steps that are none, a file that has no plain name, a pass that changes what only a forward
     takes up and runs none, and ``each_pass`` where there is but one.
     """
@@ -113,6 +115,7 @@ class Case:
     stages: tuple[str, ...] = ()
     passes: tuple[Pass, ...] = ()
     each_pass: bool = False
+    forms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for number, one in enumerate(self.sequence, start=1):
@@ -174,6 +177,7 @@ class Case:
             "stages": list(self.stages),
             "passes": [one.to_json() for one in self.passes],
             "each_pass": self.each_pass,
+            "forms": list(self.forms),
         }
         plain = {"phase": "TRAIN", "steps": list(_STEPS), "level": 0}
         kept = ("net", "inputs")
@@ -194,6 +198,7 @@ class Case:
                 stages=tuple(value.get("stages", ())),
                 passes=tuple(_pass_from_json(case_id, i, one) for i, one in enumerate(value.get("passes", ()))),
                 each_pass=value.get("each_pass", False),
+                forms=tuple(value.get("forms", ())),
             )
         except KeyError as error:
             raise ValueError(f"case {case_id}: the field {error} is missing") from None

@@ -85,7 +85,7 @@ def judge(
 
 def verdicts_of(judged: Judgement, check: str, requirements: Sequence[str], dtype: str) -> list[Verdict]:
     """One verdict per requirement of the case, and one for every failure that none of them claims."""
-    side = judged.side.name if judged.side.touched else None
+    side = judged.side.name if judged.side.touched or judged.side.forms else None
     claimed = {requirement: _relevant(judged.findings, requirement) for requirement in requirements}
     for i, finding in enumerate(judged.findings):
         if not finding.accepted and not any(i in relevant for relevant in claimed.values()):

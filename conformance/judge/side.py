@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 from conformance.contract.case import Case
 from conformance.judge.reference import build, run_steps
 from refimpl.dialect import QUIRKS, Dialect
-from refimpl.errors import NetError
+from refimpl.errors import NetError, PrototxtError
+from refimpl.layers import REGISTRY
+from refimpl.prototxt import parse_net
 
 __all__ = ["LARGEST_TOUCH", "Side", "sides_of", "touched_by"]
 
@@ -19,32 +21,39 @@ LARGEST_TOUCH = 3
 
 @dataclass(frozen=True)
 class Side:
-    """One setting of the quirks a case touches: those taken as BVLC Caffe does."""
+    """One setting of the quirks a case touches: those taken as BVLC Caffe does; and one form of each layer type that
+    has several, as TYPE:FORM."""
 
     taken: frozenset[str]
     touched: frozenset[str]
+    forms: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """ "documented", "bvlc", or the quirks that are taken."""
-        if not self.taken:
-            return "documented"
-        return "bvlc" if self.taken == self.touched else "+".join(sorted(self.taken))
+        """ "documented", "bvlc", or the quirks that are taken; behind it the forms."""
+        quirks = "documented"
+        if self.taken:
+            quirks = "bvlc" if self.taken == self.touched else "+".join(sorted(self.taken))
+        return " ".join((quirks, *self.forms))
 
     def dialect(self, true_derivatives: frozenset[str] = frozenset()) -> Dialect:
-        return Dialect(self.name, self.taken, true_derivatives)
+        return Dialect(self.name, self.taken, true_derivatives, _by_type(self.forms))
 
 
-def touched_by(case: Case) -> frozenset[str]:
+def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
     """The quirks whose situation arises in the case, on either side of any of them."""
     touched: frozenset[str] = frozenset()
     for taken in (frozenset[str](), frozenset(QUIRKS)):
-        touched |= _touched(case, taken)
+        touched |= _touched(case, taken, forms)
     return touched
 
 
-def _touched(case: Case, taken: frozenset[str]) -> frozenset[str]:
-    dialect = Dialect("probe", taken)
+def _by_type(forms: tuple[str, ...]) -> dict[str, str]:
+    return {kind: form for kind, _, form in (each.partition(":") for each in forms)}
+
+
+def _touched(case: Case, taken: frozenset[str], forms: tuple[str, ...]) -> frozenset[str]:
+    dialect = Dialect("probe", taken, forms=_by_type(forms))
     try:
         net = build(case, dialect=dialect)
         run_steps(net, case)
@@ -54,14 +63,35 @@ def _touched(case: Case, taken: frozenset[str]) -> frozenset[str]:
 
 
 def sides_of(case: Case, asked: str | None) -> Iterator[Side]:
-    """The sides to try: the one asked for, or all of them, documented and bvlc first."""
-    touched = touched_by(case)
+    """The sides to try: the one asked for, or all of them, documented and bvlc first; each under every form."""
+    for forms in _forms_of(case, asked):
+        yield from _quirks_of(case, asked, forms)
+
+
+def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
+    """Every choice of forms: those that the case names, else those of a type's default class; of these the one that is
+    ``asked`` for, where a type has it."""
+    try:
+        kinds = dict.fromkeys(layer.type for layer in parse_net(case.net).layer)
+    except PrototxtError:
+        kinds = {}
+    choices = []
+    for kind in kinds:
+        named = [form for form in case.forms if form.startswith(f"{kind}:")]
+        found = named or [f"{kind}:{form.name}" for form in getattr(REGISTRY.get(kind), "forms", ())]
+        if found:
+            choices.append([form for form in found if form == f"{kind}:{asked}"] or found)
+    yield from product(*choices)
+
+
+def _quirks_of(case: Case, asked: str | None, forms: tuple[str, ...]) -> Iterator[Side]:
+    touched = touched_by(case, forms)
     if asked is not None:
-        yield Side(touched if asked == "bvlc" else frozenset(), touched)
+        yield Side(touched if asked == "bvlc" else frozenset(), touched, forms)
         return
-    yield Side(frozenset(), touched)
+    yield Side(frozenset(), touched, forms)
     if touched:
-        yield Side(touched, touched)
+        yield Side(touched, touched, forms)
     if len(touched) <= LARGEST_TOUCH:
         for size in range(1, len(touched)):
-            yield from (Side(frozenset(some), touched) for some in combinations(sorted(touched), size))
+            yield from (Side(frozenset(some), touched, forms) for some in combinations(sorted(touched), size))

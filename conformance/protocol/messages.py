@@ -79,7 +79,7 @@ def array_message(array: Array, dtype: str) -> dict[str, Any]:
 
 def case_message(case: Case, dtype: str) -> dict[str, Any]:
     """The case as run and time carry it: its arrays in the type that is to be run, its id and its answer not at all."""
-    message = replace(case, inputs={}, params={}).to_json()
+    message = replace(case, inputs={}, params={}, forms=()).to_json()
     message["inputs"] = {name: array_message(array, dtype) for name, array in case.inputs.items()}
     if case.params:
         message["params"] = {name: [array_message(a, dtype) for a in arrays] for name, arrays in case.params.items()}
@@ -88,7 +88,9 @@ def case_message(case: Case, dtype: str) -> dict[str, Any]:
 
 def layer_message(message: Message) -> dict[str, Any]:
     """A layer's message as JSON: the fields that are set, enums by name, numbers that JSON lacks as strings."""
-    return {name: _field_message(getattr(message, name)) for name in message.schema if message.has(name)}
+    names = [name for name, field in message.schema.items() if field.kind not in ("extra", "own") and message.has(name)]
+    own = {name: layer_message(read) for (name, _), read in getattr(message, "own", {}).items()}
+    return {**own, **{name: _field_message(getattr(message, name)) for name in names}}
 
 
 def _field_message(value: Any) -> Any:

@@ -16,7 +16,7 @@ from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.fast.parameters import Parameters, losses_in
 from refimpl.layer import Layer
-from refimpl.layers import REGISTRY
+from refimpl.layers import CLASSES
 from refimpl.layers.logits_loss import LogitsLoss
 
 __all__ = ["LAYERS", "KernelLayer", "layers_of", "use_threads"]
@@ -107,7 +107,7 @@ class KernelLayer(_Reference):
 
 def layers_of(package: str) -> dict[str, type[Layer]]:
     """Layer type to class, for every loss that a package of kernels has a module for."""
-    references = {layer.__module__.rpartition(".")[2]: layer for layer in REGISTRY.values()}
+    references = {layer.__module__.rpartition(".")[2]: layer for layer in CLASSES if layer.type}
     softmax = importlib.import_module(f"{package}.softmax")
     layers: dict[str, type[Layer]] = {}
     for stem in losses_in(*importlib.import_module(package).__path__):

@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 
 from refimpl.layer import Layer, LossLayer
 
-__all__ = ["CLASSES", "REGISTRY"]
+__all__ = ["CLASSES", "FORMS", "REGISTRY", "class_of"]
 
 
 def _classes_of(name: str) -> list[type[Layer]]:
@@ -27,4 +27,20 @@ CLASSES: tuple[type[Layer], ...] = (
 )
 """Every class, those without a type of their own included."""
 
-REGISTRY: dict[str, type[Layer]] = {found.type: found for found in CLASSES if found.type}
+FORMS: dict[str, list[type[Layer]]] = {}
+"""Layer type to every class that computes it, the default first: the one without forms, where there is one."""
+for _found in sorted(CLASSES, key=lambda found: bool(found.forms)):
+    if _found.type:
+        FORMS.setdefault(_found.type, []).append(_found)
+
+REGISTRY: dict[str, type[Layer]] = {kind: found[0] for kind, found in FORMS.items()}
+"""Layer type to its default class."""
+
+
+def class_of(kind: str, form: str) -> type[Layer]:
+    """The class that computes a form of a layer type. Raises `ValueError` where there is none."""
+    for found in FORMS.get(kind, ()):
+        if form in (each.name for each in found.forms):
+            return found
+    known = [each.name for found in FORMS.get(kind, ()) for each in found.forms]
+    raise ValueError(f"{kind} has no form {form!r}: it has {', '.join(known) or 'none'}")
