@@ -4,6 +4,8 @@ Every layer is evaluated in float64 with its running error, at the bottom data a
 itself had; what it reports for a blob is compared once the last layer that writes the blob has run, and then takes the
 reference's place. So errors do not pile up along a net, a difference names its layer, and a blob that is not reported
 keeps the reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
+What has no bottoms is given by the case and stays what the case gave, whatever is reported for it. The parts of an
+inserted Split need not be reported: then whoever writes their gradients is judged by the sum that they go into.
 
 An outcome is the state after the last step, so only the last forward and the last backward pass are compared blob by
 blob; the passes before them run on the reference's own values.
@@ -27,8 +29,9 @@ from refimpl.dialect import Dialect
 from refimpl.layer import Layer
 from refimpl.net import Net
 from refimpl.running_error import Approx, Rounding
+from refimpl.splits import is_inserted
 
-__all__ = ["Comparison", "replay"]
+__all__ = ["Comparison", "diffs_written", "learnt_by", "replay"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class _Replay:
         self.forwards_to_come = case.steps.count("forward")
         self.ran_backward = "backward" in case.steps
         self.last_data_writer = {top: node for node in net.layers for top in node.tops}
-        self.last_diff_writer = {blob: node for node in reversed(net.layers) for blob in _diffs_written(node)}
+        self.last_diff_writer = {blob: node for node in reversed(net.layers) for blob in diffs_written(node)}
 
     def forward(self, net: Net) -> Any:
         if not net.layers:
@@ -109,7 +112,7 @@ class _Replay:
         for node in reversed(net.layers):
             net.backward_layer(node)
             if last:
-                for blob in dict.fromkeys(_diffs_written(node)):
+                for blob in dict.fromkeys(diffs_written(node)):
                     if self.last_diff_writer[blob] is node:
                         self._settle_diff(blob, node)
 
@@ -119,7 +122,7 @@ class _Replay:
             if name in self.net.blobs and name not in self.compared_diff:
                 node = self.last_diff_writer.get(name) or self.last_data_writer[name]
                 self._compare(self._aspect_of_diff(name), name, node, got, self.net.blobs[name].diff)
-        learnt = [diff for node in self.net.layers for diff in _learnt(node)] if self.ran_backward else []
+        learnt = [diff for node in self.net.layers for diff in learnt_by(node)] if self.ran_backward else []
         owners = {node.name: node for node in self.net.layers}
         for layer, arrays in self.outcome.param_diff.items():
             for i, (got, blob) in enumerate(zip(arrays, self.net.params.get(layer, ()), strict=False)):
@@ -147,7 +150,7 @@ class _Replay:
         if got is None:
             return
         self._compare("input" if node.type == "Input" else "forward", name, node, got, blob.data)
-        if self.settled and got.size == blob.count and node.type != "Input":
+        if self.settled and got.size == blob.count and node.bottoms:
             blob.data[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
 
     def _settle_diff(self, name: str, node: Node) -> None:
@@ -157,21 +160,30 @@ class _Replay:
             return
         self.compared_diff.add(name)
         self._compare("backward", name, node, got, blob.diff)
+        for writer in self._unreported_parts(node):
+            self._compare("backward", name, writer, got, blob.diff)
         if self.settled and got.size == blob.count:
             blob.diff[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
+
+    def _unreported_parts(self, node: Node) -> list[Node]:
+        """Who writes the gradients of an inserted Split's tops, of those that are not reported."""
+        if node.type != "Split" or not is_inserted(node.name, node.tops):
+            return []
+        parts = (top for top in node.tops if top not in self.outcome.diff and top in self.last_diff_writer)
+        return list({writer.name: writer for writer in map(self.last_diff_writer.__getitem__, parts)}.values())
 
     def _compare(self, aspect: Aspect, name: str, node: Node | None, got: Array, want: Approx) -> None:
         weights = frozenset() if node is None else frozenset(w for top in self.net.tops_of(node) for w in _uniform(top))
         self.comparisons.append(Comparison(aspect, name, node, got, want.copy(), weights))
 
 
-def _diffs_written(node: Node) -> Iterator[str]:
+def diffs_written(node: Node) -> Iterator[str]:
     """The blobs whose gradient this layer writes when it runs backward."""
     if node.need_backward:
         yield from (name for name, needed in zip(node.bottoms, node.bottom_need_backward, strict=True) if needed)
 
 
-def _learnt(node: Node) -> Iterator[Approx]:
+def learnt_by(node: Node) -> Iterator[Approx]:
     """The parameter diffs that this layer adds to when it runs backward; shared ones are others' too."""
     if node.need_backward:
         yield from (
