@@ -136,6 +136,10 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
     if isinstance(answer, Refusal):
         reason = f"refused at {answer.stage}: {answer.message}"
         return Judgement(side, (Finding("refused", "net", answer.layer, False, Level.MUST, reason),), net=net)
+    missing = len(case.sequence) - len(answer.passes) if case.each_pass else 0
+    if missing:
+        reason = f"the state after each of {len(case.sequence)} passes was asked for; {len(answer.passes)} were given"
+        return Judgement(side, (Finding("refused", "net", None, False, Level.MUST, reason),), net=net)
     findings = findings_of(versions, dtype)
     if _unexplained(findings):
         losses = {node.type for node in net.layers if node.layer.implicit_weight}

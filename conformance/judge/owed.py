@@ -6,7 +6,7 @@ undecided, and where nothing was computed that it is about, nothing was asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,19 +29,28 @@ OPTIONAL = ("weight", "unasked", "structure")
 
 
 def unreported(net: Net, case: Case, outcome: Outcome) -> Iterator[Finding]:
-    """A finding of nothing for each array of the reference's outcome, after the case's steps, that an answer lacks.
+    """A finding of nothing for each array of the reference's outcome, after each state asked for, that an answer lacks.
 
     What an inserted Split makes is not asked for; its tops' gradients are known by their sum.
     """
+    for count, state in enumerate((*outcome.passes[:-1], outcome) if case.each_pass else (), start=1):
+        yield from _unreported(net, [step for one in case.sequence[:count] for step in one.steps], state)
+    if not case.each_pass:
+        yield from _unreported(net, case.all_steps, outcome)
+    if outcome.layers is None or outcome.outputs is None:
+        yield Finding("structure", "net", None, True, Level.SHOULD, "the net's layers and outputs are not reported")
+
+
+def _unreported(net: Net, steps: Sequence[str], outcome: Outcome) -> Iterator[Finding]:
     split = {top: node.bottoms[0] for node in net.layers if _inserted(node) for top in node.tops}
-    if "forward" in case.steps:
+    if "forward" in steps:
         writers = {top: node for node in net.layers for top in node.tops}
         for name, node in writers.items():
             if name not in outcome.data and name not in split:
                 missing = _missing("input" if node.type == "Input" else "forward", name, node)
                 yield replace(missing, in_total=bool(net.loss_weights.get(name)))
                 yield replace(missing, kind="shape", level=Level.SHOULD)
-    if "backward" in case.steps:
+    if "backward" in steps:
         written = {blob: node for node in reversed(net.layers) for blob in diffs_written(node)}
         for name, node in written.items():
             if split.get(name, name) not in outcome.diff and name not in outcome.diff:
@@ -60,8 +69,6 @@ def _parameters(net: Net, outcome: Outcome) -> Iterator[Finding]:
 
 
 def _optional(net: Net, outcome: Outcome) -> Iterator[Finding]:
-    if outcome.layers is None or outcome.outputs is None:
-        yield Finding("structure", "net", None, True, Level.SHOULD, "the net's layers and outputs are not reported")
     for node in net.layers:
         for name in (name for name in node.tops if name not in outcome.diff):
             yield _missing("weight" if net.loss_weights.get(name) else "unasked", name, node)
