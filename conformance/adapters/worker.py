@@ -96,6 +96,15 @@ def fatal_text(stderr: str) -> Optional[str]:
     return "\n".join(found).strip() or None
 
 
+def import_error(message: str, stderr: str) -> str:
+    """The refusal's message, or what Python printed where pycaffe printed an error and kept none: a Python layer's
+    module that cannot be imported, a class that it lacks."""
+    if not message.startswith("SystemError: <Boost.Python"):
+        return message
+    printed = [line for line in stderr.splitlines() if re.match(r"[A-Za-z_][\w.]*(Error|Exception)\b", line)]
+    return printed[-1] if printed else message
+
+
 def signal_name(code: int) -> str:
     """SIGSEGV for 11."""
     try:
@@ -157,7 +166,8 @@ def without_strays(path: Sequence[str]) -> List[str]:
 
 def import_caffe() -> Any:
     """The interpreter's own pycaffe; ends the process with one line on stderr where there is none."""
-    sys.path[:] = without_strays(sys.path)
+    whole = list(sys.path)
+    sys.path[:] = without_strays(whole)
     sys.meta_path.append(StubFinder())
     os.environ.setdefault("GLOG_minloglevel", "1")  # one INFO line per blob and layer of every net is a flood
     try:
@@ -167,7 +177,17 @@ def import_caffe() -> Any:
     if not hasattr(caffe, "Net"):
         places = getattr(caffe, "__file__", None) or list(getattr(caffe, "__path__", []))
         sys.exit(f"{sys.executable} imports a caffe that is not pycaffe (it has no Net): {places}")
+    sys.path[:] = where_layers_are(whole)
     return caffe
+
+
+def where_layers_are(path: Sequence[str]) -> List[str]:
+    """``sys.path`` as a script in the working directory has it: that folder first, PYTHONPATH whole, without ours.
+
+    Caffe is imported by now, so that a checkout of it in the working directory hides nothing.
+    """
+    home = os.path.dirname(os.path.realpath(__file__))
+    return [os.getcwd(), *(entry for entry in path if os.path.realpath(entry or ".") != home)]
 
 
 def describe(caffe: Any, gpu: Optional[int]) -> Json:
@@ -408,7 +428,12 @@ class Fork:
         """Waits for the child's end: its answer, or what its death says."""
         found = self.relay(out)
         _, status = os.waitpid(self.pid, 0)
-        return self.obituary(status) if found is None else found
+        if found is None:
+            return self.obituary(status)
+        if "refusal" in found:
+            told = import_error(found["refusal"]["message"], self.tail.decode("utf-8", "replace"))
+            found["refusal"]["message"] = told
+        return found
 
     def relay(self, out: BinaryIO) -> Optional[Json]:
         """Passes on stages and standard error until both pipes end; the answer, where the child lived to give one.

@@ -17,7 +17,7 @@ from conformance.losses.roles import Probabilities, Targets
 from conformance.record.cause import Cause
 from refimpl.arithmetic import value_of
 
-__all__ = ["is_rearranged", "element_clues"]
+__all__ = ["element_clues", "is_rearranged", "shape_clues"]
 
 Clue = tuple[Cause, float]
 
@@ -42,7 +42,7 @@ def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue
         yield from _special(rejection, difference)
         return
     if got.size > 1:
-        yield from _shape_of_the_wrong(difference)
+        yield from shape_clues(difference)
         if (got * want < 0)[difference.rejected].all() and difference.is_explained_by(np.abs(want) * np.sign(got)):
             yield Cause.SIGN, 0.9
         if _mostly_rounding(difference):
@@ -72,7 +72,8 @@ def _special(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     yield (Cause.OVERFLOW, 0.85) if largest > _LARGE else (Cause.SPECIAL_VALUES, 0.8)
 
 
-def _shape_of_the_wrong(difference: Difference) -> Iterator[Clue]:
+def shape_clues(difference: Difference) -> Iterator[Clue]:
+    """What the places of the wrong elements of one array point to."""
     got, want, rejected = difference.got, difference.want, difference.rejected
     wrong = int(rejected.sum())
     if rejected.ndim and rejected.shape[0] > 1 and not rejected[:-1].any():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.check import Check
@@ -14,6 +15,7 @@ from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.measured import NO_FORMULA, SLOPES, differences_of, has_formula, measured_clues
 from conformance.judge.judgement import Judgement, judge_outcome, judgement_of
 from conformance.record.cause import Cause
 from conformance.record.deviation import Deviation
@@ -54,6 +56,11 @@ class Investigator:
         if run is None:
             return piece
         piece = replace(piece, case=run.case, answer=run.answer)
+        slopes = next((v.detail["slopes"] for v in verdicts if "slopes" in v.detail), None)
+        if slopes is not None:
+            return _beside_slopes(piece, slopes, next(v.detail["weight"] for v in verdicts if "slopes" in v.detail))
+        if not has_formula(run.case):
+            return replace(piece, formula=NO_FORMULA).bounded()
         judgement = None if run.answer is None else judgement_of(run, session)
         if judgement is not None and run.answer is not None and judgement.failures and not piece.causes:
             key = (check.family, check.layer, session.dtype)
@@ -71,6 +78,8 @@ def with_expectation(piece: Evidence, dialect: str | None, judgement: Judgement 
     case = piece.case
     if case is None:
         return piece
+    if not has_formula(case):
+        return replace(piece, formula=NO_FORMULA).bounded()
     if isinstance(piece.answer, Outcome):
         if judgement is None or (judgement.refusal is None and not judgement.versions):
             judgement = judge_outcome(case, piece.answer, piece.dtype, dialect)  # accepted: what failed is a relation
@@ -87,6 +96,15 @@ def with_expectation(piece: Evidence, dialect: str | None, judgement: Judgement 
     arrays = _arrays(judge_outcome(case, wanted, piece.dtype, dialect), piece.dtype)
     arrays = tuple(replace(array, got=array.got[:0]) for array in arrays)
     return replace(piece, arrays=arrays, formula=_formula(arrays)).bounded()
+
+
+def _beside_slopes(piece: Evidence, slopes: Mapping[str, Any], weight: float) -> Evidence:
+    """The evidence on gradients that are no slopes of the reported loss; nothing else is compared."""
+    differences = differences_of(slopes, piece.dtype)
+    clues = measured_clues(differences, weight)
+    arrays = tuple(difference.deviation(not difference.rejected.any()) for difference in differences)
+    arrays = tuple(sorted(arrays, key=lambda array: not array.rejected))
+    return replace(piece, causes=clues.causes, factor=clues.factor, arrays=arrays, formula=SLOPES).bounded()
 
 
 def _arrays(judgement: Judgement, dtype: str) -> tuple[Deviation, ...]:
@@ -131,6 +149,6 @@ def _shown(session: Session, name: str, verdicts: Sequence[Verdict]) -> Run | No
     if carried is not None:
         runs = [run for run in runs if json.dumps(run.case.to_json()) == carried] or runs
     for run in runs:
-        if run.answer is None or judgement_of(run, session).failures:
+        if run.answer is None or not has_formula(run.case) or judgement_of(run, session).failures:
             return run
     return runs[0] if runs else None

@@ -12,15 +12,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.judge.tolerance import NOISE_ORDER, NOISE_POINTS, NOISE_STEP
+from conformance.contract.dtypes import DOUBLE, Dtype
+from conformance.judge.tolerance import NOISE_ORDER, NOISE_POINTS, noise_step
 
 __all__ = ["noise_of"]
 
 
-def noise_of(loss: Callable[[float], float]) -> float:
-    """The standard deviation of the error of one evaluation of ``loss``, from its values near a change of 0."""
-    values = np.array([loss(i * NOISE_STEP) for i in range(NOISE_POINTS)])
-    return max(_level(np.diff(values, order), order) for order in range(NOISE_ORDER, NOISE_POINTS))
+def noise_of(loss: Callable[[float], float], dtype: Dtype = DOUBLE) -> float:
+    """The standard deviation of the error of one evaluation of ``loss``, from its values near a change of 0.
+
+    At least what rounding the loss to ``dtype`` gives it: a loss that hardly changes over the stretch shows none of
+    that.
+    """
+    step = noise_step(dtype)
+    values = np.array([loss(i * step) for i in range(NOISE_POINTS)])
+    seen = max(_level(np.diff(values, order), order) for order in range(NOISE_ORDER, NOISE_POINTS))
+    return max(seen, dtype.unit_roundoff * float(np.max(np.abs(values))) / math.sqrt(3))
 
 
 def _level(differences: np.ndarray[tuple[int, ...], np.dtype[np.float64]], order: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance.contract.dtypes import DOUBLE, TYPES
+from conformance.contract.dtypes import DOUBLE, TYPES, Dtype
 from refimpl.running_error import Rounding
 
 __all__ = [
@@ -21,9 +21,17 @@ __all__ = [
     "DIFFERENCE_SAFETY",
     "DIFFERENCE_STEP",
     "FACTOR",
+    "FREE_ALLOWANCE",
+    "FREE_COORDINATES",
+    "FREE_DIRECTIONS",
+    "FREE_ENOUGH",
+    "FREE_LEVELS",
+    "FREE_POWER",
+    "FREE_STEP",
     "NOISE_ORDER",
     "NOISE_POINTS",
-    "NOISE_STEP",
+    "gradient_allowance",
+    "noise_step",
     "rounding_of",
 ]
 
@@ -81,8 +89,47 @@ BIAS_ELEMENTS = 12
 NOISE_STEP = 2.0**-20
 """The step between evaluations that differ, for all a smooth loss can do, by noise alone."""
 
+NOISE_DIGITS = 0.6
+"""In a narrow type the step is larger: 2 to minus this share of its digits, so that the loss goes through many of its
+own roundings while its third differences stay below one."""
+
+
+def noise_step(dtype: Dtype) -> float:
+    """The step between evaluations of a loss in ``dtype``; a power of two."""
+    return max(NOISE_STEP, 2.0 ** -round(NOISE_DIGITS * dtype.significand))
+
+
 NOISE_POINTS = 9
 """Evaluations that the noise is estimated from."""
+
+FREE_STEP = 2.0**-3
+"""The largest step where nothing is known of the loss; where it is too large the extrapolation shows it."""
+
+FREE_LEVELS = 13
+"""Halvings of that step: the last is a quarter of what a snippet's scores keep from where kinks like to be."""
+
+FREE_POWER = 0.04
+"""A gradient passes where its entries are known this well, relative to the array's largest, so that an error of 5 % is
+never passed over."""
+
+FREE_ENOUGH = {True: 1e-7, False: 2e-3}
+"""How well a slope is known, relative to the largest gradient, before a smaller step is tried no more: in a type that
+differences decide in by themselves, and in a narrower one."""
+
+FREE_ALLOWANCE = 0.01
+"""What a gradient's own roundings may make of it at most, relative to the array's largest, in types of few digits."""
+
+
+def gradient_allowance(dtype: Dtype) -> float:
+    """How far, relative to an array's largest, the roundings of a gradient's formula may take an entry in ``dtype``."""
+    return min(DIFFERENCE_ROUNDINGS * dtype.unit_roundoff, FREE_ALLOWANCE)
+
+
+FREE_COORDINATES = 64
+"""Entries of an array that are differenced one by one; larger ones get as many, and directions through all of them."""
+
+FREE_DIRECTIONS = 3
+"""Directions of random signs that an array is differenced along, beside that of its gradient's own signs."""
 
 NOISE_ORDER = 3
 """The lowest differences that count as noise: of a smooth loss they are smaller than its float64 roundings."""

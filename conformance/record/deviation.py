@@ -53,6 +53,8 @@ class Deviation:
     @property
     def place(self) -> str:
         """Its place in an outcome: loss, data/BLOB, diff/BLOB or param_diff/LAYER[I]."""
+        if self.aspect == "slope":
+            return f"{'param_diff' if self.blob.endswith(']') else 'diff'}/{self.blob}"
         return "loss" if self.aspect == "total" else f"{_PLACES.get(self.aspect, 'diff')}/{self.blob}"
 
     @property

@@ -56,9 +56,15 @@ class Evidence:
         return [array for array in self.arrays if array.rejected]
 
     @property
+    def own_answers(self) -> bool:
+        """Whether nothing but the implementation's own answers were compared with each other: no formula is known."""
+        slopes = bool(self.arrays) and all(array.aspect == "slope" for array in self.arrays)
+        return slopes or (self.case is not None and not self.arrays and self.refusal is None and bool(self.formula))
+
+    @property
     def lacks(self) -> str:
         """What is missing beside the case; empty where nothing is, or the case is missing, too."""
-        if self.case is None or self.arrays or self.refusal is not None:
+        if self.case is None or self.arrays or self.refusal is not None or self.formula:
             return ""
         return "the report is of a version that did not keep what was wanted of a case"
 

@@ -1,11 +1,11 @@
 """Formula-free: what can be asked of a layer of which nothing is known but how to run it.
 
-Everything is a relation between runs, or between a reported loss and a reported gradient. Gradients are differenced in
-float64 alone; a float32 loss, or one that a layer rounds to float32 within, has too few digits and is inconclusive.
+Everything is a relation between runs, or between a reported loss and a reported gradient (`conformance.suite.slopes`).
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,10 +19,9 @@ from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.contract.outcome import Outcome
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.judge.tolerance import DIFFERENCE_ROUNDINGS
 from conformance.requirements import CATALOGUE
-from conformance.suite.differences import compare, derivative_verdicts
-from conformance.suite.snippet import KINK_DISTANCE, Snippet
+from conformance.suite.slopes import slope_verdicts, slopes_of
+from conformance.suite.snippet import Snippet
 from conformance.suite.trial import ROUND, Fault, Subject, Trial, Undecided, differ
 
 __all__ = ["FAMILY", "checks"]
@@ -59,7 +58,9 @@ def _check(subject: Subject, facet: str, judge: Judge) -> Check:
         except Undecided as why:
             level = CATALOGUE[requirement].level
             verdicts = [Verdict(check_id, requirement, session.dtype, why.status, level, reason=why.reason)]
-        return [replace(verdict, detail={"bottoms": where}) if where else verdict for verdict in verdicts]
+        return [
+            replace(verdict, detail={**verdict.detail, "bottoms": where}) if where else verdict for verdict in verdicts
+        ]
 
     kinds = (subject.snippet.layer.type,)
     by_differences = judge is _gradient
@@ -86,9 +87,7 @@ def _by_relation(facet: str, faults: Facet) -> Judge:
 def _gradient(trial: Trial) -> list[Verdict]:
     """Bottoms and parameters, at a weight that is no power of two."""
     session = trial.session
-    if not TYPES[session.dtype].differenceable:
-        raise Undecided(f"a {session.dtype} loss has too few digits to be differenced")
-    case = trial.case(factor=WEIGHT)
+    case = trial.case(factor=WEIGHT).rounded(session.dtype)
     gradients = trial.gradients(trial.run(factor=WEIGHT))
     if not gradients:
         raise Undecided("no gradient is reported")
@@ -103,16 +102,12 @@ def _gradient(trial: Trial) -> list[Verdict]:
         changed = session.run(replace(_holding(trial, case, name, array), steps=("forward",)))
         return changed.loss if isinstance(changed, Outcome) else math.nan
 
-    unit = TYPES[session.dtype if session.dtype in session.description.dtypes else FLOAT.name].unit_roundoff
-    compared = compare(
-        loss,
-        values,
-        gradients,
-        {name: DIFFERENCE_ROUNDINGS * unit * np.full(g.shape, _largest(g)) for name, g in gradients.items()},
-        weight=WEIGHT,
-        kinks={name: np.full(g.shape, KINK_DISTANCE) for name, g in gradients.items()},
-    )
-    return derivative_verdicts(trial.check, SUBJECT, session.dtype, compared)
+    held = TYPES[session.dtype]
+    rounded = held if session.dtype in session.description.dtypes else FLOAT
+    slopes = slopes_of(loss, values, {name: np.asarray(g, np.float64) for name, g in gradients.items()}, held, rounded)
+    shown = json.dumps(trial.case(factor=WEIGHT).to_json())
+    verdicts = slope_verdicts(trial.check, SUBJECT, session.dtype, slopes, WEIGHT)
+    return [replace(v, detail={**v.detail, "case": shown}) if v.status.breaks else v for v in verdicts]
 
 
 def _values(trial: Trial, case: Case, name: str) -> Array:
@@ -130,10 +125,6 @@ def _holding(trial: Trial, case: Case, name: str, array: Array) -> Case:
 def _number(name: str) -> int:
     """The i of ``layer[i]``."""
     return int(name.rpartition("[")[2].rstrip("]"))
-
-
-def _largest(array: Array) -> float:
-    return float(np.max(np.abs(array), initial=0.0))
 
 
 def _loss_weight(trial: Trial) -> Iterator[Fault]:

@@ -57,6 +57,8 @@ def _lines(found: FailingCase) -> Iterator[str]:
     yield from (f"  {line}" for line in case.net.strip().splitlines())
     yield from given(case)
     for array in evidence.wrong:
+        if array.aspect == "slope":
+            continue
         whole = {"got ": array.got.reshape(array.shape), "want": array.want.reshape(array.shape)}
         yield from arrays_of(array.title, whole)
 
@@ -88,10 +90,10 @@ def _wrong(evidence: Evidence) -> Iterator[str]:
         for array in evidence.wrong:
             yield from titled(f"{one_line(array.title)}: {array.rejected} of {array.size} element(s) out of bounds")
             yield from _elements(array)
-        if evidence.arrays and not evidence.wrong:
+        if not evidence.wrong:
             yield from titled("answer")
             reason = "what failed is a relation between several runs, or no array at all"
-            yield f"  every array is within its bounds: {reason}"
+            yield f"  every array is within its bounds: {reason}" if evidence.arrays else f"  {reason}"
 
 
 def _elements(array: Deviation) -> Iterator[str]:
@@ -99,6 +101,7 @@ def _elements(array: Deviation) -> Iterator[str]:
         if i == _LISTED:
             break
         place = f"[{', '.join(map(str, index))}]" if index else ""
-        yield f"  {place:<12} got {got:.9g}, want {want:.9g} within {bound:.2g}  ({ratio:.3g} bounds)"
+        said, meant = ("reported", "slope") if array.aspect == "slope" else ("got", "want")
+        yield f"  {place:<12} {said} {got:.9g}, {meant} {want:.9g} within {bound:.2g}  ({ratio:.3g} bounds)"
     if array.rejected > _LISTED:
         yield f"  and {array.rejected - _LISTED} more"

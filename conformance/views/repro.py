@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
@@ -23,10 +24,15 @@ _PER_LINE = 6
 def repro_script(found: FailingCase) -> str:
     """A Python script that runs by itself; it exits 1 where the recorded answer, or one given to it, is wrong.
 
+    Where no formula is known it calls the layer itself, and holds the gradient it reports against the slope of its
+    loss.
+
     Without an answer in numbers it holds what Caffe computes, or Caffe's refusal. Raises `UsageError` where the report
     does not hold the case, or what was wanted of it.
     """
-    template = (files("conformance.views") / "repro_script.txt").read_text("utf-8")
+    own = found.evidence is not None and found.evidence.own_answers
+    name = "repro_own_layer.txt" if own else "repro_script.txt"
+    template = (files("conformance.views") / name).read_text("utf-8")
     head, _, body = template.partition("# <data>\n")
     return head + "".join(f"{line}\n" for line in _data(found)) + body
 
@@ -39,7 +45,11 @@ def _data(found: FailingCase) -> Iterator[str]:
     case, answer, refusal = evidence.case.rounded(evidence.dtype), evidence.answer, evidence.refusal
     constants: Mapping[str, Any] = {
         "CHECK": one_line(evidence.check),
-        "IMPLEMENTATION": one_line(implementation_of(found.report)),
+        "IMPLEMENTATION": str(found.report.header["implementation"]["spec"])
+        if evidence.own_answers
+        else one_line(implementation_of(found.report)),
+        "REASON": one_line(found.broken[0].verdict.reason),
+        "HOME": os.getcwd(),
         "CAUSE": one_line(found.cause.sentence if found.cause else "not known"),
         "WRITTEN_BY": f"lossconf {VERSION}",
         "DTYPE": evidence.dtype,

@@ -78,8 +78,7 @@ def test_a_right_layer_passes_on_the_bottoms_that_it_takes(name: str, bottoms: s
     nothing_to_choose = {"propagate-down"} if name == "Weighted" else set()
     assert facets(verdicts, Status.PASSED) == FACETS - nothing_to_choose
     assert facets(verdicts, Status.NOT_APPLICABLE) == nothing_to_choose
-    assert facets(verdicts, Status.INCONCLUSIVE, dtype="float64") == set()
-    assert facets(verdicts, Status.INCONCLUSIVE, dtype="float32") == {"gradient"}
+    assert facets(verdicts, Status.INCONCLUSIVE) == set()
     assert {v.detail["bottoms"] for v in verdicts} == {bottoms}
 
 
@@ -99,7 +98,7 @@ BROKEN = (
     Broken("WeighsItsLoss", {"loss-weight"}, "loss_weight 4: the net's loss"),
     Broken("ForgetsTheBatch", {"gradient"}, "reported loss has slope"),
     Broken("HasOneSignWrong", {"gradient"}, "reported loss has slope"),
-    Broken("HalvesItsParametersGradient", {"gradient"}, "gradient layer[0][0]"),
+    Broken("HalvesItsParametersGradient", {"gradient"}, "gradient layer[0]["),
     Broken("AddsToTheDiff", {"overwrite", "repeat-backward", "propagate-down"}, "NaN in the bottoms' diffs before"),
     Broken("AsksTheWrongFlag", {"propagate-down"}, "asked for bottom0: the gradient of bottom0"),
     Broken("WritesWhatNobodyAskedFor", {"propagate-down"}, "writes the diff of bottom1 too", Level.SHOULD),
@@ -132,12 +131,11 @@ def test_a_lost_weight_leaves_the_gradient_undecided() -> None:
     assert "right once the weight is put back" in reason_of(differenced, "loss-weight")
 
 
-def test_a_float32_buffer_makes_the_gradient_inconclusive_and_nothing_else() -> None:
+def test_a_float32_buffer_costs_digits_and_no_decision() -> None:
     verdicts = python_layer("WithAFloat32Buffer")
-    assert facets(verdicts, Status.INCONCLUSIVE) == {"gradient"}
-    assert facets(verdicts, Status.PASSED) == FACETS - {"gradient"}
+    assert facets(verdicts, Status.PASSED) == FACETS
     differenced = [v for v in verdicts if v.dtype == "float64"]
-    assert "too noisy to difference" in reason_of(differenced, "gradient", Status.INCONCLUSIVE)
+    assert "agrees with the slope of the reported loss within 0.0" in reason_of(differenced, "gradient", Status.PASSED)
 
 
 def test_a_random_layer_is_inconclusive_where_runs_are_compared() -> None:
