@@ -173,15 +173,19 @@ class Layer:
             if weight != 0:
                 top[i].diff[...] = weight
 
-    def run_forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Any | None:
-        """Reshape, compute, and return this layer's part of the net's loss: ``sum(data * diff)`` over the weighted
-        tops."""
+    def run_reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Reshape after set-up: a weighted top that grows keeps its weight, but in Caffe's dialect."""
         before = [blob.reallocations for blob in top]
         self.reshape(bottom, top)
         for i, weight in enumerate(self.loss_weights):
             grew = top[i].reallocations != before[i]
             if weight != 0 and grew and not self.dialect.takes("grown-top-loses-weight"):
                 top[i].diff[...] = weight
+
+    def run_forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Any | None:
+        """Reshape, compute, and return this layer's part of the net's loss: ``sum(data * diff)`` over the weighted
+        tops."""
+        self.run_reshape(bottom, top)
         self.forward(bottom, top)
         parts = [exact_sum(top[i].wide * top[i].wide_diff) for i, weight in enumerate(self.loss_weights) if weight != 0]
         return sum(parts[1:], parts[0]) if parts else None

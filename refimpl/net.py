@@ -112,11 +112,12 @@ class Net:
     def tops_of(self, node: Node) -> list[Blob]:
         return [self._all_blobs[i] for i in node.top_ids]
 
-    def reshape(self) -> None:
-        """Give every blob the shape that follows from the inputs', without computing."""
+    def reshape(self, stage: str = "setup") -> None:
+        """Give every blob the shape that follows from the inputs', without computing; ``stage`` is where a layer's
+        refusal falls."""
         for node in self.layers:
-            with _stage("setup", node.name):
-                node.layer.reshape(self.bottoms_of(node), self.tops_of(node))
+            with _stage(stage, node.name):
+                node.layer.run_reshape(self.bottoms_of(node), self.tops_of(node))
 
     def forward(self) -> Any:
         """Run every layer forward; the net's loss: the sum over layers and tops of ``loss_weight * sum(top)``.

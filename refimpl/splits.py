@@ -18,7 +18,7 @@ from refimpl.quirk import LOSS_TUTORIAL, Quirk
 if TYPE_CHECKING:
     from refimpl.dialect import Dialect
 
-__all__ = ["QUIRKS", "included", "insert_splits"]
+__all__ = ["QUIRKS", "included", "insert_splits", "is_inserted"]
 
 QUIRKS = (
     Quirk(
@@ -175,3 +175,9 @@ def _splits_of(layer: LayerParameter, uses: dict[int, _Use]) -> Iterator[LayerPa
 
 def _split_blob(layer: str, blob: str, index: int, split: int) -> str:
     return f"{blob}_{layer}_{index}_split_{split}"
+
+
+def is_inserted(name: str, tops: Sequence[str]) -> bool:
+    """Whether a Split of this name with these tops is one that `insert_splits` put there, and no layer of the net's
+    text."""
+    return name.endswith("_split") and all(top.startswith(f"{name}_") for top in tops)

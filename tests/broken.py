@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.adapters.reference import ReferenceImplementation, outcome_of
+from conformance.adapters.reference import ReferenceImplementation, ran
 from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.contract.implementation import Description
@@ -14,7 +14,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
-from conformance.judge.reference import build, run_steps
+from conformance.judge.reference import build
 from refimpl.blob import Blob
 from refimpl.errors import NetError
 from refimpl.layer import Layer
@@ -45,10 +45,10 @@ class Broken(ReferenceImplementation):
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         try:
             net = build(self.before(case), dialect=self.dialect, dtype=dtype, layers=self.layers)
-            trace = run_steps(net, case)
+            outcome = ran(net, case, dtype)
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
-        return self.change(outcome_of(net, dtype, trace))
+        return self.change(outcome)
 
 
 def after(kind: str, method: str, hook: Hook) -> dict[str, type[Layer]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from conformance.judge.reference import build, records_of, run_steps
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["ReferenceImplementation", "open_reference", "outcome_of"]
+__all__ = ["ReferenceImplementation", "open_reference", "outcome_of", "ran"]
 
 
 def open_reference(argument: str, dialect: str | None = None) -> ReferenceImplementation:
@@ -45,13 +47,24 @@ class ReferenceImplementation:
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         try:
             net = build(case, dialect=self.dialect, dtype=dtype)
-            trace = run_steps(net, case)
+            return ran(net, case, dtype)
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
-        return outcome_of(net, dtype, trace)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def ran(net: Net, case: Case, dtype: str, forward: Callable[[Net], Any] = Net.forward) -> Outcome:
+    """Run a case's passes on a net of numpy storage; what it holds after them, and after each where the case asks."""
+    states: list[Outcome] = []
+
+    def after(index: int, trace: list[Any]) -> None:
+        if case.each_pass:
+            states.append(outcome_of(net, dtype, trace))
+
+    trace = run_steps(net, case, forward, after=after)
+    return replace(outcome_of(net, dtype, trace), passes=tuple(states))
 
 
 def outcome_of(net: Net, dtype: str, trace: list[Any]) -> Outcome:

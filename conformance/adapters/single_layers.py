@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from conformance.adapters.alarm import alarm
-from conformance.adapters.reference import outcome_of
+from conformance.adapters.reference import ran
 from conformance.contract.case import Case
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.judge.reference import build, run_steps
+from conformance.judge.reference import build
 from refimpl.errors import NetError
 from refimpl.layer import Layer
 
@@ -34,10 +34,9 @@ class SingleLayers:
         try:
             with alarm(self._timeout):
                 net = build(case, dialect="documented", dtype=dtype, layers=self.layers)
-                trace = run_steps(net, case)
+                return ran(net, case, dtype)
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
-        return outcome_of(net, dtype, trace)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -23,7 +23,8 @@ class Finding:
     "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and
     "stage" (it is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it.
     ``by_weight`` tells that a rejected array is right once the top's weight is multiplied in or divided out,
-    ``absent`` that it is all zeros, ``unbounded`` that some of its elements have no finite bound.
+    ``absent`` that it is all zeros, ``unbounded`` that some of its elements have no finite bound, ``in_total`` that it
+    is a top whose weighted sum is in the net's loss.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Finding:
     by_weight: bool = False
     absent: bool = False
     unbounded: bool = False
+    in_total: bool = False
 
 
 def findings_of(
@@ -59,7 +61,8 @@ def findings_of(
 def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
     first = versions[0]
     level = Level.SHOULD if first.aspect == "unasked" else Level.MUST
-    if first.got.size != first.want.size:
+    given = first.aspect == "input" and first.got.shape != first.want.shape
+    if first.got.size != first.want.size or given:
         shape = f"{first.blob} has shape {first.got.shape}, wanted {first.want.shape}"
         return [Finding(first.aspect, first.layer_type, first.layer, False, level, shape)]
     found = [_measured(versions, dtype, level)]

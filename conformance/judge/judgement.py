@@ -10,8 +10,9 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.finding import Finding, findings_of
+from conformance.judge.owed import OPTIONAL, unreported
 from conformance.judge.replay import Comparison, replay
-from conformance.judge.serving import owner, serves, total_speaks_for
+from conformance.judge.serving import owner, serves
 from conformance.judge.side import Side, sides_of
 from conformance.judge.structure import structure_findings
 from conformance.judge.tolerance import rounding_of
@@ -27,12 +28,14 @@ __all__ = ["Judgement", "judge", "judge_outcome", "judgement_of", "verdicts_of",
 class Judgement:
     """What an answer is under the side it fits best.
 
-    ``net`` is the reference's in the state after the last step, ``versions`` its results beside the answer's
-    (`versions_of`); where the reference refuses the case, ``refusal`` says why.
+    ``unreported`` stands for what the reference computes and the answer lacks. ``net`` is the reference's in the state
+    after the last step, ``versions`` its results beside the answer's (`versions_of`); where the reference refuses the
+    case, ``refusal`` says why.
     """
 
     side: Side
     findings: tuple[Finding, ...]
+    unreported: tuple[Finding, ...] = ()
     net: Net | None = None
     versions: Sequence[Sequence[Comparison]] = ()
     refusal: NetError | None = None
@@ -91,20 +94,25 @@ def verdicts_of(judged: Judgement, check: str, requirements: Sequence[str], dtyp
         if not finding.accepted and not any(i in relevant for relevant in claimed.values()):
             claimed.setdefault(owner(finding), []).append(i)
     refused = any(finding.kind == "refusal" and finding.accepted for finding in judged.findings)
-    return [
-        _verdict(check, requirement, dtype, side, [judged.findings[i] for i in relevant])
-        if relevant
-        else _silence(check, requirement, dtype, side, refused)
-        for requirement, relevant in claimed.items()
-    ]
+    verdicts = []
+    for requirement, relevant in claimed.items():
+        findings = [judged.findings[i] for i in relevant]
+        lacking = [finding for finding in judged.unreported if serves(finding, requirement)]
+        verdicts.append(_verdict(check, requirement, dtype, side, *_settled(judged, findings, lacking), refused))
+    return verdicts
 
 
 def _relevant(findings: Sequence[Finding], requirement: str) -> list[int]:
-    """The findings a requirement is about; where an answer gives no blobs, the net's loss speaks for the tops."""
-    relevant = [i for i, finding in enumerate(findings) if serves(finding, requirement)]
-    if relevant or not total_speaks_for(requirement):
-        return relevant
-    return [i for i, finding in enumerate(findings) if finding.kind == "total"]
+    return [i for i, finding in enumerate(findings) if serves(finding, requirement)]
+
+
+def _settled(judged: Judgement, findings: list[Finding], lacking: list[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """What a requirement is decided on, and what it lacks: where only tops are not reported whose weighted sums are in
+    the net's loss, that speaks for them."""
+    needed = [finding for finding in lacking if finding.kind not in OPTIONAL]
+    if needed and all(finding.in_total for finding in needed):
+        return [*findings, *(f for f in judged.findings if f.kind == "total" and f not in findings)], []
+    return findings, needed or ([] if findings else lacking)
 
 
 def _weight(judged: Judgement, answer: Outcome | Refusal) -> tuple[bool, int, int]:
@@ -127,7 +135,11 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
         return Judgement(side, tuple(_refusal_findings(answer, refusal)), refusal=refusal)
     if isinstance(answer, Refusal):
         reason = f"refused at {answer.stage}: {answer.message}"
-        return Judgement(side, (Finding("refused", "net", answer.layer, False, Level.MUST, reason),), net)
+        return Judgement(side, (Finding("refused", "net", answer.layer, False, Level.MUST, reason),), net=net)
+    missing = len(case.sequence) - len(answer.passes) if case.each_pass else 0
+    if missing:
+        reason = f"the state after each of {len(case.sequence)} passes was asked for; {len(answer.passes)} were given"
+        return Judgement(side, (Finding("refused", "net", None, False, Level.MUST, reason),), net=net)
     findings = findings_of(versions, dtype)
     if _unexplained(findings):
         losses = {node.type for node in net.layers if node.layer.implicit_weight}
@@ -135,7 +147,8 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
         rounding = rounding_of(dtype, subgradient=subgradient)
         _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
         findings = findings_of(versions, dtype, lacking)
-    return Judgement(side, (*findings, *structure_findings(net, answer)), net, versions)
+    lacking = tuple(unreported(net, case, answer))
+    return Judgement(side, (*findings, *structure_findings(net, answer)), lacking, net, versions)
 
 
 def _unexplained(findings: Iterable[Finding]) -> bool:
@@ -182,36 +195,43 @@ def _refusal_findings(answer: Outcome | Refusal, wanted: NetError) -> Iterable[F
         yield Finding("stage", "net", wanted.layer, False, Level.SHOULD, reason)
 
 
-def _verdict(check: str, requirement: str, dtype: str, side: str | None, findings: Sequence[Finding]) -> Verdict:
+def _verdict(
+    check: str,
+    requirement: str,
+    dtype: str,
+    side: str | None,
+    findings: Sequence[Finding],
+    lacking: Sequence[Finding],
+    refused: bool,
+) -> Verdict:
+    """Of what was found for and against a requirement, and what is ``lacking`` to decide it; where the side taken
+    computes nothing that it is about, it does not apply."""
     level = CATALOGUE[requirement].level
     failures = [f for f in findings if not f.accepted]
     musts = [f for f in failures if f.level is Level.MUST]
     rooms = [f.headroom for f in findings if f.headroom is not None]
-    if not failures and any(f.unbounded for f in findings):
+    if failures:
+        first = (musts or failures)[0]
+        return Verdict(
+            check,
+            requirement,
+            dtype,
+            Status.FAILED,
+            level if musts else Level.SHOULD,
+            side,
+            headroom=min(rooms, default=None),
+            reason=first.reason,
+            layer=first.layer,
+            element=first.element,
+        )
+    if lacking:
+        return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=lacking[0].reason)
+    if any(f.unbounded for f in findings):
         reason = "the error of a plain evaluation has no finite bound here"
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)
-    if not failures:
+    if findings:
         return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=min(rooms, default=None))
-    first = (musts or failures)[0]
-    return Verdict(
-        check,
-        requirement,
-        dtype,
-        Status.FAILED,
-        level if musts else Level.SHOULD,
-        side,
-        headroom=min(rooms, default=None),
-        reason=first.reason,
-        layer=first.layer,
-        element=first.element,
-    )
-
-
-def _silence(check: str, requirement: str, dtype: str, side: str | None, refused: bool) -> Verdict:
-    """Nothing was found for or against: the side taken has no such situation, or the answer does not tell."""
-    level = CATALOGUE[requirement].level
+    reason = "the side taken computes nothing that this requirement is about"
     if refused or requirement.startswith("refusal."):
         reason = "the net is refused" if refused else "the side of the quirk that is taken refuses nothing"
-        return Verdict(check, requirement, dtype, Status.NOT_APPLICABLE, level, side, reason=reason)
-    reason = "the answer reports nothing of what this requirement is about"
-    return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)
+    return Verdict(check, requirement, dtype, Status.NOT_APPLICABLE, level, side, reason=reason)

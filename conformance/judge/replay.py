@@ -4,15 +4,17 @@ Every layer is evaluated in float64 with its running error, at the bottom data a
 itself had; what it reports for a blob is compared once the last layer that writes the blob has run, and then takes the
 reference's place. So errors do not pile up along a net, a difference names its layer, and a blob that is not reported
 keeps the reference's value and its bound. An in-place layer is compared together with the layer that made its blob.
+What has no bottoms is given by the case and stays what the case gave, whatever is reported for it. The parts of an
+inserted Split need not be reported: then whoever writes their gradients is judged by the sum that they go into.
 
-An outcome is the state after the last step, so only the last forward and the last backward pass are compared blob by
-blob; the passes before them run on the reference's own values.
+An outcome is the state after the last pass, and on request after each. A state is compared blob by blob in the last
+forward and the last backward before it; what runs before runs on the reference's own values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,15 +29,17 @@ from refimpl.dialect import Dialect
 from refimpl.layer import Layer
 from refimpl.net import Net
 from refimpl.running_error import Approx, Rounding
+from refimpl.splits import is_inserted
 
-__all__ = ["Comparison", "replay"]
+__all__ = ["Comparison", "diffs_written", "learnt_by", "replay"]
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One reported array beside the reference's value and bound.
 
-    ``node`` is the layer that answers for it, None for the net; ``weights`` are those held in that layer's tops' diffs.
+    ``blob`` says which state it is of where that is not the last: "x after pass 1". ``node`` is the layer that answers
+    for it, None for the net; ``weights`` are those held in that layer's tops' diffs.
     """
 
     aspect: Aspect
@@ -72,9 +76,25 @@ def replay(
     """
     net = build(case, dialect=dialect, dtype=rounding, layers=layers)
     run = _Replay(net, case, outcome, settled)
-    trace = run_steps(net, case, run.forward, run.backward)
-    run.finish(trace)
+    run_steps(net, case, run.forward, run.backward, run.after)
     return net, run.comparisons
+
+
+@dataclass
+class _State:
+    """What an answer says of the net after a pass, and what of it has been compared; ``when`` is "" for the last."""
+
+    outcome: Outcome
+    when: str
+    data: set[str] = field(default_factory=set)
+    diff: set[str] = field(default_factory=set)
+
+
+def _states(case: Case, outcome: Outcome) -> dict[int, _State]:
+    """The states that an answer tells, by the index of their pass."""
+    last = len(case.sequence) - 1
+    told = outcome.passes[:last] if len(outcome.passes) == last + 1 else ()
+    return {**{i: _State(one, f" after pass {i + 1}") for i, one in enumerate(told)}, last: _State(outcome, "")}
 
 
 class _Replay:
@@ -83,95 +103,137 @@ class _Replay:
         self.settled = settled
         self.outcome = outcome
         self.comparisons: list[Comparison] = []
-        self.compared_diff: set[str] = set()
-        self.steps = case.steps
-        self.forwards_to_come = case.steps.count("forward")
-        self.ran_backward = "backward" in case.steps
+        self.passes = case.sequence
+        self.states = _states(case, outcome)
+        self.index = 0
+        self.forwards = 0
         self.last_data_writer = {top: node for node in net.layers for top in node.tops}
-        self.last_diff_writer = {blob: node for node in reversed(net.layers) for blob in _diffs_written(node)}
+        self.last_diff_writer = {blob: node for node in reversed(net.layers) for blob in diffs_written(node)}
 
     def forward(self, net: Net) -> Any:
         if not net.layers:
             return net.forward()
-        self.forwards_to_come -= 1
+        self.forwards += 1
+        state = self._state_of_this_forward()
         total = self.net.zeros(1).reshape(())
         for node in net.layers:
             net.forward_layer(node)
             for top in node.tops:
-                if self.forwards_to_come == 0 and self.last_data_writer[top] is node:
-                    self._settle_data(top, node)
+                if state is not None and self.last_data_writer[top] is node:
+                    self._settle_data(state, top, node)
             for blob, weight in zip(net.tops_of(node), node.loss_weights, strict=True):
                 if weight != 0:
                     total = total + _weighted(blob)
         return total
 
+    def _state_of_this_forward(self) -> _State | None:
+        """The state that holds what this forward computes; None where another forward runs before the next state."""
+        if self.forwards < self.passes[self.index].steps.count("forward"):
+            return None
+        for index in range(self.index, len(self.passes)):
+            if index > self.index and "forward" in self.passes[index].steps:
+                return None
+            if index in self.states:
+                return self.states[index]
+        return None
+
     def backward(self, net: Net, last: bool) -> None:
+        state = self.states.get(self.index) if last else None
         for node in reversed(net.layers):
             net.backward_layer(node)
-            if last:
-                for blob in dict.fromkeys(_diffs_written(node)):
+            if state is not None:
+                for blob in dict.fromkeys(diffs_written(node)):
                     if self.last_diff_writer[blob] is node:
-                        self._settle_diff(blob, node)
+                        self._settle_diff(state, blob, node)
 
-    def finish(self, trace: list[Any]) -> None:
-        """Compare what no pass has settled: diffs that are no gradients, the parameters' diffs and the net's loss."""
-        for name, got in self.outcome.diff.items():
-            if name in self.net.blobs and name not in self.compared_diff:
+    def after(self, index: int, trace: list[Any]) -> None:
+        """Compare what the steps before a state have not settled: data that an earlier state had already, diffs that
+        are no gradients, the parameters' diffs and the net's loss."""
+        state = self.states.get(index)
+        if state is not None:
+            self._compare_rest(state, trace)
+        if index == len(self.passes) - 1:
+            self._compare_trace(trace)
+        self.index, self.forwards = index + 1, 0
+
+    def _compare_rest(self, state: _State, trace: list[Any]) -> None:
+        if self.index > 0 and "forward" not in self.passes[self.index].steps:
+            for name in [name for name in state.outcome.data if name in self.net.blobs and name not in state.data]:
+                node = self.last_data_writer[name]
+                aspect: Aspect = "input" if node.type == "Input" else "forward"
+                self._compare(state, aspect, name, node, state.outcome.data[name], self.net.blobs[name].data)
+        for name, got in state.outcome.diff.items():
+            if name in self.net.blobs and name not in state.diff:
                 node = self.last_diff_writer.get(name) or self.last_data_writer[name]
-                self._compare(self._aspect_of_diff(name), name, node, got, self.net.blobs[name].diff)
-        learnt = [diff for node in self.net.layers for diff in _learnt(node)] if self.ran_backward else []
+                self._compare(state, self._aspect_of_diff(name), name, node, got, self.net.blobs[name].diff)
+        learnt = [diff for node in self.net.layers for diff in learnt_by(node)] if self._ran_backward() else []
         owners = {node.name: node for node in self.net.layers}
-        for layer, arrays in self.outcome.param_diff.items():
+        for layer, arrays in state.outcome.param_diff.items():
             for i, (got, blob) in enumerate(zip(arrays, self.net.params.get(layer, ()), strict=False)):
                 asked = any(np.may_share_memory(blob.diff.value, diff.value) for diff in learnt)
-                self._compare("parameter" if asked else "unasked", f"{layer}[{i}]", owners[layer], got, blob.diff)
-        self._compare_losses(trace)
+                aspect = "parameter" if asked else "unasked"
+                self._compare(state, aspect, f"{layer}[{i}]", owners[layer], got, blob.diff)
+        if state.when and isinstance(trace[-1], Approx):
+            self._compare(state, "total", "total", None, np.asarray(state.outcome.loss), trace[-1])
+
+    def _ran_backward(self) -> bool:
+        return any("backward" in one.steps for one in self.passes[: self.index + 1])
 
     def _aspect_of_diff(self, name: str) -> Aspect:
         if self.net.loss_weights.get(name, 0.0) != 0:
             return "weight"
-        return "backward" if self.ran_backward and name in self.last_diff_writer else "unasked"
+        return "backward" if self._ran_backward() and name in self.last_diff_writer else "unasked"
 
-    def _compare_losses(self, trace: list[Any]) -> None:
-        """What the last forward pass returned, and what those before it did, where the answer tells."""
-        passes = [i for i, step in enumerate(self.steps) if step == "forward"]
-        told = self.outcome.loss_trace or ()
-        for i in passes[:-1] if len(told) == len(trace) else ():
-            self._compare("total", f"total after step {i + 1}", None, np.asarray(told[i]), trace[i])
-        if passes:
-            self._compare("total", "total", None, np.asarray(self.outcome.loss), trace[-1])
+    def _compare_trace(self, trace: list[Any]) -> None:
+        """What the last forward returned, and what those before it did, where the answer tells."""
+        forwards = [i for i, step in enumerate(step for one in self.passes for step in one.steps) if step == "forward"]
+        told, last = self.outcome.loss_trace or (), self.states[len(self.passes) - 1]
+        for i in forwards[:-1] if len(told) == len(trace) else ():
+            self._compare(last, "total", f"total after step {i + 1}", None, np.asarray(told[i]), trace[i])
+        if forwards:
+            self._compare(last, "total", "total", None, np.asarray(self.outcome.loss), trace[-1])
 
-    def _settle_data(self, name: str, node: Node) -> None:
+    def _settle_data(self, state: _State, name: str, node: Node) -> None:
         blob = self.net.blobs[name]
-        got = self.outcome.data.get(name)
+        got = state.outcome.data.get(name)
         if got is None:
             return
-        self._compare("input" if node.type == "Input" else "forward", name, node, got, blob.data)
-        if self.settled and got.size == blob.count and node.type != "Input":
+        state.data.add(name)
+        self._compare(state, "input" if node.type == "Input" else "forward", name, node, got, blob.data)
+        if self.settled and got.size == blob.count and node.bottoms:
             blob.data[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
 
-    def _settle_diff(self, name: str, node: Node) -> None:
+    def _settle_diff(self, state: _State, name: str, node: Node) -> None:
         blob = self.net.blobs[name]
-        got = self.outcome.diff.get(name)
+        got = state.outcome.diff.get(name)
         if got is None:
             return
-        self.compared_diff.add(name)
-        self._compare("backward", name, node, got, blob.diff)
+        state.diff.add(name)
+        self._compare(state, "backward", name, node, got, blob.diff)
+        for writer in self._unreported_parts(state, node):
+            self._compare(state, "backward", name, writer, got, blob.diff)
         if self.settled and got.size == blob.count:
             blob.diff[...] = np.asarray(got, dtype=np.float64).reshape(blob.shape)
 
-    def _compare(self, aspect: Aspect, name: str, node: Node | None, got: Array, want: Approx) -> None:
+    def _unreported_parts(self, state: _State, node: Node) -> list[Node]:
+        """Who writes the gradients of an inserted Split's tops, of those that are not reported."""
+        if node.type != "Split" or not is_inserted(node.name, node.tops):
+            return []
+        parts = (top for top in node.tops if top not in state.outcome.diff and top in self.last_diff_writer)
+        return list({writer.name: writer for writer in map(self.last_diff_writer.__getitem__, parts)}.values())
+
+    def _compare(self, state: _State, aspect: Aspect, name: str, node: Node | None, got: Array, want: Approx) -> None:
         weights = frozenset() if node is None else frozenset(w for top in self.net.tops_of(node) for w in _uniform(top))
-        self.comparisons.append(Comparison(aspect, name, node, got, want.copy(), weights))
+        self.comparisons.append(Comparison(aspect, f"{name}{state.when}", node, got, want.copy(), weights))
 
 
-def _diffs_written(node: Node) -> Iterator[str]:
+def diffs_written(node: Node) -> Iterator[str]:
     """The blobs whose gradient this layer writes when it runs backward."""
     if node.need_backward:
         yield from (name for name, needed in zip(node.bottoms, node.bottom_need_backward, strict=True) if needed)
 
 
-def _learnt(node: Node) -> Iterator[Approx]:
+def learnt_by(node: Node) -> Iterator[Approx]:
     """The parameter diffs that this layer adds to when it runs backward; shared ones are others' too."""
     if node.need_backward:
         yield from (

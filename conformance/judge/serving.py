@@ -11,7 +11,7 @@ from collections.abc import Callable
 from conformance.judge.finding import Finding
 from conformance.losses import LOSSES, loss_of_type
 
-__all__ = ["owner", "serves", "total_speaks_for"]
+__all__ = ["owner", "serves"]
 
 _PLUMBING = ("Split", "Silence", "Parameter", "DummyData")
 _FORMAL = ("shape", "structure", "stage")
@@ -111,14 +111,6 @@ def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
     if finding.by_weight or finding.kind == "weight":
         return facet in _ABOUT_WEIGHTS
     return _LOSS.get(facet, _kind("forward", "backward"))(finding)
-
-
-def total_speaks_for(requirement: str) -> bool:
-    """Whether the net's loss can decide the requirement where an answer reports no blobs, as it can for a top."""
-    subject, _, facet = requirement.partition(".")
-    return subject == "layer" or (
-        subject in LOSSES and facet not in {*_LOSS, "contract-inputs-unchanged"} - {"forward"}
-    )
 
 
 def owner(finding: Finding) -> str:

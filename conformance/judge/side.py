@@ -54,12 +54,13 @@ def _by_type(forms: tuple[str, ...]) -> dict[str, str]:
 
 def _touched(case: Case, taken: frozenset[str], forms: tuple[str, ...]) -> frozenset[str]:
     dialect = Dialect("probe", taken, forms=_by_type(forms))
+    touched: set[str] = set()  # what a later pass takes a layer out of again counts
     try:
         net = build(case, dialect=dialect)
-        run_steps(net, case)
+        run_steps(net, case, after=lambda index, trace: touched.update(net.met.touched))
     except NetError:
-        return frozenset(dialect.touched)  # a refusal is an answer; what was touched on the way to it counts
-    return net.met.touched
+        touched.update(dialect.touched)  # a refusal is an answer; what was touched on the way to it counts
+    return frozenset(touched)
 
 
 def sides_of(case: Case, asked: str | None) -> Iterator[Side]:

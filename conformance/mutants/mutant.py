@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from conformance.adapters.reference import outcome_of
+from conformance.adapters.reference import ran
 from conformance.contract.case import Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Crash, Description
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.judge.reference import build, run_steps
+from conformance.judge.reference import build
 from conformance.record.cause import Cause
 from refimpl.errors import NetError
 from refimpl.layer import Layer
@@ -68,7 +68,7 @@ class MutantImplementation:
         mutant = self.mutant
         try:
             net = build(case, kind=mutant.net, dialect=mutant.dialect, dtype=dtype, layers=mutant.layers)
-            return outcome_of(net, dtype, run_steps(net, case, lambda one: one.forward()))
+            return ran(net, case, dtype, lambda one: one.forward())
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:

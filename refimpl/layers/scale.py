@@ -61,7 +61,10 @@ class Scale(Layer):
         self.param_propagate_down = [True] * len(self.blobs)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.span = Span.matching([*bottom, *self.blobs][1], bottom[0], self.param.scale_param.axis)
+        axis = self.param.scale_param.axis
+        self.span = Span.matching([*bottom, *self.blobs][1], bottom[0], axis)
+        if self.param.scale_param.bias_term:
+            Span.matching(self.blobs[-1], bottom[0], axis)  # a second bottom may follow a batch that the bias does not
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
