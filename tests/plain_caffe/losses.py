@@ -297,6 +297,8 @@ class ContrastiveLoss(Loss):
     def forward(self, bottom, top):
         num, channels = bottom[0].legacy(0), bottom[0].legacy(1)
         margin, legacy = self.param.contrastive_loss_param.margin, self.param.contrastive_loss_param.legacy_version
+        if bottom[2].count() < num:  # Caffe reads past the end
+            raise Refused("forward")
         self.difference = [a - b for a, b in zip(bottom[0].data, bottom[1].data, strict=True)]
         self.squared = [sum(d * d for d in self.difference[i * channels : (i + 1) * channels]) for i in range(num)]
         loss = 0.0
