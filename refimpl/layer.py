@@ -87,7 +87,7 @@ class Layer:
         self.context = context
         self.dialect = context.dialect
         self.form = self._form_in_force()
-        self.own = {name: self._own(name) for name in self.messages}
+        self.own: dict[str, Any] = {name: self._own(name) for name in self.messages}
         self._refuse_fields_of_other_forms()
         self.blobs: list[Blob] = []
         self.param_propagate_down: list[bool] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
 from refimpl.quirk import Departure, Quirk
 
-__all__ = ["ContrastiveLoss"]
+__all__ = ["ContrastiveLoss", "per_pair"]
 
 OFFSET = 1e-4
 """What Caffe adds to the distance before it divides by it."""
@@ -34,7 +34,7 @@ class ContrastiveLoss(LossLayer):
 
     type = "ContrastiveLoss"
     exact_bottoms = 3
-    quirks = (
+    quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
             "contrastive-buffers-sized-once",
             "ContrastiveLoss sizes its buffers at set-up: a larger batch overruns them (undefined behaviour; refused "
@@ -44,7 +44,7 @@ class ContrastiveLoss(LossLayer):
             number=15,
         ),
     )
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "contrastive-distance-offset",
             "a dissimilar pair inside the margin, without legacy_version",
@@ -77,7 +77,7 @@ class ContrastiveLoss(LossLayer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
         self._refuse_larger_batch(bottom)
-        similar = _similar(bottom)
+        similar = self.similar(bottom)
         difference = (bottom[0].wide - bottom[1].wide.reshape(bottom[0].shape)).reshape(self.difference.shape)
         self.difference.data[...] = difference
         squared = exact_sum(difference * difference, 1)
@@ -88,7 +88,7 @@ class ContrastiveLoss(LossLayer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not any(propagate_down[:2]):
             return
-        similar = _similar(bottom)
+        similar = self.similar(bottom)
         difference = self.difference.wide
         measure = self._measure(exact_sum(difference * difference, 1))
         inside = ~similar & may_be_below(measure, self.margin)
@@ -106,9 +106,13 @@ class ContrastiveLoss(LossLayer):
         difference = value_of(bottom[0].wide) - value_of(bottom[1].wide).reshape(bottom[0].shape)
         length = np.sqrt(exact_sum((difference * difference).reshape(self.difference.shape), 1))
         distance = np.absolute(length - np.sqrt(self.margin)) if self.legacy and self.margin > 0 else length
-        smooth = _similar(bottom) | (self.margin <= 0)
+        smooth = self.similar(bottom) | (self.margin <= 0)
         each = np.broadcast_to(np.where(smooth, np.inf, distance)[:, None], self.difference.shape)
         return [each.reshape(bottom[0].shape), each.reshape(bottom[1].shape), None]
+
+    def similar(self, bottom: Sequence[Blob]) -> NDArray[np.bool_]:
+        """Which of the N pairs are similar. Raises `LayerError` where there are fewer similarities than pairs."""
+        return np.asarray(per_pair(bottom, 2) != 0)
 
     def _measure(self, squared: Any) -> Any:
         """What is held against the margin: the distance, legacy its square."""
@@ -133,10 +137,9 @@ class ContrastiveLoss(LossLayer):
             )
 
 
-def _similar(bottom: Sequence[Blob]) -> NDArray[np.bool_]:
-    """Which of the N pairs are similar. Raises `LayerError` where there are fewer similarities than pairs."""
-    flags = bottom[2].integers().ravel()
+def per_pair(bottom: Sequence[Blob], index: int) -> NDArray[np.int64]:
+    """The integers that a bottom has for the pairs. Raises `LayerError` where they are fewer than the pairs."""
+    flags = bottom[index].integers().ravel()
     if flags.size < bottom[0].num:
         raise LayerError(f"{flags.size} similarities for {bottom[0].num} pairs", "give one per pair")
-    similar: NDArray[np.bool_] = flags[: bottom[0].num] != 0
-    return similar
+    return flags[: bottom[0].num]

@@ -14,7 +14,7 @@ from refimpl.errors import LayerError
 from refimpl.layer import LossLayer
 from refimpl.layers.normalisation import Normalisation
 
-__all__ = ["SigmoidCrossEntropyLoss"]
+__all__ = ["SigmoidCrossEntropyLoss", "cross_entropy"]
 
 
 class SigmoidCrossEntropyLoss(LossLayer):
@@ -48,7 +48,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         counted = self._counted(bottom)
         self.sigmoid.data[...] = sigmoid(x)
         self.divisor = self.normalisation.divisor(bottom[0].shape[0], counted)
-        top[0].data[...] = exact_sum(np.where(counted, _cross_entropy(x, t), 0.0)) / self.divisor
+        top[0].data[...] = exact_sum(np.where(counted, cross_entropy(x, t), 0.0)) / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
@@ -64,7 +64,7 @@ class SigmoidCrossEntropyLoss(LossLayer):
         return self.normalisation.counted(bottom[1].integers().reshape(bottom[0].shape))
 
 
-def _cross_entropy(x: Any, t: Any) -> Any:
+def cross_entropy(x: Any, t: Any) -> Any:
     """The loss of each entry; the bound holds for max(x, 0) - x t in place of -x (t - [x >= 0]), too."""
     exponent = np.where(np.isfinite(x), -magnitude(x), np.nan)  # Caffe's x - 2 x [x >= 0] is inf - inf at infinity
     tail = np.log1p(np.exp(exponent))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class SoftmaxWithLoss(LogitsLoss):
 
     type = "SoftmaxWithLoss"
     v1_type = "SOFTMAX_LOSS"
-    quirks = (
+    quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
             "softmax-inner-loss-weights",
             "SoftmaxWithLoss with two tops and two weights is refused: its inner Softmax inherits both weights and "
@@ -45,7 +46,7 @@ class SoftmaxWithLoss(LogitsLoss):
             number=2,
         ),
     )
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "softmax-log-floor",
             "the label's probability is below FLT_MIN",
@@ -72,8 +73,8 @@ class SoftmaxWithLoss(LogitsLoss):
         logarithm = np.take_along_axis(
             log_softmax(bottom[0].wide, self.axis, FLOOR), self.along_classes(labels), self.axis
         )
-        losses = np.where(counted, -np.squeeze(logarithm, self.axis), 0.0)
-        top[0].data[...] = exact_sum(losses) / self.divisor(counted)
+        losses = self.weighed(-np.squeeze(logarithm, self.axis), labels, bottom)
+        top[0].data[...] = exact_sum(np.where(counted, losses, 0.0)) / self.divisor(counted)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.refuse_label_gradient(propagate_down)
@@ -82,7 +83,8 @@ class SoftmaxWithLoss(LogitsLoss):
         labels, counted = self.read_labels(bottom)
         p = self.probability.wide
         label = pick_label(labels, p.shape[self.axis], self.axis)
-        scale = top[0].wide_diff / self.divisor(counted)
+        scale = self.weighed(top[0].wide_diff / self.divisor(counted), labels, bottom)
+        scale = self.along_classes(scale) if scale.ndim else scale
         gradient = np.where(
             self.along_classes(counted), covering(weighted(p - label, scale), weighted(p, scale) - label * scale), 0.0
         )
@@ -93,6 +95,10 @@ class SoftmaxWithLoss(LogitsLoss):
         if self.second_top_asks(top):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
         bottom[0].diff[...] = gradient
+
+    def weighed(self, each: Any, labels: NDArray[np.int64], bottom: Sequence[Blob]) -> Any:
+        """What each position has, times its weight: 1 here."""
+        return each
 
     def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
         """A logarithm moves by no more than any one of its logits does."""

@@ -302,8 +302,9 @@ def test_parameter_gradients_accumulate_and_bottom_gradients_do_not() -> None:
 
 
 def test_the_registry_finds_every_layer_by_its_own_type_and_cites_its_source() -> None:
-    assert len(REGISTRY) == 33
-    for kind, found in REGISTRY.items():
+    ours = {kind: found for kind, found in REGISTRY.items() if not found.forms}
+    assert len(ours) == 33
+    for kind, found in ours.items():
         module = __import__(found.__module__, fromlist=["__doc__"])
         assert found.type == kind
         assert found.__doc__
