@@ -19,7 +19,8 @@ class Check:
 
     ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of
     ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers;
-    checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake.
+    checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake. What is
+    ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported.
     """
 
     id: str
@@ -32,3 +33,4 @@ class Check:
     needs_net: bool = False
     differences: bool = False
     layer_types: tuple[str, ...] = ()
+    undefined: bool = False

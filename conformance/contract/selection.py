@@ -59,7 +59,7 @@ class Selection:
         wanted = self.dtypes or tuple(dtypes)
         return [
             Planned(check, dtype)
-            for check in whole
+            for check in sorted(whole, key=lambda check: check.undefined)
             if (not self.families or check.family in self.families)
             and (not self.layers or check.layer in self.layers)
             and (not self.checks or check.id in wanted_checks)

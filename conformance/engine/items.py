@@ -20,7 +20,7 @@ from conformance.contract.errors import UsageError, one_line
 from conformance.contract.implementation import Description, Implementation
 from conformance.contract.selection import Planned, share
 from conformance.contract.session import Session
-from conformance.contract.verdict import Verdict
+from conformance.contract.verdict import Level, Verdict
 from conformance.diagnosis.investigator import Investigator
 from conformance.engine.execution import execute, level_of
 from conformance.record.evidence import Evidence
@@ -49,15 +49,28 @@ _WITHOUT = (
 
 @dataclass(frozen=True)
 class Execution:
-    """What the items of one process run on: an implementation, and the dialect asked for."""
+    """What the items of one process run on: an implementation, and the dialect asked for.
+
+    ``another`` opens it once more, for a check after which it is thrown away.
+    """
 
     implementation: Implementation
     description: Description
     dialect: str | None = None
     investigator: Investigator = field(default_factory=Investigator)
+    another: Callable[[], Implementation] | None = None
 
-    def session(self, dtype: str) -> Session:
-        return Session(self.implementation, self.description, dtype, self.dialect)
+    @contextmanager
+    def session(self, planned: Planned) -> Iterator[Session]:
+        """A session for one item. Raises `DoesNotStart` where another process is needed and does not start."""
+        if self.another is None or not planned.check.undefined:
+            yield Session(self.implementation, self.description, planned.dtype, self.dialect)
+            return
+        opened = self.another()
+        try:
+            yield Session(opened, self.description, planned.dtype, self.dialect)
+        finally:
+            opened.close()
 
 
 class CheckItem(pytest.Item):
@@ -78,9 +91,9 @@ class CheckItem(pytest.Item):
         return item
 
     def runtest(self) -> None:
-        self.run = self.execution.session(self.planned.dtype)
-        self.verdicts = execute(self.planned.check, self.run)
-        self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
+        with self.execution.session(self.planned) as self.run:
+            self.verdicts = execute(self.planned.check, self.run)
+            self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
 
     def forget(self) -> None:
         """Let go of what the item ran and found, once it is told."""
@@ -134,7 +147,7 @@ class SuitePlugin:
     def pytest_runtest_protocol(self, item: CheckItem) -> Iterator[None]:
         check = item.planned.check
         place = {"check": check.id, "family": check.family, "stem": check.layer, "dtype": item.planned.dtype}
-        levels = {name: level_of(name).value for name in check.requirements}
+        levels = {name: (Level.SHOULD if check.undefined else level_of(name)).value for name in check.requirements}
         self._emit({"kind": "start", "item": item.name, **place, "requirements": levels})
         result = yield
         for verdict in item.verdicts:

@@ -9,6 +9,7 @@ import os
 import platform
 import traceback
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from conformance.adapters import open_implementation
@@ -25,6 +26,7 @@ from conformance.record.writer import plain
 
 __all__ = ["main", "run_order"]
 
+_UNDEFINED = 10.0  # seconds that a case may take whose behaviour Caffe leaves undefined
 _GRACE = 5.0  # seconds beyond its own limit that an implementation has before its process is stopped
 
 
@@ -59,17 +61,22 @@ def _planned(order: Order, description: Description) -> list[Planned]:
 
 
 def _run(order: Order, emit: Emit) -> None:
-    opened = open_implementation(order.spec, order.dialect, order.timeout)
-    watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
-    implementation: Implementation = watched(opened, order.timeout, emit)
+    implementation = _opened(order, order.timeout, emit)
     try:
         description = implementation.describe()
         planned = _planned(order, description)
         emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
-        execution = Execution(implementation, description, order.dialect)
+        another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
+        execution = Execution(implementation, description, order.dialect, another=another)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
         implementation.close()
+
+
+def _opened(order: Order, timeout: float, emit: Emit) -> Implementation:
+    opened = open_implementation(order.spec, order.dialect, timeout)
+    watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
+    return watched(opened, timeout, emit)
 
 
 class _Watched:

@@ -1,4 +1,5 @@
-"""Determinism: the same case gives the same bits, run after run and for any number of threads.
+"""Determinism: the same case gives the same bits, run after run and for any number of threads; the same within both
+runs' bounds where none is claimed.
 
 Each layer has a small case, run again after another one, and a large one, where threads and blocks come into play.
 """
@@ -15,9 +16,10 @@ from conformance.contract.dtypes import FLOAT
 from conformance.contract.implementation import DETERMINISM, Threaded
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Status, Verdict
 from conformance.losses import LOSSES, Variant
 from conformance.requirements import CATALOGUE
+from conformance.suite.agreement import allowed_by, arrays_of, differing
 
 __all__ = ["checks"]
 
@@ -99,12 +101,17 @@ def _declared(session: Session, check_id: str, again: str | None, threads: str |
 
 def _again(session: Session, case: Case, between: Case | None = None) -> str | None:
     """What differs when the case is run again, at once and, for a small one, after another case."""
-    first = session.run(case)
-    difference = _difference(first, session.run(case), "run again")
+    allowed, first = _allowed(session, case), session.run(case)
+    difference = _difference(first, session.run(case), "run again", allowed)
     if difference or between is None:
         return difference
     session.run(between)
-    return _difference(first, session.run(case), "run after another case")
+    return _difference(first, session.run(case), "run after another case", allowed)
+
+
+def _allowed(session: Session, case: Case) -> Mapping[str, Array] | None:
+    """How far two runs may differ where no determinism is claimed; None: by no bit."""
+    return allowed_by(session, (case, 2.0)) if session.description.determinism == "none" else None
 
 
 def _with_threads(session: Session, case: Case) -> str | None:
@@ -118,20 +125,27 @@ def _with_threads(session: Session, case: Case) -> str | None:
             answers.append(session.run(case))
     finally:
         implementation.use_threads(None)
+    allowed = _allowed(session, case)
     pairs = zip(THREADS[1:], answers[1:], strict=True)
     return next(
-        (said for count, other in pairs if (said := _difference(answers[0], other, f"with {count} threads"))), None
+        (said for count, other in pairs if (said := _difference(answers[0], other, f"with {count} threads", allowed))),
+        None,
     )
 
 
-def _difference(first: Outcome | Refusal, second: Outcome | Refusal, when: str) -> str | None:
+def _difference(
+    first: Outcome | Refusal, second: Outcome | Refusal, when: str, allowed: Mapping[str, Array] | None
+) -> str | None:
     for answer in (first, second):
         if isinstance(answer, Refusal):
             return f"a plain net is refused at {answer.stage}: {answer.message}"
     assert isinstance(first, Outcome) and isinstance(second, Outcome)
-    mine, theirs = _arrays(first), _arrays(second)
+    mine, theirs = arrays_of(first), arrays_of(second)
     if mine.keys() != theirs.keys():
         return f"other blobs are reported {when}"
+    if allowed is not None:
+        fault = next(differing(mine, theirs, allowed), None)
+        return fault and f"{when}: {fault.reason}"
     for name, array in mine.items():
         bits = [np.ascontiguousarray(a).view(np.uint8).reshape(-1, a.itemsize) for a in (array, theirs[name])]
         if bits[0].shape != bits[1].shape:
@@ -144,21 +158,10 @@ def _difference(first: Outcome | Refusal, second: Outcome | Refusal, when: str) 
     return None
 
 
-def _arrays(outcome: Outcome) -> Mapping[str, Array]:
-    return {
-        "net loss": np.array([outcome.loss]),
-        **{f"data of {name}": array for name, array in outcome.data.items()},
-        **{f"diff of {name}": array for name, array in outcome.diff.items()},
-        **{f"gradient {name}[{i}]": a for name, arrays in outcome.param_diff.items() for i, a in enumerate(arrays)},
-    }
-
-
 def _verdict(
     session: Session, check_id: str, requirement: str, reason: str | None, status: Status = Status.FAILED
 ) -> Verdict:
-    """Passed where there is no ``reason``. An open "none" breaks no promise: then a difference is only reported."""
+    """Passed where there is no ``reason``."""
     level = CATALOGUE[requirement].level
-    if requirement == AGAIN and reason is not None and session.description.determinism == "none":
-        level = Level.SHOULD
     chosen = Status.PASSED if reason is None else status
     return Verdict(check_id, requirement, session.dtype, chosen, level, reason=reason or "")

@@ -3,7 +3,7 @@ is the weight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,9 @@ from conformance.contract.verdict import Status, Verdict
 from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
+from conformance.suite.agreement import allowed_by, arrays_of, differing, keeps_bits
 from conformance.suite.judged import bundle, judged_answer, single
 from conformance.suite.stock import DISTANCE
-from conformance.suite.trial import differ
 
 __all__ = ["checks"]
 
@@ -79,14 +79,16 @@ def _scaling(variant: Variant) -> Check:
     """A weight that is a power of two changes nothing but exponents, in any order of evaluation."""
     check_id = f"{FAMILY}/{variant.loss.stem}/scaling"
     requirement = f"{variant.loss.stem}.weight-scaling"
+    plain = variant.case(check_id, weights=(1.0,))
 
     def run(session: Session) -> Iterator[Verdict]:
-        whole = session.run(variant.case(check_id, weights=(1.0,)))
+        bits = keeps_bits(session, plain)
+        whole = session.run(plain)
         for weight in (4.0, -0.5):
-            part = session.run(variant.case(check_id, weights=(weight,)))
-            yield _same(
-                check_id, requirement, session.dtype, part, _scaled(whole, weight, variant.learned), variant.learned
-            )
+            weighted = variant.case(check_id, weights=(weight,))
+            part, want = session.run(weighted), _scaled(whole, weight, variant.learned)
+            allowed = None if bits else allowed_by(session, (weighted, 1.0), (plain, weight))
+            yield _same(check_id, requirement, session.dtype, part, want, variant.learned, allowed)
 
     return Check(check_id, FAMILY, variant.loss.stem, (requirement,), run, layer_types=(variant.loss.type,))
 
@@ -111,7 +113,8 @@ def _removed(variant: Variant) -> Check:
     def run(session: Session) -> Iterator[Verdict]:
         with_both = session.run(beside)
         yield from judged_answer(session, check_id, ["net.zero-loss-weight"], with_both)
-        same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), variant.learned)
+        allowed = None if keeps_bits(session, alone) else allowed_by(session, (beside, 1.0), (alone, 1.0))
+        same = _same(check_id, requirement, session.dtype, with_both, session.run(alone), variant.learned, allowed)
         leaks = [f"quirk.{net.quirk}" for net in variant.loss.quirk_nets if net.shows == "leaks"]
         if same.status is Status.FAILED and leaks and session.dialect != "documented":
             explained = judged_answer(session, check_id, leaks, with_both)
@@ -136,7 +139,13 @@ def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
 
 
 def _same(
-    check: str, requirement: str, dtype: str, got: Outcome | Refusal, want: Outcome | Refusal, blobs: Sequence[str]
+    check: str,
+    requirement: str,
+    dtype: str,
+    got: Outcome | Refusal,
+    want: Outcome | Refusal,
+    blobs: Sequence[str],
+    allowed: Mapping[str, Array] | None,
 ) -> Verdict:
     level = CATALOGUE[requirement].level
     if isinstance(got, Refusal) or isinstance(want, Refusal):
@@ -145,16 +154,13 @@ def _same(
         return Verdict(
             check, requirement, dtype, Status.FAILED, level, reason=f"refused at {refused.stage}: {refused.message}"
         )
-    pairs: dict[str, tuple[Array, Array]] = {
-        f"gradient of {name}": (got.diff[name], want.diff[name])
-        for name in blobs
-        if name in got.diff and name in want.diff
-    }
-    if not pairs:
+    kept = {f"diff of {name}" for name in blobs if name in got.diff and name in want.diff}
+    if not kept:
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, reason="no gradient is reported")
     if requirement.endswith("weight-scaling"):
-        pairs["net loss"] = (np.array(got.loss), np.array(want.loss))
-    wrong = next((fault for name, (mine, theirs) in pairs.items() for fault in differ(name, mine, theirs)), None)
+        kept.add("net loss")
+    mine, theirs = ({n: a for n, a in arrays_of(answer).items() if n in kept} for answer in (got, want))
+    wrong = next(differing(mine, theirs, allowed), None)
     if wrong is not None:
         return Verdict(check, requirement, dtype, Status.FAILED, level, reason=wrong.reason)
     return Verdict(check, requirement, dtype, Status.PASSED, level)

@@ -20,8 +20,8 @@ from conformance.contract.implementation import (
     Unsupported,
 )
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.engine.items import Execution
 from conformance.fixtures import load
 from conformance.suite import golden
 
@@ -35,7 +35,7 @@ def direct(name: str, timeout: float = 60.0) -> Implementation:
 
 def judged(implementation: Implementation, case_id: str, dtype: str = "float32") -> list[Verdict]:
     check = next(check for check in golden.checks() if check.id == case_id)
-    return list(check.run(Execution(implementation, implementation.describe()).session(dtype)))
+    return list(check.run(Session(implementation, implementation.describe(), dtype)))
 
 
 def test_a_class_computes_the_layer_named_by_its_type() -> None:

@@ -148,3 +148,13 @@ def test_a_perfect_answer_to_a_golden_case_is_never_undecided() -> None:
     for check in golden.checks():
         if check.core:
             assert not list(undecided(run(check, "float32"))), check.id
+
+
+def test_the_loss_speaks_for_a_weighted_top_and_never_for_its_shape() -> None:
+    bare = without(answer(SOFTMAX), "data", "loss")
+    assert status(SOFTMAX, bare, FORWARD, "softmax_with_loss.normalization", "softmax_with_loss.top-shape") == [
+        Status.PASSED,
+        Status.PASSED,
+        Status.INCONCLUSIVE,
+    ]
+    assert status(SOFTMAX, replace(bare, loss=0.0), FORWARD) == [Status.FAILED]

@@ -14,7 +14,7 @@ import pytest
 from conformance.contract.verdict import Level
 from conformance.contract.version import SUITE, is_news
 from conformance.judge.finding import Finding
-from conformance.judge.serving import owner, serves, total_speaks_for
+from conformance.judge.serving import owner, serves
 from conformance.losses import LOSSES
 from conformance.requirements import CATALOGUE
 from conformance.requirements.page import page
@@ -233,12 +233,3 @@ def test_a_lost_weight_has_a_requirement_of_its_own_that_it_serves(layer_type: s
     of = finding("backward", layer_type, by_weight=True)
     assert serves(of, owner(of))
     assert "weight" in owner(of)
-
-
-def test_the_total_stands_in_for_tops_and_never_for_gradients() -> None:
-    assert total_speaks_for(f"{LOSS}.forward")
-    assert total_speaks_for(f"{LOSS}.normalization")
-    assert not total_speaks_for(f"{LOSS}.backward")
-    assert not total_speaks_for(f"{LOSS}.top-shape")
-    assert not total_speaks_for("net.structure")
-    assert not total_speaks_for("refusal.setup")

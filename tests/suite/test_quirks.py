@@ -10,7 +10,7 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.implementation import Crash
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.contract.verdict import Status
+from conformance.contract.verdict import Level, Status
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.side import touched_by
 from conformance.losses.loss import QuirkNet
@@ -58,7 +58,8 @@ def test_either_side_passes_and_is_named(dialect: str) -> None:
 def test_the_other_side_fails_where_a_dialect_is_asked_for(dialect: str) -> None:
     other = DIALECTS[1 - DIALECTS.index(dialect)]
     verdicts = run_family(checks(), ReferenceImplementation(dialect), dialect=other)
-    assert {v.check for v in verdicts if v.status is Status.FAILED} == {case_of(net).id for net in QUIRK_NETS}
+    judged = {case_of(net).id for net in QUIRK_NETS if not net.undefined or other == "documented"}
+    assert {v.check for v in verdicts if v.status is Status.FAILED} == judged
 
 
 def neither(outcome: Outcome) -> Outcome:
@@ -73,7 +74,7 @@ def neither(outcome: Outcome) -> Outcome:
 def test_neither_side_fails() -> None:
     verdicts = run_family(checks(), Broken(change=neither))
     failed = {v.check for v in verdicts if v.status is Status.FAILED and v.level.value == "quirk"}
-    assert failed == {case_of(net).id for net in QUIRK_NETS}
+    assert failed == {case_of(net).id for net in QUIRK_NETS if not net.undefined}
 
 
 class Dies(ReferenceImplementation):
@@ -81,11 +82,17 @@ class Dies(ReferenceImplementation):
         raise Crash("died by SIGSEGV in forward")
 
 
-def test_dying_is_a_side_only_where_it_is_caffes_and_the_documentation_is_not_asked_for() -> None:
-    undefined = {case_of(net).id for net in QUIRK_NETS if net.undefined}
-    assert undefined == {"quirks/contrastive-buffers-sized-once"}
-    for asked, survivors in ((None, undefined), ("bvlc", undefined), ("documented", set())):
-        verdicts = run_family(checks(), Dies(), dialect=asked)
-        assert {v.check for v in verdicts if v.status is Status.PASSED} == survivors
-        assert all(v.side == "bvlc" for v in verdicts if v.status is Status.PASSED)
-        assert {v.status for v in verdicts if v.check not in survivors} == {Status.CRASHED}
+UNDEFINED = {case_of(net).id for net in QUIRK_NETS if net.undefined}
+
+
+def test_what_caffe_leaves_undefined_is_reported_and_not_judged_unless_the_documentation_is_asked_for() -> None:
+    assert {"quirks/contrastive-buffers-sized-once"} == UNDEFINED
+    assert {check.id for check in checks() if check.undefined} == UNDEFINED
+    for asked, spared in ((None, UNDEFINED), ("bvlc", UNDEFINED), ("documented", set())):
+        for implementation, status in ((Dies(), Status.CRASHED), (Broken(change=neither), Status.FAILED)):
+            verdicts = run_family(checks(), implementation, dialect=asked)
+            assert {v.check for v in verdicts if v.status is Status.NOT_APPLICABLE} == spared
+            assert {v.status for v in verdicts if v.check not in spared} == {status}
+            assert all(v.level is Level.SHOULD and v.reason for v in verdicts if v.check in spared)
+    kept = [v for v in run_family(checks(), ReferenceImplementation()) if v.check in UNDEFINED]
+    assert [(v.status, v.level) for v in kept] == [(Status.PASSED, Level.SHOULD)]
