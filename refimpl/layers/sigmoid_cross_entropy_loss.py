@@ -1,4 +1,4 @@
-"""SigmoidCrossEntropyLoss: cross entropy of sigmoids (``src/caffe/layers/sigmoid_cross_entropy_loss_layer.cpp``)."""
+"""SigmoidCrossEntropyLoss: cross entropy of sigmoids (``src/caffe/layers/sigmoidcross_entropy_loss_layer.cpp``)."""
 
 from __future__ import annotations
 

@@ -17,10 +17,11 @@ from refimpl.layers.logits_loss import LogitsLoss
 from refimpl.layers.softmax import log_softmax, softmax_gradient
 from refimpl.quirk import LOSS_TUTORIAL, Departure, Quirk
 
-__all__ = ["SoftmaxWithLoss"]
+__all__ = ["FLOOR", "LOG_FLOOR", "SoftmaxWithLoss"]
 
 FLOOR = FLOAT.smallest_normal
 """FLT_MIN, in double nets as well."""
+LOG_FLOOR = "softmax-log-floor"
 
 
 class SoftmaxWithLoss(LogitsLoss):
@@ -48,7 +49,7 @@ class SoftmaxWithLoss(LogitsLoss):
     )
     departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
-            "softmax-log-floor",
+            LOG_FLOOR,
             "the label's probability is below FLT_MIN",
             "the loss is capped at -log(FLT_MIN) there, and the gradient is that of the uncapped loss",
             "src/caffe/layers/softmax_loss_layer.cpp Forward_cpu, Backward_cpu",
@@ -90,7 +91,7 @@ class SoftmaxWithLoss(LogitsLoss):
         )
         of_label = np.take_along_axis(p, self.along_classes(labels), self.axis)
         capped = may_be_below(of_label, FLOOR) & self.along_classes(counted)
-        if capped.any() and self.dialect.derivative("softmax-log-floor"):
+        if capped.any() and self.dialect.derivative(LOG_FLOOR):
             gradient = gradient * np.where(capped, step(of_label - FLOOR), 1.0)
         if self.second_top_asks(top):
             gradient = gradient + softmax_gradient(p, top[1].wide_diff, self.axis)
