@@ -56,6 +56,7 @@ class Dialect:
             )
         self.touched: set[str] = set()
         self.departed: set[str] = set()
+        self.leant = False
 
     @classmethod
     def named(cls, name: str) -> Dialect:
@@ -70,6 +71,16 @@ class Dialect:
             raise KeyError(quirk)
         self.touched.add(quirk)
         return quirk in self.taken
+
+    def leans(self, quirk: str) -> bool:
+        """Whether Caffe's side is taken, where what follows from it may show later, or never."""
+        self.leant = True
+        return quirk in self.taken
+
+    @property
+    def asked(self) -> bool:
+        """Whether a run asked for a side at all: one that did not runs alike on every side."""
+        return self.leant or bool(self.touched)
 
     def derivative(self, departure: str) -> bool:
         """Whether the true derivative replaces Caffe's formula; the touch is recorded, so call it only inside the

@@ -71,7 +71,7 @@ _NET: dict[str, _Test] = {
     "bottom-diff-overwritten": _kind("backward", "unasked"),
     "in-place": lambda f: not loss_of_type(f.layer_type) and f.kind in ("forward", "backward"),
     "split": lambda f: f.layer_type == "Split" or f.kind == "total",
-    "repeated-passes": _kind("total", "backward", "parameter", "weight"),
+    **dict.fromkeys(("repeated-passes", "passes"), _kind("total", "backward", "parameter", "weight")),
     "reshape": _kind("total", "forward", "backward", "weight"),
     **dict.fromkeys(("who-runs-backward", "force-backward", "propagate-down", "learning-rate-zero"), _reach),
 }

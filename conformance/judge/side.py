@@ -42,9 +42,10 @@ class Side:
 
 def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
     """The quirks whose situation arises in the case, on either side of any of them."""
-    touched: frozenset[str] = frozenset()
-    for taken in (frozenset[str](), frozenset(QUIRKS)):
-        touched |= _touched(case, taken, forms)
+    documented = Dialect("probe", forms=_by_type(forms))
+    touched = _touched(case, documented)
+    if documented.asked:
+        touched |= _touched(case, Dialect("probe", QUIRKS, forms=_by_type(forms)))
     return touched
 
 
@@ -52,8 +53,7 @@ def _by_type(forms: tuple[str, ...]) -> dict[str, str]:
     return {kind: form for kind, _, form in (each.partition(":") for each in forms)}
 
 
-def _touched(case: Case, taken: frozenset[str], forms: tuple[str, ...]) -> frozenset[str]:
-    dialect = Dialect("probe", taken, forms=_by_type(forms))
+def _touched(case: Case, dialect: Dialect) -> frozenset[str]:
     touched: set[str] = set()  # what a later pass takes a layer out of again counts
     try:
         net = build(case, dialect=dialect)

@@ -28,12 +28,14 @@ class Facet:
     citation: str
     of: Callable[[Loss], object] = lambda loss: True
     level: Level = MUST
+    since: str = "1"
 
     def requirement(self, loss: Loss) -> Requirement:
         """The facet as a requirement on a loss."""
         words = _words(loss)
         citation = self.citation.format(**words)
-        return Requirement(f"{loss.stem}.{self.name}", self.statement.format(**words), self.level, citation)
+        statement = self.statement.format(**words)
+        return Requirement(f"{loss.stem}.{self.name}", statement, self.level, citation, self.since)
 
 
 def _words(loss: Loss) -> dict[str, str]:
@@ -267,6 +269,18 @@ _OF_EVERY_LOSS = (
         "contract-batch-change",
         "{type} computes its formula for the batch it is given, larger or smaller than the one before.",
         f"{LAYER} Reshape",
+    ),
+    Facet(
+        "contract-passes",
+        "{type} computes each pass from what its bottoms and tops hold in it: of an earlier batch nothing is left.",
+        f"{LAYER} Forward, Backward",
+        since="2",
+    ),
+    Facet(
+        "contract-siblings",
+        "Several {type} in one net compute what each would compute alone: they share nothing but their code.",
+        f"{LAYER} Forward, Backward",
+        since="2",
     ),
     Facet(
         "label-shapes",

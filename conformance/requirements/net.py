@@ -195,6 +195,14 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
     ),
 )
 
-NET_REQUIREMENTS = tuple(
-    Requirement(f"net.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS
+NET_REQUIREMENTS = (
+    *(Requirement(f"net.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS),
+    Requirement(
+        "net.passes",
+        "A net that lives on computes each pass from the inputs, parameters and weights that it has then: losses, "
+        "gradients, and the parameters' diffs, which are added to unless they are cleared.",
+        MUST,
+        f"{NET} ForwardFromTo, BackwardFromTo, ClearParamDiffs",
+        since="2",
+    ),
 )

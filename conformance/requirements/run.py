@@ -52,6 +52,13 @@ RUN_REQUIREMENTS = (
         LOSS_TUTORIAL,
     ),
     Requirement(
+        "properties.batch-alone",
+        "A batch gives after another one what it gives alone.",
+        MUST,
+        f"{LAYER} Forward, Backward",
+        since="2",
+    ),
+    Requirement(
         "properties.differential",
         "A net generated from shapes, parameters and layers of any kind computes what the reference computes.",
         MUST,

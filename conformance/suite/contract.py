@@ -6,24 +6,23 @@ force_backward, parameter gradients show what accumulates, and scores keep their
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from conformance.contract.case import Array, Case
+from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Matrix, Shape
 from conformance.suite.judged import bundle, single
 from conformance.suite.stock import DISTANCE
+from conformance.suite.trunk import WEIGHT, Trunk
 
 __all__ = ["checks"]
 
 FAMILY = "contract"
-WEIGHT = 2.5
 ROUND = ("forward", "backward")
 
 Served = tuple[Case, Sequence[str]]
@@ -31,7 +30,7 @@ Served = tuple[Case, Sequence[str]]
 
 def checks() -> Iterator[Check]:
     for stem, loss in LOSSES.items():
-        trunk = _Trunk(loss.plain)
+        trunk = Trunk(FAMILY, loss.plain)
         yield bundle(f"{FAMILY}/{stem}/passes", stem, list(_passes(trunk)), layer_types=(loss.type,))
         cases = [*_batches(trunk), *_answer_shapes(loss.plain)]
         yield bundle(f"{FAMILY}/{stem}/shapes", stem, cases, layer_types=(loss.type,))
@@ -46,39 +45,7 @@ def _silence() -> Check:
     return single(case.id, "net", served, case, needs_net=True, layer_types=("Silence",))
 
 
-@dataclass(frozen=True)
-class _Trunk:
-    """A variant whose learned bottoms are computed, from inputs called ``<bottom>_in``.
-
-    ``declared`` are the shapes that the net declares where they are not those fed, ``asks`` is the loss's
-    propagate_down.
-    """
-
-    variant: Variant
-    declared: Mapping[str, Shape] | None = None
-    asks: tuple[bool, ...] = ()
-
-    def net(self, beside: str = "") -> str:
-        text = ""
-        for name, shape in self.variant.shapes.items():
-            learned = name in self.variant.learned
-            text += source(f"{name}_in" if learned else name, (self.declared or {}).get(name, shape))
-            if learned:
-                options = f"inner_product_param {{ num_output: {shape[1]} }}"
-                text += layer(name, "InnerProduct", [f"{name}_in"], options=options)
-        asks = " ".join(f"propagate_down: {str(ask).lower()}" for ask in self.asks)
-        return text + self.variant.layer(weights=(WEIGHT,), extra=asks) + beside
-
-    def case(self, case_id: str, values: dict[str, Array] | None = None, beside: str = "", **fields: Any) -> Case:
-        values = self.variant.values(seed=5) if values is None else values
-        learned = self.variant.learned
-        inputs = {f"{name}_in" if name in learned else name: array for name, array in values.items()}
-        widths = {name: self.variant.shapes[name][1] for name in learned}
-        params = {name: (np.eye(width), np.zeros(width)) for name, width in widths.items()}
-        return Case(f"{FAMILY}/{self.variant.loss.stem}/{case_id}", self.net(beside), inputs, params=params, **fields)
-
-
-def _passes(trunk: _Trunk) -> Iterator[Served]:
+def _passes(trunk: Trunk) -> Iterator[Served]:
     variant, stem = trunk.variant, trunk.variant.loss.stem
     stale = {name: np.nan if name in variant.learned else 7.0 for name in variant.shapes}
     overwrites = [f"{stem}.contract-overwrite", "net.bottom-diff-overwritten"]
@@ -99,7 +66,7 @@ def _passes(trunk: _Trunk) -> Iterator[Served]:
     yield unasked, ["net.propagate-down", "net.split"]
     for ignoring in variant.loss.variants:
         if ignoring.name == "ignore-first-last":
-            filled = _Trunk(ignoring).case("stale-diffs-ignored", prefill_diff=stale)
+            filled = Trunk(FAMILY, ignoring).case("stale-diffs-ignored", prefill_diff=stale)
             yield filled, [*overwrites, f"{stem}.ignore-label"]
     columns = {name: np.asfortranarray(array) for name, array in variant.values(seed=5).items()}
     yield trunk.case("column-major", columns), [f"{stem}.forward", f"{stem}.backward"]
@@ -112,7 +79,7 @@ def _another_loss(variant: Variant) -> str:
     return zero + layer("other", DISTANCE.type, [variant.first, "zero"], weights=(0.5,))
 
 
-def _propagating(trunk: _Trunk) -> Iterator[Served]:
+def _propagating(trunk: Trunk) -> Iterator[Served]:
     """Every choice among the learned bottoms, over diffs that hold something: what is not asked for stays or is 0."""
     stem, names = trunk.variant.loss.stem, list(trunk.variant.shapes)
     learned = len(trunk.variant.learned)
@@ -123,7 +90,7 @@ def _propagating(trunk: _Trunk) -> Iterator[Served]:
         yield replace(trunk, asks=asks).case(f"propagate-{word}", prefill_diff=dict.fromkeys(names, 7.0)), served
 
 
-def _batches(trunk: _Trunk) -> Iterator[Served]:
+def _batches(trunk: Trunk) -> Iterator[Served]:
     """Batches larger and smaller than declared, run twice; and a batch of a single score."""
     variant, stem = trunk.variant, trunk.variant.loss.stem
     served = [f"{stem}.contract-batch-change", "net.reshape"]
@@ -131,12 +98,12 @@ def _batches(trunk: _Trunk) -> Iterator[Served]:
     for name, size in (("grown", 2 * batch + 1), ("shrunk", batch - 2), ("shrunk-to-one", 1)):
         if name == "grown" and "sized-once" in variant.loss.traits:
             continue  # undefined in Caffe: a quirk has the case
-        yield _Trunk(variant.batch(size), variant.shapes).case(name, steps=ROUND * 2), served
+        yield Trunk(FAMILY, variant.batch(size), variant.shapes).case(name, steps=ROUND * 2), served
     single = variant.reshaped({name: (1,) * len(shape) for name, shape in variant.shapes.items()})
     values = single.values(seed=5)
     if variant.loss.labelled:
         values[variant.loss.answer.name][...] = 0.0
-    yield _Trunk(single).case("one-score", values, steps=ROUND * 2), [f"{stem}.single-item"]
+    yield Trunk(FAMILY, single).case("one-score", values, steps=ROUND * 2), [f"{stem}.single-item"]
 
 
 _PER_ITEM: tuple[Shape, ...] = ((), (1,), (1, 1), (1, 1, 1))

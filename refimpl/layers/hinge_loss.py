@@ -68,7 +68,7 @@ class HingeLoss(LossLayer):
         self.refuse_empty_batch(bottom)
         margins = np.maximum(self._margins(bottom), 0.0)
         top[0].data[...] = exact_sum(margins * margins if self.squared else margins) / bottom[0].num
-        if QUIRK in self.dialect.taken:
+        if self.dialect.leans(QUIRK):
             bottom[0].diff[...] = margins.reshape(bottom[0].shape)
         self.seen = _state(bottom)
 

@@ -57,4 +57,4 @@ class Parameter(Layer):
         """Caffe's side; the quirk shows once a weight would be lost or a gradient not be added."""
         if any(self.loss_weights) or self.backwards > 1:
             return self.dialect.takes("parameter-layer-shares-diff")
-        return "parameter-layer-shares-diff" in self.dialect.taken
+        return self.dialect.leans("parameter-layer-shares-diff")

@@ -1,0 +1,74 @@
+"""Siblings: several layers of one type in one net, unlike in everything, so that what a type keeps for all is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from conformance.contract.case import Array, Case, Pass
+from conformance.contract.check import Check
+from conformance.losses import LOSSES, Loss, Variant
+from conformance.losses.nets import layer, source
+from conformance.losses.options import options_text
+from conformance.suite.judged import bundle
+
+__all__ = ["checks"]
+
+FAMILY = "siblings"
+WEIGHTS = (2.5, -0.75, 0.5)
+_BY_ONE = "scale_param { axis: 0 num_axes: 0 }"
+
+
+def checks() -> Iterator[Check]:
+    for stem, loss in LOSSES.items():
+        served = [f"{stem}.contract-siblings", "net.passes"]
+        cases = [(case, served) for case in _cases(loss)]
+        yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
+
+
+def _cases(loss: Loss) -> Iterator[Case]:
+    plain = loss.plain
+    unlike = _unlike(loss)
+    wide = replace(loss.sized((6, 3)), name="wide")
+    for name, variants in (
+        ("twins", (plain, replace(plain, name="twin"))),
+        ("unlike", (plain, unlike)),
+        ("three", (wide, unlike, plain)),
+    ):
+        yield _case(f"{FAMILY}/{loss.stem}/{name}", variants)
+
+
+def _unlike(loss: Loss) -> Variant:
+    """The published variant with the most options, and ignored answers if there are any."""
+    return max(loss.variants, key=lambda variant: (len(variant.options), len(variant.ignored), len(variant.shapes)))
+
+
+def _case(case_id: str, variants: Sequence[Variant]) -> Case:
+    """All instances on a batch, then the last on another one, then the others too."""
+    net = "".join(_instance(variant, i, WEIGHTS[i]) for i, variant in enumerate(variants))
+    first, second = (_values(variants, seed) for seed in (5, 6))
+    last = f"_{len(variants) - 1}"
+    passes = ({name: array for name, array in second.items() if name.endswith(last)}, second)
+    return Case(case_id, net, first, passes=tuple(Pass(inputs) for inputs in passes), each_pass=True)
+
+
+def _instance(variant: Variant, index: int, weight: float) -> str:
+    """One loss on inputs of its own; what is learnt comes through a Scale by 1."""
+    text, bottoms = "", {}
+    for name, shape in variant.shapes.items():
+        bottoms[name] = f"{name}_{index}"
+        text += source(bottoms[name], shape)
+        if name in variant.learned:
+            scaled = f"{name}_scaled_{index}"
+            text += layer(scaled, "Scale", [bottoms[name]], options=_BY_ONE)
+            bottoms[name] = scaled
+    options = options_text(variant.options)
+    return text + layer(f"loss_{index}", variant.loss.type, bottoms.values(), weights=(weight,), options=options)
+
+
+def _values(variants: Sequence[Variant], seed: int) -> Mapping[str, Array]:
+    return {
+        f"{name}_{index}": array
+        for index, variant in enumerate(variants)
+        for name, array in variant.values(seed + 10 * index).items()
+    }
