@@ -43,6 +43,9 @@ _FORMATS = (".json", ".md")
 @click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
 @click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
 @click.option("--diagnosis", is_flag=True, help="How often the likeliest cause is the one declared, instead.")
+@click.option("--drawn", is_flag=True, help="Mutants drawn at random instead, with the interval of the power.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What --drawn draws from.")
+@click.option("--count", type=click.IntRange(1), default=70, show_default=True, help="Drawn mutants of each loss.")
 @click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
 def command(
     ids: tuple[str, ...],
@@ -53,6 +56,9 @@ def command(
     requirements: bool,
     sensitivity: bool,
     diagnosis: bool,
+    drawn: bool,
+    seed: int,
+    count: int,
     checkers: bool,
 ) -> int:
     """Run the suite on wrong implementations and say which it catches.
@@ -70,6 +76,8 @@ def command(
             raise UsageError(f"{path}: cannot tell the format; end the name with {' or '.join(_FORMATS)}")
     if sensitivity:
         return _sensitivity(paths)
+    if drawn:
+        return _drawn(stems, seed, count, jobs, paths)
     mutants = _chosen(ids, stems)
     if listing:
         for mutant in mutants:
@@ -135,6 +143,23 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
         click.echo(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
     _write(paths, json.dumps([power.to_json() for power in table], indent=1) + "\n", page)
     return _code(not short)
+
+
+def _drawn(stems: tuple[str, ...], seed: int, count: int, jobs: int, paths: tuple[Path, ...]) -> int:
+    from conformance.mutants.drawn.power import drawn_mutants, lines, measured, to_json, to_markdown
+
+    for stem in stems:
+        if stem not in LOSSES:
+            raise unknown("loss", stem, list(LOSSES), "lossconf mutants --list")
+    started = time.monotonic()
+    drawn = drawn_mutants(stems or LOSSES, seed, count)
+    found = _shown(measured(drawn, jobs), len(drawn))
+    rows = [row for row in found if row is not None]
+    seconds = time.monotonic() - started
+    for line in lines(rows, len(found) - len(rows), seconds):
+        click.echo(line)
+    _write(paths, to_json(rows, len(found) - len(rows)), to_markdown(rows, len(found) - len(rows), seconds))
+    return _code(all(row.killed_by for row in rows))
 
 
 def _diagnosis(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:

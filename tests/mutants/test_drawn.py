@@ -1,0 +1,105 @@
+"""Mutants that nobody chose: drawn again alike, settled before the suite sees them, counted with an interval."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from conformance.losses import LOSSES
+from conformance.mutants.drawn import settling
+from conformance.mutants.drawn.effects import Effect, draw_effect
+from conformance.mutants.drawn.operators import mechanical, places
+from conformance.mutants.drawn.power import Drawn, drawn_mutants, interval, measured
+from conformance.mutants.drawn.settling import settled
+from conformance.mutants.drawn.triggered import triggered
+from conformance.mutants.drawn.triggers import KINDS, Trigger, draw_trigger
+from conformance.mutants.drawn.wrong import wrong_layer
+from conformance.mutants.mutant import Mutant
+from conformance.record.cause import Cause
+
+STEM = "euclidean_loss"
+
+
+@pytest.fixture(autouse=True)
+def _few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "CASES", 14)
+
+
+def mutant(trigger: Trigger, effect: Effect) -> Mutant:
+    loss = LOSSES[STEM]
+    return Mutant(f"{STEM}/made", "made", "made", Cause.NONE, {loss.type: wrong_layer(loss.layer, trigger, effect)})
+
+
+HALVED = Effect("halved", loss=lambda x, hit, s, i: x / 2, gradient=lambda x, hit, s, i: x / 2)
+
+
+@pytest.mark.parametrize("stem", LOSSES)
+def test_a_seed_and_a_number_always_draw_the_same(stem: str) -> None:
+    one = [triggered(stem, 3, i).wrong for i in range(20)]
+    triggered.cache_clear()
+    assert [triggered(stem, 3, i).wrong for i in range(20)] == one
+    assert len(set(one)) > 15
+
+
+@pytest.mark.parametrize("stem", LOSSES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_can_be_asked_in_every_situation(stem: str, kind: str) -> None:
+    loss = LOSSES[stem]
+    for seed in range(3):
+        trigger = KINDS[kind](Random(seed), loss)
+        layers = {loss.type: wrong_layer(loss.layer, trigger, draw_effect(Random(seed)))}
+        settled(Mutant(f"{stem}/asked", trigger.words, kind, Cause.NONE, layers))
+
+
+def test_two_triggers_have_to_meet() -> None:
+    drawn = [draw_trigger(Random(seed), LOSSES[STEM]) for seed in range(60)]
+    assert {trigger.kind for trigger in drawn} > {"two at once", "size", "value"}
+
+
+def test_what_never_happens_is_not_shown_to_be_wrong() -> None:
+    assert settled(mutant(Trigger("made", "never", lambda s: False), HALVED)).wrong == 0
+
+
+def test_what_always_happens_is_shown_at_once() -> None:
+    found = settled(mutant(Trigger("made", "always", lambda s: True), HALVED))
+    assert found.wrong
+    assert not found.rare
+
+
+def test_what_happens_in_one_pass_only_is_shown() -> None:
+    assert settled(mutant(Trigger("made", "then", lambda s: s.history.forwards > 1), HALVED)).wrong
+
+
+def test_a_mechanical_change_is_named_with_its_place() -> None:
+    found = places(STEM)
+    changed = mechanical(STEM, next(i for i, (_, _, what) in enumerate(found) if "Div becomes Mult" in what))
+    assert changed is not None
+    assert changed.wrong.startswith("refimpl/layers/euclidean_loss.py, line ")
+    assert settled(changed).wrong
+    assert LOSSES[STEM].layer is not next(iter(changed.layers.values()))
+
+
+def test_a_change_in_what_a_loss_is_made_of_reaches_it() -> None:
+    stem = "softmax_with_loss"
+    found = places(stem)
+    number = next(i for i, (module, _, what) in enumerate(found) if module == "normalisation" and "NotEq" in what)
+    changed = mechanical(stem, number)
+    assert changed is not None
+    assert settled(changed).wrong
+
+
+def test_an_interval_holds_the_share() -> None:
+    assert interval(0, 0) == (0, 1)
+    low, high = interval(99, 100)
+    assert 0.94 < low < 0.99 < high < 1
+    assert interval(400, 400)[0] > 0.99
+
+
+def test_a_gross_mutant_is_killed_and_an_unsettled_one_does_not_count() -> None:
+    chosen = drawn_mutants([STEM], 1, 5)
+    assert [each.way for each in chosen] == ["triggered"] * 3 + ["mechanical"] * 2
+    number = next(i for i, (_, _, what) in enumerate(places(STEM)) if "Div becomes Mult" in what)
+    (killed,) = measured([Drawn(STEM, "mechanical", 1, number)])
+    assert killed is not None
+    assert killed.killed_by
