@@ -159,7 +159,7 @@ def may_be_below(x: Any, bound: float) -> NDArray[np.bool_]:
 def floored_log(x: Any, floor: float) -> Any:
     """log(max(x, floor)); finite even where x or its error reaches 0."""
     if isinstance(x, Approx):
-        return x.through(lambda value: np.log(np.maximum(value, floor)))
+        return x.through(lambda value: np.log(np.maximum(value, floor)), np.log)
     return np.log(np.maximum(x, floor))
 
 

@@ -5,8 +5,9 @@ error of evaluating the same formula, operation by operation, in an arithmetic w
 is the first-order one of Wilkinson's running error analysis (N. J. Higham, *Accuracy and Stability of Numerical
 Algorithms*, 2nd ed., section 3.3): every operation passes on the errors of its operands through its derivative and adds
 ``factor * unit * |result|`` of its own; a sum of n terms adds ``n * unit * sum |terms|``, which holds for any order.
-A tanh adds that twice: libraries build it of an expm1 and a division, and the GNU C library and CUDA both state an
-error of up to 2 ULP for it, in float32 and in float64, where exp and log are within 1.
+An elementary function adds what common libraries are off by (`refimpl.charges`), an ULP being two units roundoff.
+
+The exponential of exactly 0 is exactly 1 in all of them, and adds nothing.
 
 Two operations are charged as the plain program would compute them, although their value is computed better here:
 ``log1p(x)`` as ``log(1 + x)`` and ``expm1(x)`` as ``exp(x) - 1``.
@@ -15,8 +16,8 @@ Two operations are charged as the plain program would compute them, although the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ class Rounding:
     """The arithmetic whose errors are bounded.
 
     ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
-    ``huge`` the largest finite one, ``factor`` the roundings charged per operation.
+    ``huge`` the largest finite one, ``factor`` the roundings charged per operation, ``charges`` the ULP charged to a
+    function (one that is not named is an operation).
 
     A step or a sign whose argument may lie on either side of its kink is the interval between its one-sided limits;
     with ``subgradient`` set, it is that at the kink itself too. With ``sharp`` set, it is Caffe's choice there and
@@ -47,11 +49,13 @@ class Rounding:
     factor: float = 1.0
     subgradient: bool = False
     sharp: bool = False
+    charges: Mapping[np.ufunc, float] = field(default_factory=dict)
 
-    def of(self, value: Array) -> Array:
-        """The error of rounding ``value`` once."""
+    def of(self, value: Array, function: np.ufunc | None = None) -> Array:
+        """The error of rounding ``value`` once, or of the ``function`` that gave it."""
+        roundings = self.factor if function is None else max(self.factor, 2 * self.charges.get(function, 0.0))
         size = np.absolute(value)
-        return np.where((size < 2 * self.tiny) & (size > 0), self.tiny, self.factor * self.unit * size)
+        return np.where((size < 2 * self.tiny) & (size > 0), self.tiny, roundings * self.unit * size)
 
 
 @dataclass
@@ -110,10 +114,6 @@ _ROUNDED: dict[np.ufunc, _Rule] = {
     np.power: _power,
     np.tanh: _tanh,
 }
-
-
-# How often the error of rounding a result is added, where that is more than once.
-_ROUNDINGS: dict[np.ufunc, float] = {np.tanh: 2.0}
 
 
 def _select(rule: Callable[[Array, Array], Array]) -> _Rule:
@@ -218,13 +218,13 @@ class Approx(NDArrayOperatorsMixin):
             other = value - (self.value - self.error).max(axis=axis, keepdims=keepdims)
             return self._settled(value, np.maximum(spread, other))
 
-    def through(self, function: Callable[[Array], Array]) -> Approx:
-        """A non-decreasing function, rounded once: as uncertain as the interval it maps to."""
+    def through(self, function: Callable[[Array], Array], charged: np.ufunc) -> Approx:
+        """A non-decreasing function, ``charged`` as that one: as uncertain as the interval it maps to."""
         with np.errstate(all="ignore"):
             value = function(self.value)
             spread = np.maximum(function(self.value + self.error) - value, value - function(self.value - self.error))
         value = self._fit(value)
-        return self._settled(value, spread + self.rounding.of(value))
+        return self._settled(value, spread + self.rounding.of(value, charged))
 
     def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
@@ -251,7 +251,9 @@ class Approx(NDArrayOperatorsMixin):
             if ufunc in _ROUNDED:
                 value, error = _ROUNDED[ufunc](*operands)
                 value = self._fit(value)
-                rounded = _ROUNDINGS.get(ufunc, 1.0) * self.rounding.of(value)
+                rounded = self.rounding.of(value, ufunc)
+                if ufunc is np.exp:
+                    rounded = np.where((operands[0] == 0) & (operands[1] == 0), 0.0, rounded)
                 return self._settled(value, error + rounded)
         return NotImplemented
 

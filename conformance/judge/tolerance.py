@@ -1,7 +1,8 @@
 """Every number of tolerance, on one page.
 
 Bounds are not chosen: they are the first-order running error of a plain evaluation (`refimpl.running_error`) of each
-layer at the inputs the implementation had. What is chosen is how many roundings an operation is charged.
+layer at the inputs the implementation had. What is chosen is how many roundings an operation is charged; what a
+function is charged was stated or measured (`refimpl.charges`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.dtypes import DOUBLE, TYPES, Dtype
+from refimpl.charges import charges_of
 from refimpl.running_error import Rounding
 
 __all__ = [
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 FACTOR = 2.0
-"""Roundings charged per operation: correctly rounded operations need 1, exp and log of common libraries up to 2."""
+"""Roundings charged per operation: correctly rounded ones need 1, those of a fast division or a fused one 2."""
 
 REFERENCE_UNIT = DOUBLE.unit_roundoff
 """The reference's own roundings, added to the implementation's: they matter only where that is float64 too."""
@@ -56,6 +58,7 @@ def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, u
         factor=FACTOR,
         subgradient=subgradient,
         sharp=sharp,
+        charges=charges_of(stored),
     )
 
 

@@ -112,11 +112,11 @@ def test_accepted_means_within_the_bound_or_the_same(value: float, bound: float,
     assert accepted == (got == value or abs(got - value) <= bound)
 
 
-def test_a_tanh_of_the_c_library_is_within_its_bound_and_three_times_its_error_is_not() -> None:
+def test_a_tanh_of_the_c_library_is_within_its_bound_and_six_times_its_error_is_not() -> None:
     """What glibc's tanhf gave a real Caffe, 1.6 ULP from the exact value."""
     x, got = float(np.float32(np.arctanh(0.7615937804691875))), 0.7615938782691956
     bound = np.tanh(Approx(np.array([x]), np.zeros(1), FLOAT32))
     error = got - float(np.tanh(x))
     assert error == pytest.approx(1.64 * 2.0**-24, rel=0.01)
     assert measure(np.array([got]), [bound], "float32").accepted
-    assert not measure(np.array([float(np.tanh(x)) + 3 * error]), [bound], "float32").accepted
+    assert not measure(np.array([float(np.tanh(x)) + 6 * error]), [bound], "float32").accepted
