@@ -146,6 +146,7 @@ LOSS = Loss(
         Bottom("s", Similarity(of="x")),
     ),
     options={_MARGIN: (1.0, 3.5, 20.0), _LEGACY: (False, True)},
+    further={_MARGIN: (0.1, 1e-3, 1000.3)},
     traits=frozenset({"batch-mean", "flat", "margin", "sized-once"}),
     requirements=(
         Requirement(

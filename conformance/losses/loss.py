@@ -148,7 +148,8 @@ class Loss:
     """One loss layer.
 
     ``layer`` is its reference: formula, type, counts of bottoms and tops, implicit weight, quirks. ``options`` are the
-    fields that it reads, with values to try, the default first. ``forward`` and ``backward`` say its formula in a
+    fields that it reads, with values to try, the default first; ``further`` are values that are tried in the declared
+    space besides. ``forward`` and ``backward`` say its formula in a
     sentence each; ``requirements`` are those that only it has. ``source`` is the stem of its files in Caffe's tree.
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
     the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
@@ -162,6 +163,7 @@ class Loss:
     forward: str
     backward: str
     options: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
+    further: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
     traits: frozenset[str] = frozenset()
     requirements: tuple[Requirement, ...] = ()

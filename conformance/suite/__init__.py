@@ -21,6 +21,7 @@ FAMILIES = (
     "determinism",
     "extremes",
     "sizes",
+    "space",
     "refusals",
     "quirks",
     "properties",

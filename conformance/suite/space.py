@@ -1,0 +1,271 @@
+"""Space: cases that covering arrays choose from the declared space of a loss, so that every pair of its dimensions
+meets.
+
+A row of an array names a class of values for each dimension (`conformance.losses.space`); everything else of its case
+is drawn from the row itself. A case's id is the digest of its row, defaults left out: so a dimension that comes later
+leaves the ids as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from conformance.contract.case import Array, Case, Pass
+from conformance.contract.check import Check
+from conformance.contract.dtypes import DEFAULT, FLOAT
+from conformance.losses import LOSSES, Loss, Variant
+from conformance.losses.kinds import ORDINARY, beside, depends, kinds_of
+from conformance.losses.options import Option
+from conformance.losses.roles import Labels, Shape, Similarity, Targets
+from conformance.losses.space import LARGE, NOTHING, UNSET, WEIGHTS, Row, Space
+from conformance.requirements import CATALOGUE
+from conformance.suite.covering import Line, digest_of, lines_of
+from conformance.suite.judged import bundle
+
+__all__ = ["FAMILY", "Point", "checks"]
+
+FAMILY = "space"
+CORE = 64
+"""The most terms of a sum in a core case."""
+
+EXTENTS = {"small": DEFAULT, "medium": DEFAULT, "further": (FLOAT.name,), "large": (FLOAT.name,)}
+"""Checks of each loss, and the types they run in: every pair meets in one type, what is small in all of them."""
+
+_AXES = {"flat": None, "image": None, "last": -1, "second": 2, "minus-two": -2, "first": 0}
+_PREFILLS = {"nan": np.nan, "seven": 7.0}
+
+
+def checks() -> Iterator[Check]:
+    """For each loss a check of each extent."""
+    for stem, loss in LOSSES.items():
+        points = [Point(Space(loss), line) for line in lines_of(loss)]
+        for extent in EXTENTS:
+            cases = [(point.case(), point.served) for point in points if point.extent == extent]
+            if cases:
+                types, core = EXTENTS[extent], extent == "small"
+                yield bundle(f"{FAMILY}/{stem}/{extent}", stem, cases, dtypes=types, core=core, layer_types=(loss.type,))
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A row of a space as a case; ``line.draw`` tells one drawing of its values from another."""
+
+    space: Space
+    line: Line
+
+    @property
+    def loss(self) -> Loss:
+        return self.space.loss
+
+    @cached_property
+    def row(self) -> dict[str, str]:
+        return self.space.whole(self.line.row)
+
+    @cached_property
+    def name(self) -> str:
+        return digest_of(self.space, self.line.row)
+
+    def is_(self, dimension: str, *classes: str) -> bool:
+        """Whether the dimension has one of these classes; a space without it has none of them."""
+        return self.row.get(dimension) in classes
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Items (positions beside an axis of classes) and entries."""
+        pairs = self.space.shapes_of({"items": "few", "entries": "few", **self.row})
+        return pairs[int(self._random(0).integers(len(pairs)))]
+
+    @property
+    def extent(self) -> str:
+        """Large ones are few, small ones have sums of at most `CORE` terms."""
+        items, entries = self.size
+        if self.row["items"] in LARGE or self.row["entries"] in LARGE:
+            return "large"
+        if items * entries <= CORE:
+            return "small"
+        return "medium" if int(self.name, 16) % 2 else "further"
+
+    def case(self) -> Case:
+        """The case; the last pass is the one that the row speaks of."""
+        whole = self._variant(self.size[0], 1)
+        values = self._values(whole, self._random(2))
+        before = self.row.get("pass", NOTHING)
+        prefill, held = self._prefill(whole), self._held()
+        case_id = f"{FAMILY}/{self.loss.stem}/{self.extent}/{self.name}"
+        fields: dict[str, Any] = {"phase": self.row.get("phase", "TRAIN")}
+        if before == NOTHING:
+            return self._net_case(case_id, whole, values, prefill_diff=prefill, top_diff=held, **fields)
+        first, first_values = self._before(before, whole, values)
+        fed = whole.feed(values)
+        last = Pass(fed["inputs"], fed["params"], prefill, held)
+        return self._net_case(case_id, first, first_values, passes=(last,), **fields)
+
+    @property
+    def served(self) -> list[str]:
+        """The requirements that the case is about, as far as the loss has them."""
+        facets = ["forward", "loss-weight"]
+        if not self.is_("loss_weight", "zero"):
+            facets += ["backward", *(["contract-overwrite"] if "prefill" in self.row and not self.is_("prefill", NOTHING) else [])]
+        facets += self._facets()
+        names = [f"{self.loss.stem}.{facet}" for facet in dict.fromkeys(facets)]
+        net = ["net.total-loss"] + ["net.phase"] * self.is_("phase", "TEST") + ["net.reshape"] * self.is_("pass", "smaller", "larger")
+        return [name for name in (*names, *net) if name in CATALOGUE]
+
+    def _facets(self) -> Iterator[str]:
+        """What else the row's classes are about."""
+        if self.row.get("normalization", UNSET) != UNSET:
+            yield "normalization"
+        elif self.row.get("normalize", UNSET) != UNSET:
+            yield "deprecated-normalize"
+        if self.row.get("ignored", NOTHING) != NOTHING:
+            yield "ignore-label" if not self.is_("ignored", "all") else "all-ignored"
+        if _AXES.get(self.row["layout"]) is not None:
+            yield "axis"
+        if not self.is_("layout", "flat"):
+            yield "spatial"
+        if self.is_("answers", "other-axes"):
+            yield "label-shapes"
+        if self.is_(self.loss.answer.name, "fractional", "minus-zero"):
+            yield "label-truncation" if self.loss.labelled else "similarity-truncation"
+        if self.loss.bottom(Targets) and not self.is_(self.loss.answer.name, "bits"):
+            yield "fractional-targets"
+        if not self.is_("tops", "one") and "tops" in self.row:
+            yield "softmax-top"
+        if max(self.size) > 1000:
+            yield "large-shapes"
+        if self.is_("pass", "smaller", "larger"):
+            yield "contract-batch-change"
+        for path in self.space.options:
+            word = path.rpartition(".")[2]
+            if not self.is_(word, UNSET):
+                yield from (own for own in self._own_facets if word.startswith(own))
+
+    @cached_property
+    def _own_facets(self) -> list[str]:
+        return [own.id.partition(".")[2] for own in self.loss.requirements]
+
+    def _random(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng([stream, self.line.draw, int(self.name, 16)])
+
+    # What the net is.
+
+    def _variant(self, items: int, stream: int) -> Variant:
+        scores = self._scores(items, self._random(stream))
+        axis = _AXES.get(self.row["layout"])
+        options: dict[str, Option] = {} if axis is None else {self.loss.axis_option: axis}
+        for path, classes in self.space.options.items():
+            options[path] = classes[self.row[path.rpartition(".")[2]]]
+        if self.loss.ignores and not self.is_("ignore_label", UNSET):
+            options["loss_param.ignore_label"] = int(self.row["ignore_label"])
+        shapes = self._answers_shaped(scores, self.loss.shapes(scores, options))
+        tops = ("loss",) if self.row.get("tops", "one") == "one" else ("loss", "probability")
+        asked = self.row.get("propagate_down", "all")
+        classes = self.loss.classes(scores, options)
+        return Variant(self.loss, self.name, shapes, options, classes, tops=tops, unforced=asked != "all")
+
+    def _scores(self, items: int, rng: np.random.Generator) -> Shape:
+        """The first bottom's shape: the items along one axis or more, the entries along others."""
+        entries, layout = self.size[1], self.row["layout"]
+        if layout == "flat":
+            return (items, entries)
+        if layout == "deep":
+            if "flat" in self.loss.traits:
+                return (items, entries, 1, 1)
+            return (items, *_factors(entries, 3, rng))
+        outer, inner, last = _factors(items, 3, rng)
+        arranged = {
+            "image": (outer, entries, inner, last),
+            "last": (outer, inner * last, entries),
+            "second": (outer, inner, entries, last),
+            "minus-two": (outer * inner, entries, last),
+            "first": (entries, inner * outer, last),
+        }
+        return arranged[layout]
+
+    def _answers_shaped(self, scores: Shape, shapes: dict[str, Shape]) -> dict[str, Shape]:
+        """The answers' axes after the first may be others than those of the scores."""
+        name = self.loss.answer.name
+        size, first = int(np.prod(shapes[name])), scores[0]
+        if self.is_("layout", "first"):
+            shapes[name] = (first, size // first)
+        if self.is_("answers", "other-axes"):
+            by_item = isinstance(self.loss.answer.role, (Labels, Similarity)) and self.loss.unit == "sample"
+            flat = (first, size // first)
+            shapes[name] = (first, 1, 1, 1) if by_item or len(scores) == 2 and size == first else flat
+            if len(scores) == 2 and not by_item and size != first:
+                shapes[name] = (first, *_factors(size // first, 2, self._random(3)))
+        return shapes
+
+    def _net_case(self, case_id: str, variant: Variant, values: dict[str, Array], **fields: Any) -> Case:
+        weights: tuple[float, ...] = WEIGHTS[self.row["loss_weight"]]
+        if weights and len(variant.tops) == 2:
+            weights = (*weights, 0.5 if self.is_("tops", "two-weighted") else 0.0)
+        asked = self.row.get("propagate_down", "all")
+        extra = ""
+        if asked not in ("all", "learned"):
+            names = [asked] if asked in variant.shapes else list(variant.learned)
+            extra = " ".join(f"propagate_down: {str(name in names).lower()}" for name in variant.shapes)
+        net = variant.sources() + variant.layer(weights=weights, extra=extra)
+        return Case(case_id, net, **variant.feed(values), **fields)
+
+    # What its blobs hold.
+
+    def _values(self, variant: Variant, rng: np.random.Generator) -> dict[str, Array]:
+        """Every bottom's values: those that the loss draws, and those that its row has other kinds of."""
+        values = self.loss.draw(rng, variant)
+        for bottom in self.loss.bottoms:
+            kind = self.row.get(bottom.name, ORDINARY)
+            if kind == ORDINARY:
+                continue
+            role, shape = bottom.role, variant.shapes[bottom.name]
+            if depends(kind):
+                values[bottom.name] = beside(kind, rng, values[role.of].reshape(shape))
+            else:
+                values[bottom.name] = kinds_of(role)[kind](rng, shape, variant.classes)
+        self._ignore(values[self.loss.answer.name])
+        return values
+
+    def _ignore(self, answers: Array) -> None:
+        if self.row.get("ignored", NOTHING) == NOTHING:
+            return
+        flat, rng = answers.reshape(-1), self._random(4)
+        chosen = {
+            "some": rng.random(flat.size) < 0.4,
+            "all-but-one": np.arange(flat.size) != rng.integers(flat.size),
+            "all": np.ones(flat.size, bool),
+        }
+        flat[chosen[self.row["ignored"]]] = float(self.row["ignore_label"])
+
+    def _before(self, word: str, whole: Variant, values: dict[str, Array]) -> tuple[Variant, dict[str, Array]]:
+        """The pass before: other answers, all values others, or another batch."""
+        if word == "other-answers":
+            name = self.loss.answer.name
+            return whole, {**values, name: values[name][::-1].copy() if self.loss.learned[1:] else self._values(whole, self._random(5))[name]}
+        if word == "other-values":
+            return whole, self._values(whole, self._random(5))
+        size = {name: shape[0] for name, shape in whole.shapes.items()}[whole.first]
+        other = whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
+        return other, self._values(other, self._random(5))
+
+    def _prefill(self, variant: Variant) -> dict[str, float]:
+        value = _PREFILLS.get(self.row.get("prefill", NOTHING))
+        return {} if value is None else {name: value if name in variant.learned else 7.0 for name in variant.shapes}
+
+    def _held(self) -> dict[str, float]:
+        word = self.row.get("top_diff", "held")
+        return {} if word == "held" else {"loss": float(word)}
+
+
+def _factors(count: int, parts: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """Numbers whose product is ``count``, drawn."""
+    found: list[int] = []
+    for _ in range(parts - 1):
+        divisors = [each for each in range(1, count + 1) if count % each == 0]
+        found.append(int(rng.choice(divisors)))
+        count //= found[-1]
+    return (*found, count)
