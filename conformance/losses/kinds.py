@@ -7,8 +7,10 @@ boundary of its own. Every kind is exact in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
@@ -46,12 +48,12 @@ def _far_from_origin(rng: np.random.Generator, shape: Shape, classes: int) -> Ar
 
 def _among(*values: float) -> Draw:
     def draw(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
-        return np.array(values)[rng.integers(0, len(values), shape)]
+        return np.asarray(np.take(values, rng.integers(0, len(values), shape)), dtype=np.float64)
 
     return draw
 
 
-def _labels(pick: Callable[[np.random.Generator, int, int], Array]) -> Draw:
+def _labels(pick: Callable[[np.random.Generator, int, int], NDArray[Any]]) -> Draw:
     def draw(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         size = int(np.prod(shape))
         return np.asarray(pick(rng, size, classes), dtype=np.float64).reshape(shape)
@@ -65,7 +67,7 @@ def _ends(rng: np.random.Generator, size: int, classes: int) -> Array:
 
 def _fractional(rng: np.random.Generator, size: int, classes: int) -> Array:
     """Fractions that float32 holds beside any class there is, and that rounding takes for another class."""
-    return rng.integers(0, classes, size) + rng.integers(1, 8, size) / 8
+    return np.asarray(rng.integers(0, classes, size) + rng.integers(1, 8, size) / 8)
 
 
 def _rows_of_zero(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
@@ -75,7 +77,7 @@ def _rows_of_zero(rng: np.random.Generator, shape: Shape, classes: int) -> Array
 
 
 def _identity(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
-    return np.broadcast_to(np.eye(shape[-1]), shape).copy()
+    return np.array(np.broadcast_to(np.eye(shape[-1]), shape), dtype=np.float64)
 
 
 _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
+from itertools import product
 
 from conformance.losses.kinds import kinds_of
 from conformance.losses.loss import Loss
 from conformance.losses.options import Option
 from conformance.losses.roles import Matrix
 
-__all__ = ["FREE", "LARGE", "NOTHING", "SIZES", "UNSET", "WEIGHTS", "Limit", "Row", "Space", "sizes_named"]
+__all__ = ["FREE", "LARGE", "NOTHING", "RESIZED", "SIZES", "UNSET", "WEIGHTS", "Limit", "Row", "Space", "sizes_named"]
 
 Row = Mapping[str, str]
 """A dimension's name to one of its classes."""
@@ -58,6 +59,9 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
 
 IGNORE_LABELS = (UNSET, "255", "-1", "-7", "300", "0", "2")
 """Values of an ignore_label: a class, none, below -1, one that 8 bits take for a class."""
+
+RESIZED = ("smaller", "larger")
+"""Passes before which the batch was larger, and smaller."""
 
 IGNORED = (NOTHING, "some", "all-but-one", "all")
 """Which answers hold it."""
@@ -121,16 +125,21 @@ class Space:
         found = [Limit(("items", "entries", "layout"), lambda row: bool(self.shapes_of(row)))]
         if self.loss.ignores:
             found.append(
-                Limit(("ignore_label", "ignored"), lambda row: row["ignore_label"] != UNSET or row["ignored"] == NOTHING)
+                Limit(
+                    ("ignore_label", "ignored"), lambda row: row["ignore_label"] != UNSET or row["ignored"] == NOTHING
+                )
             )
         found.append(Limit(("loss_weight", "top_diff"), lambda row: row["loss_weight"] != "zero" or _held(row)))
-        resized = ("smaller", "larger")
-        if set(resized) & set(self._passes):
+        if set(RESIZED) & set(self._passes):
             found.append(
-                Limit(("propagate_down", "pass"), lambda row: row["pass"] not in resized or row["propagate_down"] == "all")
+                Limit(
+                    ("propagate_down", "pass"), lambda row: row["pass"] not in RESIZED or row["propagate_down"] == "all"
+                )
             )
             if "first" in self._layouts:
-                found.append(Limit(("layout", "pass"), lambda row: row["pass"] not in resized or row["layout"] != "first"))
+                found.append(
+                    Limit(("layout", "pass"), lambda row: row["pass"] not in RESIZED or row["layout"] != "first")
+                )
         return tuple(limit for limit in found if set(limit.fields) <= self.dimensions.keys())
 
     @property
@@ -149,6 +158,17 @@ class Space:
         """Whether a row is one of the space; dimensions that it leaves out have their defaults."""
         whole = self.whole(row)
         return all(limit.holds(whole) for limit in self.limits)
+
+    def meets(self, classes: Row) -> bool:
+        """Whether a row has these classes, for what some limit says of them and of dimensions that are left open."""
+        return all(
+            any(
+                limit.holds({**classes, **dict(zip(left, chosen, strict=True))})
+                for chosen in product(*map(self.dimensions.__getitem__, left))
+            )
+            for limit in self.limits
+            for left in [[name for name in limit.fields if name not in classes]]
+        )
 
     def whole(self, row: Row) -> dict[str, str]:
         """The row with the defaults of what it leaves out."""
@@ -182,7 +202,9 @@ class Space:
     @property
     def _passes(self) -> tuple[str, ...]:
         """What came before the pass that is judged."""
-        resized = () if not self.loss.forced else ("smaller",) if "sized-once" in self.loss.traits else ("smaller", "larger")
+        resized = (
+            () if not self.loss.forced else ("smaller",) if "sized-once" in self.loss.traits else ("smaller", "larger")
+        )
         return (NOTHING, "other-answers", "other-values", *resized)
 
 
@@ -191,7 +213,7 @@ def sizes_named(name: str) -> tuple[int, ...]:
     return SIZES[name] if name in SIZES else LARGE[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pairs(items: str, entries: str, classes_first: bool, most: int) -> list[tuple[int, int]]:
     """``classes_first`` where the first axis, which the labels have to share, is that of the classes."""
     most_entries = _LARGE_FREE if items in LARGE or entries in LARGE else FREE

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
-from itertools import combinations, product
+from itertools import combinations
 
 from conformance.losses import Loss
 from conformance.losses.space import LARGE, Row, Space
@@ -40,14 +40,14 @@ def lines_of(loss: Loss) -> tuple[Line, ...]:
     return read(loss.stem, Space(loss)) or _made(loss)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _made(loss: Loss) -> tuple[Line, ...]:
     return tuple(Line(row) for row in grown(Space(loss), ()))
 
 
 def read(stem: str, space: Space) -> tuple[Line, ...]:
     """A loss's file; none: no rows. Raises `ValueError` for a row that names what the space does not have."""
-    path = files("conformance.suite").joinpath("arrays", f"{stem}.txt")
+    path = files("conformance.suite").joinpath("arrays").joinpath(f"{stem}.txt")
     if not path.is_file():
         return ()
     head, *lines = path.read_text("utf-8").splitlines()
@@ -90,9 +90,7 @@ def grown(space: Space, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     factors = {name: list(classes) for name, classes in space.dimensions.items()}
     kept = [space.whole(row) for row in rows]
     seen = {digest_of(space, row) for row in kept}
-    conditions = [
-        {"operator": "fn", "requires": list(limit.fields), "evaluate": limit.holds} for limit in space.limits
-    ]
+    conditions = [{"operator": "fn", "requires": list(limit.fields), "evaluate": limit.holds} for limit in space.limits]
     threes = [{"fields": list(three), "strength": 3} for three in space.threes if set(three) <= factors.keys()]
     made = make(factors, strength=2, sub_models=threes, constraints=conditions, presets=kept)
     for row in (*made, *map(space.whole, space.large)):

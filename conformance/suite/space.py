@@ -8,8 +8,8 @@ leaves the ids as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +22,7 @@ from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.kinds import ORDINARY, beside, depends, kinds_of
 from conformance.losses.options import Option
 from conformance.losses.roles import Labels, Shape, Similarity, Targets
-from conformance.losses.space import LARGE, NOTHING, UNSET, WEIGHTS, Row, Space
+from conformance.losses.space import LARGE, NOTHING, RESIZED, UNSET, WEIGHTS, Space
 from conformance.requirements import CATALOGUE
 from conformance.suite.covering import Line, digest_of, lines_of
 from conformance.suite.judged import bundle
@@ -48,7 +48,9 @@ def checks() -> Iterator[Check]:
             cases = [(point.case(), point.served) for point in points if point.extent == extent]
             if cases:
                 types, core = EXTENTS[extent], extent == "small"
-                yield bundle(f"{FAMILY}/{stem}/{extent}", stem, cases, dtypes=types, core=core, layer_types=(loss.type,))
+                yield bundle(
+                    f"{FAMILY}/{stem}/{extent}", stem, cases, dtypes=types, core=core, layer_types=(loss.type,)
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class Point:
     def name(self) -> str:
         return digest_of(self.space, self.line.row)
 
-    def is_(self, dimension: str, *classes: str) -> bool:
+    def has(self, dimension: str, *classes: str) -> bool:
         """Whether the dimension has one of these classes; a space without it has none of them."""
         return self.row.get(dimension) in classes
 
@@ -109,12 +111,14 @@ class Point:
     def served(self) -> list[str]:
         """The requirements that the case is about, as far as the loss has them."""
         facets = ["forward", "loss-weight"]
-        if not self.is_("loss_weight", "zero"):
-            facets += ["backward", *(["contract-overwrite"] if "prefill" in self.row and not self.is_("prefill", NOTHING) else [])]
+        if not self.has("loss_weight", "zero"):
+            facets.append("backward")
+            facets += ["contract-overwrite"] * self.has("prefill", *_PREFILLS)
         facets += self._facets()
         names = [f"{self.loss.stem}.{facet}" for facet in dict.fromkeys(facets)]
-        net = ["net.total-loss"] + ["net.phase"] * self.is_("phase", "TEST") + ["net.reshape"] * self.is_("pass", "smaller", "larger")
-        return [name for name in (*names, *net) if name in CATALOGUE]
+        names += ["net.total-loss", *["net.phase"] * self.has("phase", "TEST")]
+        names += ["net.reshape"] * self.has("pass", *RESIZED)
+        return [name for name in names if name in CATALOGUE]
 
     def _facets(self) -> Iterator[str]:
         """What else the row's classes are about."""
@@ -123,26 +127,26 @@ class Point:
         elif self.row.get("normalize", UNSET) != UNSET:
             yield "deprecated-normalize"
         if self.row.get("ignored", NOTHING) != NOTHING:
-            yield "ignore-label" if not self.is_("ignored", "all") else "all-ignored"
+            yield "ignore-label" if not self.has("ignored", "all") else "all-ignored"
         if _AXES.get(self.row["layout"]) is not None:
             yield "axis"
-        if not self.is_("layout", "flat"):
+        if not self.has("layout", "flat"):
             yield "spatial"
-        if self.is_("answers", "other-axes"):
+        if self.has("answers", "other-axes"):
             yield "label-shapes"
-        if self.is_(self.loss.answer.name, "fractional", "minus-zero"):
+        if self.has(self.loss.answer.name, "fractional", "minus-zero"):
             yield "label-truncation" if self.loss.labelled else "similarity-truncation"
-        if self.loss.bottom(Targets) and not self.is_(self.loss.answer.name, "bits"):
+        if self.loss.bottom(Targets) and not self.has(self.loss.answer.name, "bits"):
             yield "fractional-targets"
-        if not self.is_("tops", "one") and "tops" in self.row:
+        if not self.has("tops", "one") and "tops" in self.row:
             yield "softmax-top"
         if max(self.size) > 1000:
             yield "large-shapes"
-        if self.is_("pass", "smaller", "larger"):
+        if self.has("pass", *RESIZED):
             yield "contract-batch-change"
         for path in self.space.options:
             word = path.rpartition(".")[2]
-            if not self.is_(word, UNSET):
+            if not self.has(word, UNSET):
                 yield from (own for own in self._own_facets if word.startswith(own))
 
     @cached_property
@@ -152,21 +156,19 @@ class Point:
     def _random(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([stream, self.line.draw, int(self.name, 16)])
 
-    # What the net is.
-
     def _variant(self, items: int, stream: int) -> Variant:
         scores = self._scores(items, self._random(stream))
         axis = _AXES.get(self.row["layout"])
         options: dict[str, Option] = {} if axis is None else {self.loss.axis_option: axis}
         for path, classes in self.space.options.items():
             options[path] = classes[self.row[path.rpartition(".")[2]]]
-        if self.loss.ignores and not self.is_("ignore_label", UNSET):
+        if self.loss.ignores and not self.has("ignore_label", UNSET):
             options["loss_param.ignore_label"] = int(self.row["ignore_label"])
         shapes = self._answers_shaped(scores, self.loss.shapes(scores, options))
         tops = ("loss",) if self.row.get("tops", "one") == "one" else ("loss", "probability")
         asked = self.row.get("propagate_down", "all")
-        classes = self.loss.classes(scores, options)
-        return Variant(self.loss, self.name, shapes, options, classes, tops=tops, unforced=asked != "all")
+        count = self.loss.classes(scores, options)
+        return Variant(self.loss, self.name, shapes, options, count, tops=tops, unforced=asked != "all")
 
     def _scores(self, items: int, rng: np.random.Generator) -> Shape:
         """The first bottom's shape: the items along one axis or more, the entries along others."""
@@ -191,12 +193,12 @@ class Point:
         """The answers' axes after the first may be others than those of the scores."""
         name = self.loss.answer.name
         size, first = int(np.prod(shapes[name])), scores[0]
-        if self.is_("layout", "first"):
+        if self.has("layout", "first"):
             shapes[name] = (first, size // first)
-        if self.is_("answers", "other-axes"):
+        if self.has("answers", "other-axes"):
             by_item = isinstance(self.loss.answer.role, (Labels, Similarity)) and self.loss.unit == "sample"
             flat = (first, size // first)
-            shapes[name] = (first, 1, 1, 1) if by_item or len(scores) == 2 and size == first else flat
+            shapes[name] = (first, 1, 1, 1) if by_item or (len(scores) == 2 and size == first) else flat
             if len(scores) == 2 and not by_item and size != first:
                 shapes[name] = (first, *_factors(size // first, 2, self._random(3)))
         return shapes
@@ -204,7 +206,7 @@ class Point:
     def _net_case(self, case_id: str, variant: Variant, values: dict[str, Array], **fields: Any) -> Case:
         weights: tuple[float, ...] = WEIGHTS[self.row["loss_weight"]]
         if weights and len(variant.tops) == 2:
-            weights = (*weights, 0.5 if self.is_("tops", "two-weighted") else 0.0)
+            weights = (*weights, 0.5 if self.has("tops", "two-weighted") else 0.0)
         asked = self.row.get("propagate_down", "all")
         extra = ""
         if asked not in ("all", "learned"):
@@ -212,8 +214,6 @@ class Point:
             extra = " ".join(f"propagate_down: {str(name in names).lower()}" for name in variant.shapes)
         net = variant.sources() + variant.layer(weights=weights, extra=extra)
         return Case(case_id, net, **variant.feed(values), **fields)
-
-    # What its blobs hold.
 
     def _values(self, variant: Variant, rng: np.random.Generator) -> dict[str, Array]:
         """Every bottom's values: those that the loss draws, and those that its row has other kinds of."""
@@ -243,14 +243,14 @@ class Point:
 
     def _before(self, word: str, whole: Variant, values: dict[str, Array]) -> tuple[Variant, dict[str, Array]]:
         """The pass before: other answers, all values others, or another batch."""
+        if word in RESIZED:
+            size = whole.shapes[whole.first][0]
+            whole = whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
+        others = self._values(whole, self._random(5))
         if word == "other-answers":
             name = self.loss.answer.name
-            return whole, {**values, name: values[name][::-1].copy() if self.loss.learned[1:] else self._values(whole, self._random(5))[name]}
-        if word == "other-values":
-            return whole, self._values(whole, self._random(5))
-        size = {name: shape[0] for name, shape in whole.shapes.items()}[whole.first]
-        other = whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
-        return other, self._values(other, self._random(5))
+            return whole, {**values, name: others[name]}
+        return whole, others
 
     def _prefill(self, variant: Variant) -> dict[str, float]:
         value = _PREFILLS.get(self.row.get("prefill", NOTHING))
