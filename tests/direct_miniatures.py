@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.fixtures import load
 
 Values = NDArray[Any]
 
@@ -113,7 +114,7 @@ class _AtOneCase(ReferenceImplementation):
     """The reference, but for one case."""
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        if case.id == "euclidean_loss/grid-001" and dtype == "float32":
+        if case.digest() == load("euclidean_loss/grid-001").case.digest() and dtype == "float32":
             self.misbehave()
         return super().run(case, dtype)
 
@@ -123,7 +124,7 @@ class _AtOneCase(ReferenceImplementation):
 
 class Aborts(_AtOneCase):
     def misbehave(self) -> None:
-        print("Check failed: a == b", file=sys.stderr, flush=True)
+        print("terminate called: out of memory", file=sys.stderr, flush=True)
         os.abort()
 
 

@@ -19,7 +19,7 @@ from conformance.contract.implementation import (
     Unsupported,
 )
 
-__all__ = ["AT_START", "IN_A_CASE", "Miniature", "command", "well_behaved"]
+__all__ = ["AT_START", "IN_A_CASE", "IN_PASSES", "Miniature", "command", "well_behaved"]
 
 WORKERS = Path(__file__).resolve().parent / "miniature_workers"
 
@@ -49,7 +49,7 @@ AT_START = (
     Miniature("exits_at_start", DoesNotStart, "exited with status 1 before it described itself: no Caffe here"),
     Miniature("silent_at_start", DoesNotStart, "no description within", hangs=True),
     Miniature("banner_at_start", DoesNotStart, "its description is none: not JSON .* 'Caffe 1.0"),
-    Miniature("speaks_another_version", DoesNotStart, "version 99 of the protocol, this harness version 1"),
+    Miniature("speaks_another_version", DoesNotStart, "version 99 of the protocol, this harness versions 1 and 2"),
     Miniature("describes_nothing", DoesNotStart, "'protocol' is a required property"),
 )
 
@@ -92,6 +92,8 @@ IN_A_CASE = (
     Miniature("answers_without_end", ProtocolError, "its answer exceeds"),
     Miniature("forgets_the_total", ProtocolError, "outcome: 'loss' is a required property"),
     Miniature("forgets_a_gradient", ProtocolError, "diff.x missing"),
+    Miniature("reports_a_stranger", ProtocolError, "data.nobody: the net has no such blob"),
+    Miniature("tells_passes_unasked", ProtocolError, "passes has 1 entries for a case that does not ask for it"),
     Miniature("misspells_a_field", ProtocolError, "'diffs' was unexpected"),
     Miniature("says_the_wrong_type", ProtocolError, "dtype is float64, asked for float32"),
     Miniature("sends_float64_for_float32", ProtocolError, "diff.x is float64, asked for float32"),
@@ -102,3 +104,13 @@ IN_A_CASE = (
     Miniature("sends_a_number_beyond_float", ProtocolError, "too large"),
     Miniature("declines", Unsupported, "no InfogainLoss in this build"),
 )
+
+IN_PASSES = (
+    Miniature("forgets_a_pass", ProtocolError, "passes has 2 entries for 3 passes"),
+    Miniature("forgets_the_totals", ProtocolError, "loss_trace missing: a case of 3 passes"),
+    Miniature("answers_the_first_pass", ProtocolError, "passes has 1 entries for 3 passes"),
+    Miniature("forgets_a_gradient", ProtocolError, r"diff.x missing"),
+    Miniature("spoils_the_last_state", ProtocolError, r"passes\[2\]: the last pass's state is the outcome's own"),
+    Miniature("answers_passes_of_one_size", ProtocolError, r"passes\[1\]: data.x has shape \[2, 3\], .* has \[4, 3\]"),
+)
+"""What a case of three passes, each of them asked for, may meet besides."""

@@ -1,4 +1,4 @@
-"""``direct:PACKAGE.MODULE:OBJECT``: a Python object in this process (docs/adapters/direct.md)."""
+"""``direct:PACKAGE.MODULE:OBJECT``: a Python object (docs/adapters/direct.md), opened in this process."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from conformance.contract.case import Array, Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.protocol import meet
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
@@ -58,7 +59,10 @@ def wrapped(target: Any, name: str, version: str = "", timeout: float | None = N
 
 
 class NetImplementation:
-    """An object with ``run(case, dtype)``: it takes whole nets. It may have ``close()``."""
+    """An object with ``run(case, dtype)``: it takes whole nets. It may have ``close()``.
+
+    Its outcomes have to hold what those of a process have to (`conformance.protocol.demand`).
+    """
 
     def __init__(self, runner: Any, description: Description, timeout: float | None = None) -> None:
         self._runner, self._description, self._timeout = runner, description, timeout
@@ -73,7 +77,14 @@ class NetImplementation:
                 answer = self._runner.run(case, dtype)
         except LayerError as error:
             return Refusal("construct", str(error))
-        return answer if isinstance(answer, (Outcome, Refusal)) else _outcome(answer, dtype)
+        if isinstance(answer, Refusal):
+            return answer
+        outcome = answer if isinstance(answer, Outcome) else _outcome(answer, dtype)
+        try:
+            meet(outcome, case, dtype)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ProtocolError(f"what run returned: {error}") from None
+        return outcome
 
     def close(self) -> None:
         if callable(getattr(self._runner, "close", None)):
@@ -158,8 +169,12 @@ def _type_of(layer: Any) -> str:
 
 
 def _outcome(answer: Any, dtype: str) -> Outcome:
-    """An outcome from ``loss``, arrays by blob in ``data`` and ``diff``, lists of arrays by layer in ``param_diff``."""
+    """An outcome from ``loss``, arrays by blob in ``data`` and ``diff``, lists of arrays by layer in ``param_diff``.
+
+    Where a case has several passes, ``loss_trace`` is the list of totals, and ``passes`` a list of the same.
+    """
     try:
+        trace = answer.get("loss_trace")
         return Outcome(
             dtype=dtype,
             loss=float(answer["loss"]),
@@ -168,6 +183,8 @@ def _outcome(answer: Any, dtype: str) -> Outcome:
             param_diff={
                 name: tuple(_array(a, dtype) for a in arrays) for name, arrays in answer.get("param_diff", {}).items()
             },
+            loss_trace=None if trace is None else tuple(map(float, trace)),
+            passes=tuple(_outcome(one, dtype) for one in answer.get("passes", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ProtocolError(

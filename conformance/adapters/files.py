@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from conformance.adapters.process import refuse_passes
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import Description, ProtocolError, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.protocol import Answer, read_answer, read_description, read_outcome
+from conformance.protocol import VERSION, Answer, read_answer, read_description, read_outcome
 from conformance.protocol.index import Index, Item, digest
 
 __all__ = ["Answers", "open_files", "spelled"]
@@ -56,6 +57,7 @@ class Answers:
         return self._description
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        refuse_passes(self._description, case)
         item = self._items.get(digest(case, dtype))
         if item is None:
             raise Unsupported(_NOT_ASKED)
@@ -72,8 +74,9 @@ class Answers:
         """Nothing is held."""
 
     def missing(self) -> list[str]:
-        """The names of the cases that have no answer, in the types that are claimed."""
-        claimed = [item for item in self.index.items if item.dtype in self._description.dtypes]
+        """The names of the cases that have no answer, in the types and the version of the protocol that are claimed."""
+        told, version = self._description, self._description.protocol or VERSION
+        claimed = [item for item in self.index.items if item.dtype in told.dtypes and item.protocol <= version]
         return [item.file for item in claimed if not self._handed_in(item)]
 
     def _handed_in(self, item: Item) -> bool:

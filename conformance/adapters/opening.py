@@ -11,7 +11,7 @@ from typing import Any
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.implementation import DoesNotStart, Implementation
 
-__all__ = ["GROUP", "Spelling", "open_implementation", "spellings"]
+__all__ = ["GROUP", "Spelling", "open_implementation", "refuse_in_process", "spellings"]
 
 GROUP = "lossconf.implementations"
 """The entry points by which other distributions register implementations (docs/adapters/registered.md)."""
@@ -23,7 +23,8 @@ class Spelling:
 
     The function gets what stands after the colon and, where it has parameters of these names, ``dialect``, the one
     asked for or None, and ``timeout``, the seconds that a case may take. It raises `ValueError` for an argument that
-    makes no sense. ``missing`` is what an import that fails means, and what to do about it.
+    makes no sense. ``missing`` is what an import that fails means, and what to do about it. What is ``foreign`` is
+    somebody's Python code, which gets a process of its own.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Spelling:
     what: str
     function: str
     missing: str = ""
+    foreign: bool = False
 
     def load(self) -> Any:
         return EntryPoint(self.name, self.function, GROUP).load()
@@ -51,12 +53,14 @@ class Spelling:
 class Registered(Spelling):
     """An implementation that another distribution has registered; what opening it raises is that one's fault."""
 
+    foreign: bool = True
     version: str = ""
 
     @classmethod
     def of(cls, point: EntryPoint) -> Registered:
         name, version = ("", "") if point.dist is None else (point.dist.name, point.dist.version)
-        return cls(point.name, f"{point.name}[:ARGUMENT]", f"registered by {name} {version}", point.value, "", version)
+        what = f"registered by {name} {version}"
+        return cls(point.name, f"{point.name}[:ARGUMENT]", what, point.value, version=version)
 
     def open(self, argument: str, dialect: str | None, timeout: float) -> Implementation:
         from conformance.adapters.direct import wrapped
@@ -82,16 +86,16 @@ def _called(function: Any, argument: str, dialect: str | None, timeout: float) -
     return function(argument, **{k: v for k, v in (("dialect", dialect), ("timeout", timeout)) if k in known})
 
 
-def _own(name: str, form: str, what: str, missing: str = "") -> Spelling:
+def _own(name: str, form: str, what: str, missing: str = "", foreign: bool = False) -> Spelling:
     stem = name.replace("-", "_")
-    return Spelling(name, name + form, what, f"conformance.adapters.{stem}:open_{stem}", missing)
+    return Spelling(name, name + form, what, f"conformance.adapters.{stem}:open_{stem}", missing, foreign)
 
 
 _BUILT_IN = {
     spelling.name: spelling
     for spelling in (
         _own("reference", "[:DIALECT]", "the built-in float64 reference"),
-        _own("direct", ":PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer"),
+        _own("direct", ":PACKAGE.MODULE:OBJECT", "a Python object with forward and backward per layer", foreign=True),
         _own("numba-cpu", "", "the built-in fast layers on this machine's CPU"),
         _own(
             "numba-cuda",
@@ -105,7 +109,7 @@ _BUILT_IN = {
             "PyTorch's own losses and autograd (an extra)",
             "torch is not installed ({}): pip install 'caffe-loss-conformance[torch]'",
         ),
-        _own("python-layer", ":FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe"),
+        _own("python-layer", ":FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe", foreign=True),
         _own("process", ":COMMAND", "anything that speaks JSON lines on stdin and stdout"),
         _own("pycaffe", "[:PYTHON]", "any Caffe with pycaffe, in its own Python"),
         _own("files", ":FOLDER [ANSWERS]", "answers to what lossconf export wrote"),
@@ -119,13 +123,35 @@ def spellings() -> dict[str, Spelling]:
     return {**_BUILT_IN, **{name: found for name, found in registered.items() if name not in _BUILT_IN}}
 
 
-def open_implementation(spec: str, dialect: str | None = None, timeout: float = 60.0) -> Implementation:
+def open_implementation(
+    spec: str, dialect: str | None = None, timeout: float = 60.0, *, in_process: bool = False
+) -> Implementation:
     """The implementation that ``spec`` spells.
 
     ``dialect`` is the one the run asks for (a built-in implementation takes that side), ``timeout`` the seconds a case
-    may take.
+    may take. Somebody's Python code gets a process of its own, unless it is to be ``in_process``; then what is wrong
+    with it is told at once, and else by ``describe``.
     Raises `UsageError` for a spelling that makes no sense, `DoesNotStart` for an implementation that cannot be loaded.
     """
+    spelling, argument = _found(spec)
+    if spelling.foreign and not in_process:
+        from conformance.adapters.child import Child
+
+        return Child(spec, dialect, timeout)
+    try:
+        return spelling.open(argument, dialect, timeout)
+    except ValueError as error:
+        raise UsageError(f"implementation {spec!r}: {error}; it is spelled {spelling.form}") from None
+
+
+def refuse_in_process(spec: str) -> None:
+    """Raises `UsageError` where ``spec`` spells nothing that would have a process of its own without being asked."""
+    spelling, _ = _found(spec)
+    if not spelling.foreign:
+        raise UsageError(f"--in-process is for somebody's Python code, and {spelling.name} is none")
+
+
+def _found(spec: str) -> tuple[Spelling, str]:
     head, colon, argument = spec.partition(":")
     name, dashes, options = head.partition(" --")
     if dashes:
@@ -133,7 +159,4 @@ def open_implementation(spec: str, dialect: str | None = None, timeout: float = 
     spelling = _BUILT_IN.get(name) or spellings().get(name)
     if spelling is None:
         raise unknown("implementation", name, spellings())
-    try:
-        return spelling.open(argument, dialect, timeout)
-    except ValueError as error:
-        raise UsageError(f"implementation {spec!r}: {error}; it is spelled {spelling.form}") from None
+    return spelling, argument

@@ -20,6 +20,8 @@ from conformance.contract.case import Case
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import (
+    PASSES_SINCE,
+    SPOKEN,
     VERSION,
     Answer,
     case_message,
@@ -32,7 +34,7 @@ from conformance.protocol import (
 )
 from refimpl.layers import REGISTRY
 
-__all__ = ["ProcessImplementation", "open_process"]
+__all__ = ["ProcessImplementation", "open_process", "refuse_passes"]
 
 T = TypeVar("T")
 _MOST_FAILED_STARTS = 3  # in a row; a start may take a minute to fail, and there is one for every case left
@@ -44,6 +46,15 @@ def open_process(argument: str, timeout: float = 60.0) -> ProcessImplementation:
     if not argument.strip():
         raise ValueError("process: needs a command, as in process:./my-caffe --serve")
     return ProcessImplementation(argument, timeout=timeout)
+
+
+def refuse_passes(description: Description, case: Case) -> None:
+    """Raises `Unsupported` for a case of several passes where the protocol spoken has none."""
+    if case.passes and description.protocol is not None and description.protocol < PASSES_SINCE:
+        raise Unsupported(
+            f"it speaks version {description.protocol} of the protocol: cases of several passes come with version "
+            f"{PASSES_SINCE}"
+        )
 
 
 class ProcessImplementation:
@@ -70,6 +81,7 @@ class ProcessImplementation:
         self._host: Host | None = None
         self._description: Description | None = None
         self._stage = "construct"
+        self._version = VERSION
         self._failed_starts = 0
 
     @property
@@ -90,12 +102,12 @@ class ProcessImplementation:
         Raises `Unsupported`, `Crash`, `TimedOut`, `ProtocolError`, and `DoesNotStart` where it cannot be started again.
         """
         description = self.describe()
+        refuse_passes(description, case)
         if description.capability == "layer":
-            layers = {kind: partial(RemoteLayer, self._compute) for kind in description.layers if kind in REGISTRY}
+            make = partial(RemoteLayer, self._compute, description.protocol)
+            layers = {kind: make for kind in description.layers if kind in REGISTRY}
             return LayerImplementation(layers, description).run(case, dtype)
-        return self._exchange(
-            "run", "outcome", dtype, lambda body: read_outcome(body, case, dtype), case=case_message(case, dtype)
-        )
+        return self._run_net(case, dtype)
 
     def time(self, case: Case, dtype: str, rounds: int) -> dict[str, tuple[float, ...]] | Refusal:
         """Seconds of each round of forward, backward, and both, measured inside the process. Raises as `run` does."""
@@ -103,6 +115,11 @@ class ProcessImplementation:
             raise Unsupported("single layers are not timed: the net around them would be")
         fields = {"case": case_message(case, dtype), "rounds": rounds}
         return self._exchange("time", "times", dtype, lambda body: read_times(body, rounds), **fields)
+
+    def _run_net(self, case: Case, dtype: str) -> Outcome | Refusal:
+        return self._exchange(
+            "run", "outcome", dtype, lambda body: read_outcome(body, case, dtype), case=case_message(case, dtype)
+        )
 
     def close(self) -> None:
         """Asks the process to stop, kills it where it does not, and leaves nothing behind."""
@@ -140,10 +157,19 @@ class ProcessImplementation:
             raise DoesNotStart(f"its description is none: {error}", self._discard().said) from None
 
     def _introduce(self, host: Host, deadline: float) -> Description:
-        answer = self._ask(host, "describe", deadline, protocol=VERSION)
+        """Asks in the version settled; in the next one where nothing could be made of that."""
+        answer = self._ask(host, "describe", deadline, protocol=self._version)
+        if answer.kind == "error" and self._description is None and self._version != SPOKEN[-1]:
+            self._version = SPOKEN[SPOKEN.index(self._version) + 1]
+            return self._introduce(host, deadline)
+        return self._described(answer)
+
+    def _described(self, answer: Answer) -> Description:
         if answer.kind != "description":
             raise ValueError(f"answered describe with {answer.kind}: {answer.body}")
-        return read_description(answer.body)
+        description = read_description(answer.body)
+        self._version = description.protocol or VERSION
+        return description
 
     def _exchange(self, verb: str, kind: str, dtype: str, read: Callable[[Any], T], **fields: Any) -> T | Refusal:
         """A case's request and what ``read`` makes of its answer, all that can go wrong turned into what it means."""
@@ -170,11 +196,14 @@ class ProcessImplementation:
                 return Refusal(self._stage, text)
             raise Crash(f"{end.how} {self._when(answer)}", end.said) from None
         said = last_lines(host.errors)
-        body = answer.result(kind, said)
+        body = self._body(answer, kind, said)
         try:
             return body if isinstance(body, Refusal) else read(body)
         except ValueError as error:
             raise ProtocolError(str(error), said) from None
+
+    def _body(self, answer: Answer, kind: str, said: str) -> Any:
+        return answer.result(kind, said)
 
     def _compute(self, dtype: str, fields: Mapping[str, Any]) -> Computed | Refusal:
         """One layer's tops and gradients."""

@@ -21,30 +21,51 @@ Compute = Callable[[str, Mapping[str, Any]], Computed | Refusal]
 
 
 class RemoteLayer:
-    """``forward`` and ``backward`` of one layer, as `foreign_layer` wants them: one request each."""
+    """``forward`` and ``backward`` of one layer, as `foreign_layer` wants them: one request each.
 
-    def __init__(self, compute: Compute, param: LayerParameter) -> None:
-        self._ask = compute
+    Requests do not build on each other. From version 2 on each carries all passes that the layer has been taken through
+    since it was made, so that one object there goes through them all, and is asked for the last one's numbers; in
+    version 1 it carries the last one alone.
+    """
+
+    def __init__(self, compute: Compute, version: int | None, param: LayerParameter) -> None:
+        self._ask, self._version = compute, version
         self._layer = layer_message(param)
+        self._passes: list[dict[str, Any]] = []
+        self._bottoms: list[dict[str, Any]] = []
 
     def forward(self, bottoms: Sequence[Array]) -> list[Array]:
         """The tops. Raises `LayerError` for a refusal."""
-        tops, _ = self._compute(bottoms, {})
+        self._bottoms = _messages(bottoms)
+        self._passes.append({"bottoms": self._bottoms})
+        tops, _ = self._computed(bottoms)
         return tops
 
     def backward(
         self, top_diffs: Sequence[Array], bottoms: Sequence[Array], propagate_down: Sequence[bool]
     ) -> list[Array | None]:
         """The bottoms' gradients, None where none was asked for. Raises `LayerError` for a refusal."""
-        dtype = bottoms[0].dtype.name
-        messages = [array_message(diff, dtype) for diff in top_diffs]
-        _, diffs = self._compute(bottoms, {"top_diffs": messages, "propagate_down": list(propagate_down)})
+        asked = {"top_diffs": _messages(top_diffs, bottoms), "propagate_down": list(propagate_down)}
+        held, now = self._passes[-1] if self._passes else {}, _messages(bottoms)
+        unchanged = self._bottoms == now
+        if unchanged and "top_diffs" not in held:
+            held |= asked
+        elif unchanged and self._version != 1:
+            self._passes.append(asked)
+        else:  # a layer in between has written into the bottoms
+            self._passes.append({"bottoms": now, **asked})
+            self._bottoms = now
+        _, diffs = self._computed(bottoms)
         return diffs
 
-    def _compute(self, bottoms: Sequence[Array], backward: Mapping[str, Any]) -> Computed:
-        dtype = bottoms[0].dtype.name
-        messages = [array_message(bottom, dtype) for bottom in bottoms]
-        answer = self._ask(dtype, {"layer": self._layer, "bottoms": messages, **backward})
+    def _computed(self, bottoms: Sequence[Array]) -> Computed:
+        fields = {"passes": self._passes} if self._version != 1 else self._passes[-1]
+        answer = self._ask(bottoms[0].dtype.name, {"layer": self._layer, **fields})
         if isinstance(answer, Refusal):
             raise LayerError(answer.message)
         return answer
+
+
+def _messages(arrays: Sequence[Array], like: Sequence[Array] | None = None) -> list[dict[str, Any]]:
+    dtype = (like or arrays)[0].dtype.name
+    return [array_message(array, dtype) for array in arrays]

@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequ
 
 import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
 TAIL = 1 << 16  # bytes of a child's standard error that are kept
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -190,10 +190,10 @@ def where_layers_are(path: Sequence[str]) -> List[str]:
     return [os.getcwd(), *(entry for entry in path if os.path.realpath(entry or ".") != home)]
 
 
-def describe(caffe: Any, gpu: Optional[int]) -> Json:
-    """What the harness asks for first."""
+def describe(caffe: Any, gpu: Optional[int], protocol: int = PROTOCOL) -> Json:
+    """What the harness asks for first; an older harness is answered in its own version."""
     return {
-        "protocol": PROTOCOL,
+        "protocol": min(protocol, PROTOCOL),
         "name": "pycaffe",
         "version": str(getattr(caffe, "__version__", "unknown")),
         "language": "C++",
@@ -226,12 +226,14 @@ class Refused(Exception):
 
 
 class CaffeNet:
-    """A case's net in a Caffe, taken through its steps; every stage is announced before it is entered."""
+    """A case's net in a Caffe, taken through its passes; every stage is announced before it is entered."""
 
     def __init__(self, caffe: Any, case: Json, announce: Announce) -> None:
         self.caffe, self.case, self.announce = caffe, case, announce
         self.trace: List[float] = []
         self.loss = 0.0  # before the first forward pass
+        self.top_diff: Json = {}
+        self.shapes: Json = {}  # of the parameters given, by layer
         for name, content in case.get("files", {}).items():
             with open(name, "wb") as file:
                 file.write(base64.b64decode(content))
@@ -239,7 +241,7 @@ class CaffeNet:
             text.write(case["net"])
         with self.stage("construct"):
             self.construct()
-            self.fill()
+            self.fill(case)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -258,22 +260,28 @@ class CaffeNet:
         self.blobs = dict(zip(self.names, self.net._blobs))
         self.layers = list(zip(self.net._layer_names, self.net.layers))
 
-    def fill(self) -> None:
-        """Inputs, reshaped where they differ from what the net declares; parameters; the diffs' first values."""
-        for name, message in self.case.get("inputs", {}).items():
+    def fill(self, one: Json) -> None:
+        """What a pass brings: inputs, reshaped where they are of another shape; parameters; the diffs' first values."""
+        reshaped: List[str] = []
+        for name, message in one.get("inputs", {}).items():
             array, blob = decode(message), self.blobs[name]
             if tuple(blob.shape) != array.shape:
                 blob.reshape(*array.shape)
+                reshaped.append(name)
             if array.size:
                 blob.data[...] = array
-        for name, messages in self.case.get("params", {}).items():
+        if reshaped and self.trace:
+            self.net.reshape()  # before the diffs of what lies between are filled
+        for name, messages in one.get("params", {}).items():
             blobs = self.learnable(name)
             if len(blobs) < len(messages):
                 raise ValueError(f"layer {name!r} has {len(blobs)} learnable blobs, not {len(messages)}")
             for blob, message in zip(blobs, messages):
                 blob.data[...] = decode(message).reshape(tuple(blob.shape))  # an old Caffe keeps (1, 1, N, K)
-        for name, value in self.case.get("prefill_diff", {}).items():
+            self.shapes[name] = [message["shape"] for message in messages]
+        for name, value in one.get("prefill_diff", {}).items():
             self.blobs[name].diff[...] = float(value)
+        self.top_diff = one.get("top_diff", {})
 
     def learnable(self, layer: str) -> List[Any]:
         return [blob for name, found in self.layers if name == layer for blob in found.blobs]
@@ -281,28 +289,53 @@ class CaffeNet:
     def forward(self) -> None:
         """All layers; the total is Caffe's own weighted sum, which net.forward() of pycaffe does not return."""
         self.loss = float(self.net._forward(0, len(self.layers) - 1))
-        for name, value in self.case.get("top_diff", {}).items():
+        for name, value in self.top_diff.items():
             self.blobs[name].diff[...] = float(value)
 
     def backward(self) -> None:
         """All layers that Caffe runs backward."""
         self.net._backward(len(self.layers) - 1, 0)
 
-    def run(self) -> None:
-        """The case's steps."""
-        for step in self.case.get("steps", ["forward", "backward"]):
-            with self.stage(step):
-                self.forward() if step == "forward" else self.backward()
-            self.trace.append(self.loss)
+    def run(self) -> Json:
+        """The case's passes: what the net holds after the last of them, and after each where that is asked for."""
+        states = []
+        for place, one in enumerate([self.case, *self.case.get("passes", [])]):
+            if place:
+                self.enter(one)
+            for step in one.get("steps", ["forward", "backward"]):
+                with self.stage(step):
+                    self.forward() if step == "forward" else self.backward()
+                self.trace.append(self.loss)
+            if self.case.get("each_pass"):
+                states.append(self.state())
+        outcome = states[-1] if states else self.state()
+        if len(self.trace) > 2 or self.case.get("passes"):
+            outcome = dict(outcome, loss_trace=[number(loss) for loss in self.trace])
+        return dict(outcome, passes=states) if states else outcome
 
-    def outcome(self) -> Json:
-        """Everything the net holds after the last step."""
-        params = self.case.get("params", {})
+    def enter(self, one: Json) -> None:
+        """What changes before a further pass; a Caffe that refuses the new shapes does so in its forward."""
+        with self.stage("forward"):
+            if one.get("clear", True):
+                self.clear_param_diffs()
+            self.fill(one)
+
+    def clear_param_diffs(self) -> None:
+        """The diffs of all parameters set to zero; by hand where this pycaffe cannot."""
+        if hasattr(self.net, "clear_param_diffs"):
+            self.net.clear_param_diffs()
+            return
+        for _, layer in self.layers:
+            for blob in layer.blobs:
+                blob.diff[...] = 0
+
+    def state(self) -> Json:
+        """Everything the net holds now."""
         diffs = {name: [self.array(blob, "diff") for blob in layer.blobs] for name, layer in self.layers}
-        for name, messages in params.items():
-            for diff, message in zip(diffs[name], messages):
-                diff["shape"] = message["shape"]  # an old Caffe keeps (1, 1, N, K)
-        answer = {
+        for name, shapes in self.shapes.items():
+            for diff, shape in zip(diffs[name], shapes):
+                diff["shape"] = shape  # an old Caffe keeps (1, 1, N, K)
+        return {
             "dtype": "float32",
             "loss": number(self.loss),
             "data": {name: self.array(blob, "data") for name, blob in self.blobs.items()},
@@ -311,9 +344,6 @@ class CaffeNet:
             "layers": self.record(),
             "outputs": [self.names[index] for index in self.net._outputs],
         }
-        if len(self.trace) > 2:
-            answer["loss_trace"] = [number(loss) for loss in self.trace]
-        return answer
 
     @staticmethod
     def array(blob: Any, part: str) -> Json:
@@ -386,8 +416,7 @@ def perform(caffe: Any, gpu: Optional[int], request: Json, place: str, announce:
         net = CaffeNet(caffe, request["case"], announce)
         if request["verb"] == "time":
             return {"times": clock(net, request["rounds"], stopwatch(caffe, gpu))}
-        net.run()
-        return {"outcome": net.outcome()}
+        return {"outcome": net.run()}
     except Refused as refusal:
         return {"refusal": {"stage": refusal.stage, "message": str(refusal), "layer": None}}
 
@@ -543,7 +572,7 @@ def serve(caffe: Any, gpu: Optional[int], out: BinaryIO) -> None:
             if verb == "stop":
                 return
             if verb == "describe":
-                reply: Json = {"description": describe(caffe, gpu)}
+                reply: Json = {"description": describe(caffe, gpu, request.get("protocol", PROTOCOL))}
             elif verb in ("run", "time"):
                 reply = answer(caffe, gpu, request, out)
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
 from conformance.cli.layer_options import python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
@@ -102,6 +103,11 @@ def _new_seed(stopped: StoppedRun | None) -> int:
     metavar="S",
     help="Seconds that one case may take.",
 )
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Open a Python object in the process that judges it, for a debugger (with -j 0); decides nothing.",
+)
 @python_layer_options
 @simulate_option
 def command(
@@ -121,6 +127,7 @@ def command(
     explore: int,
     seed: int | None,
     timeout: float,
+    in_process: bool,
 ) -> int:
     """Run the suite on IMPLEMENTATION (default: numba-cpu) and say whether it conforms.
 
@@ -136,6 +143,8 @@ def command(
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
+    if in_process:
+        refuse_in_process(implementation)
     layers, snippets = read_snippets(layers)
     selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
@@ -150,6 +159,7 @@ def command(
         snippets=snippets,
         seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
+        in_process=in_process,
     )
     code = run(order, workers, path, Console(stderr=True), stopped)
     render(read_report(path), output(), str(path))

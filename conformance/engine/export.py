@@ -13,7 +13,7 @@ from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError
 from conformance.contract.selection import Planned, Selection
 from conformance.engine.gather import gather
-from conformance.protocol import VERSION, case_message, request
+from conformance.protocol import PASSES_SINCE, VERSION, case_message, request
 from conformance.protocol.index import Index, Item, digest
 
 __all__ = ["export"]
@@ -40,7 +40,8 @@ def export(folder: Path, selection: Selection, planned: Iterable[Planned], large
             if mark in known:
                 continue
             known.add(mark)
-            item = Item(len(items) + 2, dtype, _free(f"{dtype}/{case.id}", taken), mark)
+            version = PASSES_SINCE if case.passes else 1
+            item = Item(len(items) + 2, dtype, _free(f"{dtype}/{case.id}", taken), mark, version)
             items.append(item)
             requests.write(request("run", item.number, dtype=dtype, case=message))
             content = {"number": item.number, "id": case.id, "dtype": dtype, "case": message}

@@ -18,7 +18,8 @@ class Order:
     ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may
     take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
     ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt;
-    ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate.
+    ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate;
+    ``in_process``: whether somebody's Python code shares the process of the judge.
     """
 
     spec: str
@@ -31,6 +32,7 @@ class Order:
     snippets: tuple[str, ...] = ()
     seed: int = 0
     explore: int = 1
+    in_process: bool = False
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""

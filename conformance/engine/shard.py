@@ -63,7 +63,7 @@ def _planned(order: Order, description: Description) -> list[Planned]:
 def _run(order: Order, emit: Emit) -> None:
     implementation = _opened(order, order.timeout, emit)
     try:
-        description = implementation.describe()
+        description = replace(implementation.describe(), in_process=order.in_process)
         planned = _planned(order, description)
         emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
         another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
@@ -74,7 +74,7 @@ def _run(order: Order, emit: Emit) -> None:
 
 
 def _opened(order: Order, timeout: float, emit: Emit) -> Implementation:
-    opened = open_implementation(order.spec, order.dialect, timeout)
+    opened = open_implementation(order.spec, order.dialect, timeout, in_process=order.in_process)
     watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
     return watched(opened, timeout, emit)
 

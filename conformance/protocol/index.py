@@ -24,12 +24,13 @@ NAME = "index.json"
 @dataclass(frozen=True)
 class Item:
     """One exported case: its number, which is the id of its request, its dtype, its file's name below ``cases`` (and
-    of its answer's below ``answers``), and what it is told apart by."""
+    of its answer's below ``answers``), what it is told apart by, and the version of the protocol that it takes."""
 
     number: int
     dtype: str
     file: str
     digest: str
+    protocol: int = 1
 
 
 @dataclass(frozen=True)

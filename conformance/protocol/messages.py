@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
 
-from conformance.contract.case import Array, Case, array_from_json, array_to_json
+from conformance.contract.case import Array, Case, Pass, array_from_json, array_to_json
+from conformance.contract.dtypes import DOUBLE
 from conformance.contract.implementation import Crash, Description, ProtocolError, Unsupported
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
+from conformance.protocol.demand import meet
 from conformance.protocol.schema import violation
 from refimpl.schema import Message
 
 __all__ = [
+    "PASSES_SINCE",
+    "SPOKEN",
     "VERSION",
     "Answer",
     "array_message",
     "case_message",
     "layer_message",
+    "outcome_message",
     "read_answer",
+    "read_case",
     "read_computed",
     "read_description",
     "read_outcome",
     "read_times",
+    "refusal_message",
     "request",
 ]
 
-VERSION = 1
+VERSION = 2
+SPOKEN = (2, 1)
+"""The versions that this harness speaks, the one it asks for first."""
+
+PASSES_SINCE = 2
+"""The version from which a case may have passes: who speaks an older one is asked for none."""
 
 _ANSWERS = ("description", "outcome", "computed", "times", "refusal", "unsupported", "crash", "error")
 
@@ -79,11 +91,55 @@ def array_message(array: Array, dtype: str) -> dict[str, Any]:
 
 def case_message(case: Case, dtype: str) -> dict[str, Any]:
     """The case as run and time carry it: its arrays in the type that is to be run, its id and its answer not at all."""
-    message = replace(case, inputs={}, params={}, forms=()).to_json()
-    message["inputs"] = {name: array_message(array, dtype) for name, array in case.inputs.items()}
-    if case.params:
-        message["params"] = {name: [array_message(a, dtype) for a in arrays] for name, arrays in case.params.items()}
+    first, *others = case.sequence
+    emptied = tuple(replace(one, inputs={}, params={}) for one in others)
+    bare = replace(case, inputs={}, params={}, passes=emptied, forms=())
+    message = {**bare.to_json(), **_arrays_message(first, dtype)}
+    for told, one in zip(message.get("passes", ()), others, strict=True):
+        told |= {name: arrays for name, arrays in _arrays_message(one, dtype).items() if arrays}
     return message
+
+
+def _arrays_message(one: Pass, dtype: str) -> dict[str, Any]:
+    """The inputs and parameters of a pass."""
+    message: dict[str, Any] = {"inputs": {name: array_message(array, dtype) for name, array in one.inputs.items()}}
+    if one.params:
+        message["params"] = {name: [array_message(a, dtype) for a in arrays] for name, arrays in one.params.items()}
+    return message
+
+
+def read_case(message: Mapping[str, Any]) -> Case:
+    """The case that `case_message` wrote; it has no name, and its arrays are float64."""
+    case = Case.from_json("unnamed", message)
+    first, *others = (_widened(one) for one in case.sequence)
+    return replace(case, inputs=first.inputs, params=first.params, passes=tuple(others))
+
+
+def _widened(one: Pass) -> Pass:
+    inputs = {name: array.astype(DOUBLE.numpy) for name, array in one.inputs.items()}
+    params = {name: tuple(array.astype(DOUBLE.numpy) for array in arrays) for name, arrays in one.params.items()}
+    return replace(one, inputs=inputs, params=params)
+
+
+def outcome_message(outcome: Outcome) -> dict[str, Any]:
+    """The answer that an outcome is, less its id; arrays keep the type that they have."""
+    return {"outcome": _state_message(outcome)}
+
+
+def _state_message(state: Outcome) -> dict[str, Any]:
+    bare = replace(state, data={}, diff={}, param_diff={}, passes=())
+    arrays = {
+        part: {name: array_message(array, array.dtype.name) for name, array in held.items()}
+        for part, held in (("data", state.data), ("diff", state.diff))
+    }
+    params = {n: [array_message(array, array.dtype.name) for array in some] for n, some in state.param_diff.items()}
+    passes = {"passes": [_state_message(one) for one in state.passes]} if state.passes else {}
+    return {**bare.to_json(), "dtype": state.dtype, **arrays, "param_diff": params, **passes}
+
+
+def refusal_message(refusal: Refusal) -> dict[str, Any]:
+    """The answer that a refusal is, less its id."""
+    return {"refusal": {"stage": refusal.third_party_stage, "message": refusal.message, "layer": refusal.layer}}
 
 
 def layer_message(message: Message) -> dict[str, Any]:
@@ -122,43 +178,27 @@ def read_answer(line: bytes) -> Answer:
 
 
 def read_description(body: Mapping[str, Any]) -> Description:
-    """What an implementation says of itself; `ValueError` where it speaks another version."""
-    if body["protocol"] != VERSION:
-        raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness version {VERSION}")
+    """What an implementation says of itself; `ValueError` where it speaks a version that nobody here does."""
+    if body["protocol"] not in SPOKEN:
+        spoken = " and ".join(map(str, sorted(SPOKEN)))
+        raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness versions {spoken}")
     if body["capability"] == "layer" and not body.get("layers"):
         raise ValueError("an implementation of capability layer names its layers")
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
-    del fields["protocol"]
-    return Description(**fields)
+    return Description(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})
 
 
 def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:
-    """The outcome of ``case`` run in ``dtype``, of the right types, with shapes that fit together.
-
-    Required beyond the total: after a backward pass, the diffs of all inputs and of all parameters that the case sets.
-    """
-    if body.get("dtype", dtype) != dtype:
-        raise ValueError(f"dtype is {body['dtype']}, asked for {dtype}")
+    """The outcome of ``case`` run in ``dtype``: it holds what the case asks for (`conformance.protocol.demand`)."""
+    for state in (body, *body.get("passes", ())):
+        if state.get("dtype", dtype) != dtype:
+            raise ValueError(f"dtype is {state['dtype']}, asked for {dtype}")
     try:
         outcome = outcome_from_json(body, dtype)
     except OverflowError as error:
         raise ValueError(f"a number is too large: {error}") from None
     if not isinstance(outcome, Outcome):
         raise ValueError("an outcome is no refusal")
-    for place, array in _arrays(outcome):
-        if array.dtype != dtype:
-            raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
-    for name, array in outcome.diff.items():
-        if name in outcome.data:
-            _same_shape(f"diff.{name}", array, f"data.{name}", outcome.data[name])
-    for name, array in case.inputs.items():
-        for part, held in (("data", outcome.data), ("diff", outcome.diff)):
-            if name in held:
-                _same_shape(f"{part}.{name}", held[name], f"the input {name}", array)
-    if "backward" in case.steps:
-        _require_gradients(outcome, case)
-    if outcome.loss_trace is not None and len(outcome.loss_trace) != len(case.steps):
-        raise ValueError(f"loss_trace has {len(outcome.loss_trace)} entries for {len(case.steps)} steps")
+    meet(outcome, case, dtype)
     return outcome
 
 
@@ -188,31 +228,6 @@ def _array(place: str, message: Mapping[str, Any], dtype: str) -> Array:
     if array.dtype != dtype:
         raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
     return array
-
-
-def _require_gradients(outcome: Outcome, case: Case) -> None:
-    missing = [f"diff.{name}" for name in case.inputs if name not in outcome.diff]
-    missing += [f"param_diff.{layer}" for layer in case.params if layer not in outcome.param_diff]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing")
-    for layer, arrays in case.params.items():
-        found = outcome.param_diff[layer]
-        if len(found) < len(arrays):
-            raise ValueError(f"param_diff.{layer} has {len(found)} arrays for {len(arrays)} parameters")
-        for index, (diff, array) in enumerate(zip(found, arrays, strict=False)):
-            _same_shape(f"param_diff.{layer}.{index}", diff, "the parameter", array)
-
-
-def _arrays(outcome: Outcome) -> Iterable[tuple[str, Array]]:
-    for part, held in (("data", outcome.data), ("diff", outcome.diff)):
-        yield from ((f"{part}.{name}", array) for name, array in held.items())
-    for layer, arrays in outcome.param_diff.items():
-        yield from ((f"param_diff.{layer}.{index}", array) for index, array in enumerate(arrays))
-
-
-def _same_shape(place: str, array: Array, other_place: str, other: Array) -> None:
-    if array.shape != other.shape:
-        raise ValueError(f"{place} has shape {list(array.shape)}, {other_place} has {list(other.shape)}")
 
 
 def _checked(name: str, message: dict[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "direct.md"
 EUCLIDEAN = load("euclidean_loss/grid-001").case
 
 
+def opened(spec: str, timeout: float = 60.0) -> Implementation:
+    """In this process, which is quicker; `tests.adapters.test_child` is about the other one."""
+    return open_implementation(spec, timeout=timeout, in_process=True)
+
+
 def direct(name: str, timeout: float = 60.0) -> Implementation:
-    return open_implementation(f"direct:tests.direct_miniatures:{name}", timeout=timeout)
+    return opened(f"direct:tests.direct_miniatures:{name}", timeout)
 
 
 def judged(implementation: Implementation, case_id: str, dtype: str = "float32") -> list[Verdict]:
@@ -65,7 +70,7 @@ def test_a_class_that_takes_an_argument_gets_the_layers_parameters(case_id: str)
 
 def test_a_mapping_and_a_module_hold_several_layers() -> None:
     assert direct("LAYERS").describe().layers == ("EuclideanLoss", "HingeLoss")
-    whole = open_implementation("direct:tests.direct_miniatures").describe()
+    whole = opened("direct:tests.direct_miniatures").describe()
     assert whole.layers == ("EuclideanLoss", "HingeLoss")
 
 
@@ -128,7 +133,7 @@ def test_a_module_that_fails_to_import_does_not_start(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(DoesNotStart) as raised:
-        open_implementation("direct:broken_layers:Layer")
+        opened("direct:broken_layers:Layer")
     assert "no_such_thing" in str(raised.value)
     assert "line 2" in raised.value.detail
 
@@ -138,7 +143,7 @@ def test_the_working_directory_hides_no_installed_module(tmp_path: Path, monkeyp
     (tmp_path / "own_layers.py").write_text("import numpy\nfrom tests.direct_miniatures import Euclidean\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert open_implementation("direct:own_layers:Euclidean").describe().layers == ("EuclideanLoss",)
+    assert opened("direct:own_layers:Euclidean").describe().layers == ("EuclideanLoss",)
 
 
 def blocks(language: str) -> list[str]:
@@ -153,9 +158,9 @@ def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     specs = re.findall(r"direct:mylayers\S*", "\n".join(blocks("sh")))
     assert specs == ["direct:mylayers:EuclideanLoss", "direct:mylayers:LAYERS", "direct:mylayers"]
     for spec in specs:
-        assert {verdict.status for verdict in judged(open_implementation(spec), EUCLIDEAN.id)} == {Status.PASSED}
+        assert {verdict.status for verdict in judged(opened(spec), EUCLIDEAN.id)} == {Status.PASSED}
     with pytest.raises(Unsupported, match="computes nothing"):
-        open_implementation("direct:mylayers:Nothing").run(EUCLIDEAN, "float32")
+        opened("direct:mylayers:Nothing").run(EUCLIDEAN, "float32")
 
 
 def test_the_first_example_is_ten_lines() -> None:

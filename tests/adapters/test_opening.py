@@ -86,7 +86,7 @@ def test_what_is_registered_is_listed_with_whose_it_is(lossconf: Lossconf) -> No
 
 
 def test_a_function_is_told_what_it_has_parameters_for() -> None:
-    implementation = open_implementation("acme-told:gpu 3", "bvlc", 7.5)
+    implementation = open_implementation("acme-told:gpu 3", "bvlc", 7.5, in_process=True)
     assert isinstance(implementation, ProcessImplementation)
     assert implementation.timeout == 7.5
     assert implementation._environment == {"ASKED": "gpu 3 bvlc"}
@@ -99,7 +99,7 @@ def test_a_name_of_the_suites_own_stays_its_own() -> None:
 
 def test_an_argument_that_makes_no_sense_is_the_callers_mistake() -> None:
     with pytest.raises(UsageError, match=r"no device is named 'npu'; it is spelled acme\[:ARGUMENT\]"):
-        open_implementation("acme:npu")
+        open_implementation("acme:npu", in_process=True)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_argument_that_makes_no_sense_is_the_callers_mistake() -> None:
 )
 def test_what_cannot_be_opened_does_not_start(name: str, reason: str) -> None:
     with pytest.raises(DoesNotStart, match=reason) as caught:
-        open_implementation(name)
+        open_implementation(name, in_process=True)
     assert "Traceback" in caught.value.detail
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import numpy as np
 import pytest
 
 from conformance.adapters.process import ProcessImplementation
-from conformance.contract.case import Case
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import Crash, DoesNotStart, ImplementationError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
-from tests.miniatures import AT_START, IN_A_CASE, Miniature, command, well_behaved
+from tests.miniatures import AT_START, IN_A_CASE, IN_PASSES, Miniature, command, well_behaved
 
 NET = textwrap.dedent("""\
     name: "%s"
@@ -253,3 +255,42 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def passing(name: str = "leave me alone") -> Case:
+    """A case of three passes, the second of another size."""
+    larger = {"x": np.ones((4, 3)), "y": np.zeros((4, 3))}
+    others = (Pass(larger), Pass({"x": X, "y": np.zeros((2, 3))}, top_diff={"loss": 2.0}, clear=False))
+    return replace(case(name), passes=others, each_pass=True)
+
+
+@pytest.mark.parametrize("miniature", IN_PASSES, ids=lambda miniature: miniature.behaviour)
+def test_what_is_wrong_with_a_pass_costs_its_case(miniature: Miniature) -> None:
+    with plugged_in(command(miniature.behaviour)) as implementation:
+        spoilt = complaint(implementation, passing("spoil me"))
+        good = implementation.run(passing(), "float32")
+    assert type(spoilt) is miniature.verdict
+    assert re.search(miniature.reason, str(spoilt))
+    assert len(str(spoilt).splitlines()) == 1
+    assert isinstance(good, Outcome)
+    assert [state.data["x"].shape for state in good.passes] == [(2, 3), (4, 3), (2, 3)]
+    assert good.loss_trace == (0.0,) * 6
+
+
+def test_a_process_computes_the_passes_that_the_reference_does() -> None:
+    wanted = ReferenceImplementation().run(passing(), "float32")
+    with plugged_in(well_behaved(honest=True)) as implementation:
+        found = implementation.run(passing(), "float32")
+    assert isinstance(wanted, Outcome) and isinstance(found, Outcome)
+    assert len(found.passes) == 3
+    for one, other in zip(found.passes, wanted.passes, strict=True):
+        np.testing.assert_array_equal(one.diff["x"], other.diff["x"])
+
+
+@pytest.mark.parametrize("behaviour", ["speaks_version_1", "speaks_version_1_alone"])
+def test_an_older_process_is_never_sent_a_case_of_several_passes(behaviour: str) -> None:
+    with plugged_in(command(behaviour)) as implementation:
+        assert implementation.describe().protocol == 1
+        with pytest.raises(Unsupported, match="version 1 of the protocol: cases of several passes come with version 2"):
+            implementation.run(passing("spoil me"), "float32")
+        assert isinstance(implementation.run(GOOD, "float32"), Outcome)

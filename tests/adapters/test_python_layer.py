@@ -69,7 +69,7 @@ def outcome_of(implementation: Implementation, case: Case, dtype: str = "float32
 
 def run_everything(spec: str, families: Sequence[str] = FAMILIES) -> list[Verdict]:
     """The suite, as far as it applies, as a run plans it."""
-    implementation = open_implementation(spec)
+    implementation = open_implementation(spec, in_process=True)
     description = implementation.describe()
     found: list[Verdict] = []
     for check in all_checks():
@@ -147,7 +147,7 @@ class TestSpelling:
     )
     def test_a_mistake_is_told_in_one_line(self, argument: str, complaint: str) -> None:
         with pytest.raises(UsageError, match=complaint) as error:
-            open_implementation(f"python-layer:{argument}")
+            open_implementation(f"python-layer:{argument}", in_process=True)
         assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize(

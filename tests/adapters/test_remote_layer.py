@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from conformance.adapters.process import ProcessImplementation
-from conformance.contract.case import Case
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import Crash, DoesNotStart, ProtocolError, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from tests.miniatures import WORKERS
@@ -88,3 +90,37 @@ def test_capability_layer_without_layers_is_no_description() -> None:
 def test_single_layers_are_not_timed() -> None:
     with one_layer() as implementation, pytest.raises(Unsupported, match="not timed"):
         implementation.time(CASE, "float32", rounds=2)
+
+
+LARGER = {"x": np.arange(12.0).reshape(4, 3), "y": np.ones((4, 3))}
+PASSES = replace(
+    CASE,
+    passes=(Pass(LARGER), Pass(CASE.inputs, steps=("forward", "backward", "backward", "forward"))),
+    each_pass=True,
+)
+
+
+def test_one_object_goes_through_all_passes() -> None:
+    wanted = ReferenceImplementation().run(PASSES, "float32")
+    with one_layer() as implementation:
+        found = implementation.run(PASSES, "float32")
+    assert isinstance(wanted, Outcome) and isinstance(found, Outcome)
+    assert found.loss_trace == wanted.loss_trace
+    for one, other in zip(found.passes, wanted.passes, strict=True):
+        np.testing.assert_array_equal(one.diff["x"], other.diff["x"])
+
+
+def test_an_object_that_keeps_something_of_the_first_pass_is_found_out() -> None:
+    same_size = replace(CASE, passes=(Pass({"x": 3 * X}),))
+    with one_layer("keeps the first batch") as implementation:
+        found = implementation.run(same_size, "float32")
+    assert isinstance(found, Outcome)
+    assert found.loss_trace is not None
+    assert found.loss_trace[0] == found.loss_trace[2]
+
+
+def test_a_layer_of_version_1_gets_one_pass_and_no_more() -> None:
+    with one_layer("speaks version 1") as implementation:
+        assert isinstance(implementation.run(CASE, "float32"), Outcome)
+        with pytest.raises(Unsupported, match="speaks version 1"):
+            implementation.run(PASSES, "float32")

@@ -61,6 +61,23 @@ def speaks_another_version(worker):
     worker.serve()
 
 
+def speaks_version_1(worker):
+    worker.protocol = 1
+    worker.serve()
+
+
+def speaks_version_1_alone(worker):
+    """Strict: can make nothing of another version's describe."""
+    worker.protocol, describe = 1, worker.describe
+
+    def strict(request):
+        refusal = {"id": request["id"], "error": "protocol is 1"}
+        describe(request) if request["protocol"] == 1 else worker.send(refusal)
+
+    worker.describe = strict
+    worker.serve()
+
+
 def describes_nothing(worker):
     worker.describe = lambda request: worker.send({"id": request["id"], "description": {}})
     worker.serve()
@@ -270,6 +287,43 @@ def forgets_a_gradient(worker, request):
     worker.send_outcome(request, outcome)
 
 
+def reports_a_stranger(worker, request):
+    outcome = worker.outcome(request)
+    outcome["data"] = {**outcome["data"], "nobody": {"shape": [], "data": [0]}}
+    worker.send_outcome(request, outcome)
+
+
+def forgets_a_pass(worker, request):
+    outcome = worker.outcome(request)
+    outcome["passes"] = outcome.get("passes", [])[1:]
+    worker.send_outcome(request, outcome)
+
+
+def forgets_the_totals(worker, request):
+    outcome = worker.outcome(request)
+    outcome.pop("loss_trace", None)
+    worker.send_outcome(request, outcome)
+
+
+def answers_the_first_pass(worker, request):
+    worker.send_outcome(request, worker.outcome({**request, "case": {**request["case"], "passes": []}}))
+
+
+def spoils_the_last_state(worker, request):
+    outcome = worker.outcome(request)
+    worker.send_outcome(request, {**outcome, "loss": 1.0})
+
+
+def answers_passes_of_one_size(worker, request):
+    outcome = worker.outcome(request)
+    worker.send_outcome(request, {**outcome, "passes": outcome["passes"][-1:] * len(outcome["passes"])})
+
+
+def tells_passes_unasked(worker, request):
+    outcome = worker.outcome(request)
+    worker.send_outcome(request, {**outcome, "passes": [outcome]})
+
+
 def misspells_a_field(worker, request):
     outcome = worker.outcome(request)
     outcome["diffs"] = outcome.pop("diff")
@@ -353,7 +407,15 @@ def refuses(worker, request):
     )
 
 
-AT_START = (exits_at_start, silent_at_start, banner_at_start, speaks_another_version, describes_nothing)
+AT_START = (
+    exits_at_start,
+    silent_at_start,
+    banner_at_start,
+    speaks_another_version,
+    speaks_version_1,
+    speaks_version_1_alone,
+    describes_nothing,
+)
 
 
 def main():

@@ -7,11 +7,26 @@ import struct
 import sys
 
 BEHAVIOUR = sys.argv[1] if len(sys.argv) > 1 else "none"
+KEPT = {}
 
 
 def describe():
     layers = [] if BEHAVIOUR == "names no layers" else ["EuclideanLoss", "NobodyKnowsLoss"]
-    return {"protocol": 1, "name": "one layer", "capability": "layer", "layers": layers, "dtypes": ["float32"]}
+    version = 1 if BEHAVIOUR == "speaks version 1" else 2
+    return {"protocol": version, "name": "one layer", "capability": "layer", "layers": layers, "dtypes": ["float32"]}
+
+
+def run(request):
+    """The last pass's numbers; ``KEPT`` is what a layer object would hold, made anew for each request."""
+    KEPT.clear()
+    passes = request.get("passes", [request])
+    for one in passes:
+        bottoms = one.get("bottoms") or KEPT["bottoms"]
+        KEPT.update(bottoms=bottoms)
+        if BEHAVIOUR == "keeps the first batch":
+            bottoms = KEPT.setdefault("first", bottoms)
+        answer = computed({**one, "layer": request["layer"], "bottoms": bottoms})
+    return answer
 
 
 def computed(request):
@@ -53,5 +68,5 @@ for line in sys.stdin:
     request = json.loads(line)
     if request["verb"] == "stop":
         break
-    answer = {"description": describe()} if request["verb"] == "describe" else computed(request)
+    answer = {"description": describe()} if request["verb"] == "describe" else run(request)
     print(json.dumps({"id": request["id"], **answer}), flush=True)

@@ -28,7 +28,7 @@ SCHEMAS = Path(schema.__file__).resolve().parent / "schemas"
 
 CASE = Case(
     "softmax_with_loss/secret",
-    'layer { name: "x" }',
+    'layer { name: "in" type: "Input" top: "x" top: "y" } layer { name: "ip" type: "InnerProduct" top: "p" top: "q" }',
     {"x": np.array([[1.0, np.nan], [-0.0, np.inf]]), "y": np.zeros(2)},
     phase="TEST",
     params={"ip": (np.ones((2, 2)), np.zeros(2))},
@@ -245,12 +245,16 @@ def test_a_description_is_read_whole() -> None:
         dialect="bvlc",
         determinism="bitwise",
         environment={"rustc": "1.80"},
+        protocol=1,
     )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"protocol": 2}, "speaks version 2"), ({"capability": "layer"}, "capability layer names its layers")],
+    [
+        ({"protocol": 3}, "speaks version 3 .*, this harness versions 1 and 2"),
+        ({"capability": "layer"}, "capability layer names its layers"),
+    ],
 )
 def test_a_description_that_cannot_be_worked_with_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):

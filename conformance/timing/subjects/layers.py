@@ -31,7 +31,7 @@ class SuiteLayers:
 
     def __init__(self, spec: str) -> None:
         try:
-            implementation = open_implementation(spec)
+            implementation = open_implementation(spec, in_process=True)
         except (ImplementationError, UsageError) as error:
             raise NotTimed(str(error)) from None
         if not isinstance(implementation, (SingleLayers, ReferenceImplementation)):

@@ -259,18 +259,26 @@ const std::map<std::string, std::function<Loss<T>(const Json&, const std::vector
 
 // The conversation.
 
+// A request's passes all go through one layer, which may keep what it likes; the last one's numbers are the answer.
+// These losses keep nothing, so that the last pass is all they need, and the bottoms that it was last given.
 template <typename T>
 std::string computed(const Json& request) {
+    const Json::List& passes = request["passes"].list();
+    const Json& last = passes.back();
     std::vector<Array<T>> bottoms;
-    for (const Json& bottom : request["bottoms"].list()) bottoms.push_back(array_of<T>(bottom));
+    for (const Json& pass : passes) {
+        if (!pass.has("bottoms")) continue;
+        bottoms.clear();
+        for (const Json& bottom : pass["bottoms"].list()) bottoms.push_back(array_of<T>(bottom));
+    }
     Loss<T> loss = losses<T>.at(request["layer"]["type"].text())(request["layer"], bottoms);
     std::string answer = "\"computed\":{\"tops\":[" + json_of(Array<T>{{}, {T(loss.value)}}) + "]";
-    if (request.has("top_diffs")) {
-        T top_diff = array_of<T>(request["top_diffs"].list().at(0)).data.at(0);
+    if (last.has("top_diffs")) {
+        T top_diff = array_of<T>(last["top_diffs"].list().at(0)).data.at(0);
         std::string diffs;
         for (std::size_t i = 0; i < loss.diffs.size(); ++i) {
             for (T& diff : loss.diffs[i].data) diff *= top_diff;
-            bool wanted = request["propagate_down"].list().at(i).flag();
+            bool wanted = last["propagate_down"].list().at(i).flag();
             diffs += (i ? "," : "") + (wanted ? json_of(loss.diffs[i]) : "null");
         }
         answer += ",\"bottom_diffs\":[" + diffs + "]";
@@ -281,7 +289,7 @@ std::string computed(const Json& request) {
 std::string answer(const Json& request) {
     const std::string& verb = request["verb"].text();
     if (verb == "describe")
-        return R"("description":{"protocol":1,"name":"losses.cpp","version":"1","language":"C++17","capability":"layer",)"
+        return R"("description":{"protocol":2,"name":"losses.cpp","version":"1","language":"C++17","capability":"layer",)"
                R"("layers":["EuclideanLoss","HingeLoss"],"dtypes":["float32","float64"],"dialect":"documented"})";
     if (verb != "run") return "\"unsupported\":" + quoted(verb + " is not implemented");
     try {

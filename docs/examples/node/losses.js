@@ -1,4 +1,4 @@
-// EuclideanLoss and MultinomialLogisticLoss over the protocol of docs/protocol.md, for Node.js 16 or newer.
+// EuclideanLoss and MultinomialLogisticLoss over the protocol of docs/protocol.md, for Node.js 18 or newer.
 //
 //     lossconf run "process:node losses.js"
 
@@ -56,7 +56,11 @@ function writeArray(dtype, shape, data) {
   return { dtype, shape, base64: bytes.toString("base64") };
 }
 
-function run({ dtype, layer, bottoms, top_diffs: topDiffs, propagate_down: propagateDown }) {
+// A request's passes all go through one layer, which may keep what it likes; the last one's numbers are the answer.
+// These losses keep nothing, so that the last pass is all they need, and the bottoms that it was last given.
+function run({ dtype, layer, passes }) {
+  const { bottoms } = passes.findLast((pass) => pass.bottoms);
+  const { top_diffs: topDiffs, propagate_down: propagateDown } = passes.at(-1);
   const inputs = bottoms.map(readArray);
   const { value, diffs } = losses[layer.type](layer, inputs);
   const computed = { tops: [writeArray(dtype, [], [value])] };
@@ -69,7 +73,7 @@ function run({ dtype, layer, bottoms, top_diffs: topDiffs, propagate_down: propa
 }
 
 const description = {
-  protocol: 1,
+  protocol: 2,
   name: "losses.js",
   version: "1",
   language: "JavaScript",
