@@ -86,6 +86,20 @@ def _new_seed(stopped: StoppedRun | None) -> int:
 )
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
 @click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
+@click.option(
+    "--declines",
+    multiple=True,
+    metavar="LIMIT",
+    help="What the implementation does not claim: a requirement (net.*), an option (loss_param.normalize, or =VALUE), "
+    "size>N, passes; repeatable. The conclusion names it.",
+)
+@click.option(
+    "--fail-fast",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="End after N failing checks; --resume goes on.",
+)
 @click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
     "--explore",
@@ -123,6 +137,8 @@ def command(
     path: Path,
     baseline: Path | None,
     lock: Path | None,
+    declines: tuple[str, ...],
+    fail_fast: int | None,
     resume: bool,
     explore: int,
     seed: int | None,
@@ -157,6 +173,8 @@ def command(
         keyword,
         shares,
         snippets=snippets,
+        declines=declines,
+        fail_fast=fail_fast or 0,
         seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
         in_process=in_process,

@@ -18,11 +18,13 @@ from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, Threaded
+from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
 from conformance.record.writer import plain
+from conformance.requirements import CATALOGUE
 
 __all__ = ["main", "run_order"]
 
@@ -64,10 +66,13 @@ def _run(order: Order, emit: Emit) -> None:
     implementation = _opened(order, order.timeout, emit)
     try:
         description = replace(implementation.describe(), in_process=order.in_process)
+        limits = Limits.of(description, order.declines)
+        limits.refuse_unknown(CATALOGUE)
         planned = _planned(order, description)
-        emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
+        told = {"implementation": plain(asdict(description)), "limits": limits.stated, "machine": _machine()}
+        emit({"kind": "ready", **told})
         another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
-        execution = Execution(implementation, description, order.dialect, another=another)
+        execution = Execution(implementation, description, order.dialect, order.declines, another=another)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
         implementation.close()
