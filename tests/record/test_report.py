@@ -171,7 +171,8 @@ def test_the_grid_fits_the_terminal_and_cuts_no_word(width: int) -> None:
         for family in families
         for stem in ("sigmoid_cross_entropy_loss", "hinge_loss", "net")
     )
-    lines = shown(Report(HEADER, judged, (), FOOTER), width).splitlines()
+    grid, _, _ = shown(Report(HEADER, judged, (), FOOTER), width).partition("\n\n")
+    lines = grid.splitlines()
     assert all(len(line) <= width for line in lines)
     heads = " ".join(line.removeprefix("musts passed") for line in lines if line.startswith("musts passed"))
     assert heads.split() == " ".join(families).replace("_", " ").split()
