@@ -13,6 +13,7 @@ QUIRK_REQUIREMENTS = tuple(
         f"Either, as documented, {quirk.documented}, or, as in Caffe, {quirk.bvlc}.",
         QUIRK,
         quirk.citation,
+        since="1" if quirk.numbered else "2",
     )
     for quirk in QUIRKS.values()
 )

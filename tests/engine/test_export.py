@@ -231,7 +231,13 @@ def test_the_whole_suite_but_what_must_run_is_exported(lossconf: Lossconf, tmp_p
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = read_report(tmp_path / "report.jsonl")
     left_out = {each.verdict.check for each in report.judged if each.verdict.status is Status.UNSUPPORTED}
-    assert {check.partition("/")[0] for check in left_out} == {"determinism", "properties", "extremes", "sizes", "space"}
+    assert {check.partition("/")[0] for check in left_out} == {
+        "determinism",
+        "properties",
+        "extremes",
+        "sizes",
+        "space",
+    }
     assert {check for check in left_out if check.startswith("extremes")} == {
         check for check in left_out if check.endswith("large-count")
     }
