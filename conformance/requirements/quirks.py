@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.contract.requirement import QUIRK, Requirement
 from refimpl.dialect import QUIRKS
+from refimpl.quirk import Quirk
 
 __all__ = ["QUIRK_REQUIREMENTS"]
 
@@ -13,7 +14,7 @@ QUIRK_REQUIREMENTS = tuple(
         f"Either, as documented, {quirk.documented}, or, as in Caffe, {quirk.bvlc}.",
         QUIRK,
         quirk.citation,
-        since="1" if quirk.numbered else "2",
+        "1" if quirk.number != Quirk.number else "2",
     )
     for quirk in QUIRKS.values()
 )
