@@ -13,10 +13,11 @@ from conformance.adapters import open_implementation
 from conformance.adapters.direct import wrapped
 from conformance.contract.check import Check
 from conformance.contract.implementation import Description, DoesNotStart, Implementation
+from conformance.contract.limits import Limits
 from conformance.contract.selection import Planned, Selection
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.engine.execution import execute, inapplicable
+from conformance.engine.execution import execute
 from conformance.requirements import CATALOGUE
 from conformance.suite import whole_suite
 
@@ -75,7 +76,7 @@ class _UnderTest:
         return cls(opened, opened.describe(), dialect, spec)
 
     def has_part_in(self, check: Check) -> bool:
-        return inapplicable(check, self.description) is None
+        return not Limits.of(self.description).of_check(check)
 
     def judge(self, planned: Planned, properties: list[tuple[str, object]]) -> None:
         """Execute a check, and end the test as its verdicts have it; what is only recommended becomes a property."""

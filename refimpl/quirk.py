@@ -21,6 +21,11 @@ class Quirk:
     citation: str
     number: int = 1000
 
+    @property
+    def numbered(self) -> bool:
+        """Whether it has a place in lists, as those of BVLC Caffe have."""
+        return self.number < 1000
+
 
 @dataclass(frozen=True)
 class Departure:

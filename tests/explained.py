@@ -14,9 +14,10 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
 from conformance.contract.implementation import Implementation
+from conformance.contract.limits import Limits
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.engine.execution import execute, inapplicable
+from conformance.engine.execution import execute
 from conformance.judge.reference import build
 from conformance.losses import loss_of_type
 from refimpl.errors import NetError
@@ -125,7 +126,7 @@ class Explainer:
         description = implementation.describe()
         for check in checks:
             for dtype in check.dtypes:
-                if inapplicable(check, description) is None:
+                if not Limits.of(description).of_check(check):
                     session = Session(implementation, description, dtype)
                     verdicts = execute(check, session)
                     cases = {run.case.id: run.case for run in session.runs}

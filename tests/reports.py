@@ -21,7 +21,7 @@ __all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "pass
 HEADER: dict[str, Any] = {
     "kind": "header",
     "schema": 2,
-    "suite": {"name": "caffe-loss-conformance", "version": "0.1.0"},
+    "suite": {"name": "caffe-loss-conformance", "version": "0.1.0", "requirements": "2"},
     "implementation": {
         "spec": "process:./mine",
         "name": "mine",

@@ -30,8 +30,9 @@ def command() -> None:
 @click.option("--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report to fit.")
 @click.option("--baseline", type=_FILE, default="baseline.toml", show_default=True, help="The file to write.")
 @click.option("--this-device", is_flag=True, help="New failures are known on the device of this report only.")
-def update(report: Path, baseline: Path, this_device: bool) -> int:
-    """Take new failures into the baseline, and those that are gone out of it.
+@click.option("--pin", is_flag=True, help="Pin the suite version of this report: what is newer shuts no gate.")
+def update(report: Path, baseline: Path, this_device: bool, pin: bool) -> int:
+    """Take new failures and what was not decided into the baseline, and what is gone out of it.
 
     Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
     cause; write what you know in its place.
@@ -41,12 +42,14 @@ def update(report: Path, baseline: Path, this_device: bool) -> int:
     from conformance.record.reader import read_report
 
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
-    after = updated(before, found, this_device)
+    after = updated(before, found, this_device, pin)
     write_baseline(after)
     was, now = (len(decision_on(found, each, None).known) for each in (before, after))
     gone = len(_ids(before) - _ids(after))
     click.echo(
         f"{baseline}: {now} failure(s) known in {len(after.known)} entries; {now - was} new, {gone} check(s) gone"
+        + (f"; {len(after.declined)} requirement(s) need not be decided" if after.declined else "")
+        + (f"; suite {after.suite} is pinned" if after.suite else "")
     )
     return 0
 

@@ -25,7 +25,8 @@ def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
 
     \b
     It may not, and the exit code says why:
-      1  a failure that the baseline does not know, or nothing passed
+      1  a failure that the baseline does not know
+      7  something owed and claimed was not decided, and no [[declined]] entry accepts that; or the report is a share
       3  the baseline is stale: an unexpected pass, an id that matches nothing, an expired entry
       4  a check of the lock did not run, or decided less than it did
       5  the suite broke, or the run was stopped before its end
@@ -41,11 +42,12 @@ def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
 def decided(path: Path, baseline: Path | None, lock: Path | None) -> int:
     """Print what a gate says of the report, and give its exit code."""
     from conformance.gate import decision_on, read_baseline, read_lock
+    from conformance.record.conclusion import Conclusion
     from conformance.record.reader import read_report
 
-    decision = decision_on(
-        read_report(path), read_baseline(baseline) if baseline else None, read_lock(lock) if lock else None
-    )
+    report, known = read_report(path), read_baseline(baseline) if baseline else None
+    decision = decision_on(report, known, read_lock(lock) if lock else None)
+    click.echo(Conclusion(report, len(decision.known), len(decision.accepted)).line)
     for line in _lines(decision):
         click.echo(line)
     return int(decision.code)
@@ -62,5 +64,6 @@ def _lines(decision: Decision) -> list[str]:
         lines += [f"  and {len(members) - _SHOWN} more"] if len(members) > _SHOWN else []
     lines += [f"note: {note}" for note in decision.notes]
     known = f"; {len(decision.known)} known failure(s)" if decision.known else ""
+    known += f"; {len(decision.accepted)} undecided must(s) accepted" if decision.accepted else ""
     verdict = "the gate is open" if not decision.objections else "the gate is shut"
     return [*lines, f"{verdict}{known}"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from conformance.record.conclusion import Musts
     from conformance.record.merging import Column
 
 __all__ = ["command"]
@@ -36,7 +37,8 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool) -> i
     runs = joined({path: read_report(path) for path in reports})
     if output is not None:
         if len(runs) > 1:
-            raise UsageError(f"these are {len(runs)} runs, not the shards of one: leave --output out to compare them")
+            told = "their suite, implementation, claim, selection or machine differs"
+            raise UsageError(f"these are {len(runs)} runs, not shards of one ({told}): leave --output out")
         write_report(output, runs[0][1])
     columns = matrix(runs)
     for line in _markdown(columns) if markdown else _plain(columns):
@@ -45,17 +47,18 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool) -> i
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[list[str]]:
-    yield ["passed", *(column.label + ("" if column.complete else " (incomplete)") for column in columns)]
+    yield ["musts passed", *(column.label for column in columns)]
     stems = sorted({stem for column in columns for stem in column.cells}, key=lambda stem: (stem == "net", stem))
     for stem in stems:
         yield [stem, *(_cell(column.cells.get(stem)) for column in columns)]
+    yield ["conclusion", *(column.conclusion for column in columns)]
 
 
-def _cell(counts: tuple[int, int] | None) -> str:
-    if counts is None:
+def _cell(musts: Musts | None) -> str:
+    """How many passed, of how many that are claimed."""
+    if musts is None or not musts.claimed:
         return "-"
-    passed, decided = counts
-    return str(passed) if passed == decided else f"{passed} of {decided}"
+    return str(musts.passed) if musts.passed == musts.claimed else f"{musts.passed} of {musts.claimed}"
 
 
 def _plain(columns: Sequence[Column]) -> Iterator[str]:

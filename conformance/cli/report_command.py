@@ -22,6 +22,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 FORMATS = {
     "html": ("one HTML file, complete in itself", "conformance.views.html", "html_page"),
     "junit": ("JUnit XML", "conformance.views.junit", "junit_xml"),
+    "json": ("the conclusion as JSON, for scripts", "conformance.views.conclusion", "conclusion_json"),
     "markdown": ("Markdown, as for the summary of a CI step", "conformance.views.markdown", "markdown_page"),
     "badge": ("the JSON of a shields.io badge", "conformance.views.badge", "badge_json"),
 }

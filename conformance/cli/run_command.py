@@ -65,13 +65,6 @@ def _new_seed(stopped: StoppedRun | None) -> int:
     metavar="NAME|FILE",
     help="Only checks about this layer, as ids spell it, or net; or SNIPPET.prototxt, any other layer; repeatable.",
 )
-@click.option(
-    "--profile",
-    "profiles",
-    multiple=True,
-    metavar="NAME",
-    help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc.",
-)
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
 @click.option(
@@ -93,6 +86,20 @@ def _new_seed(stopped: StoppedRun | None) -> int:
 )
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
 @click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
+@click.option(
+    "--declines",
+    multiple=True,
+    metavar="LIMIT",
+    help="What the implementation does not claim: a requirement (net.*), an option (loss_param.normalize, or =VALUE), "
+    "size>N, passes; repeatable. The conclusion names it.",
+)
+@click.option(
+    "--fail-fast",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="End after N failing checks; --resume goes on.",
+)
 @click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
     "--explore",
@@ -123,7 +130,6 @@ def command(
     dtypes: tuple[str, ...],
     families: tuple[str, ...],
     layers: tuple[str, ...],
-    profiles: tuple[str, ...],
     checks: tuple[str, ...],
     keyword: str,
     workers: int,
@@ -131,6 +137,8 @@ def command(
     path: Path,
     baseline: Path | None,
     lock: Path | None,
+    declines: tuple[str, ...],
+    fail_fast: int | None,
     resume: bool,
     explore: int,
     seed: int | None,
@@ -144,7 +152,6 @@ def command(
       lossconf run
       lossconf run reference --dialect bvlc -j 2
       lossconf run reference --resume
-      lossconf run reference --profile faces
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:MyLoss --layer LAYER
       lossconf run python-layer:mylayers.py:MyLoss --as TYPE
@@ -155,7 +162,7 @@ def command(
     if in_process:
         refuse_in_process(implementation)
     layers, snippets = read_snippets(layers)
-    selection = Selection(families, layers, checks, dtypes, profiles)
+    selection = Selection(families, layers, checks, dtypes)
     shares = (shard,) if shard else ()
     stopped = stopped_run(path) if resume else None
     order = Order(
@@ -166,6 +173,8 @@ def command(
         keyword,
         shares,
         snippets=snippets,
+        declines=declines,
+        fail_fast=fail_fast or 0,
         seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
         in_process=in_process,

@@ -20,7 +20,8 @@ class Check:
     ``run`` judges a session's implementation; it may raise `ImplementationError`, which costs each of
     ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers;
     checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake. What is
-    ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported.
+    ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported. ``since`` is the
+    version of the suite that first had the check.
     """
 
     id: str
@@ -34,3 +35,4 @@ class Check:
     differences: bool = False
     layer_types: tuple[str, ...] = ()
     undefined: bool = False
+    since: str = "1"

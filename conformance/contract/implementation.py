@@ -13,6 +13,7 @@ from conformance.contract.outcome import Outcome, Refusal
 __all__ = [
     "DETERMINISM",
     "Crash",
+    "Declined",
     "Description",
     "DoesNotStart",
     "Implementation",
@@ -98,7 +99,15 @@ class ImplementationError(Exception):
 
 
 class Unsupported(ImplementationError):
-    """It does not claim to do this."""
+    """It does not do this."""
+
+
+class Declined(Unsupported):
+    """It said beforehand that it does not do this: ``limit`` is what it said, in a word or two."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"outside what is claimed: {limit}")
+        self.limit = limit
 
 
 class Crash(ImplementationError):

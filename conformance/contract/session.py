@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 
 from conformance.contract.case import Case
-from conformance.contract.implementation import Description, Implementation, Unsupported
+from conformance.contract.implementation import Declined, Description, Implementation
+from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
 
 __all__ = ["Run", "Session"]
@@ -28,25 +29,34 @@ class Run:
 class Session:
     """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do.
 
-    ``runs`` holds every case run so far with its answer, ``seconds`` the time they took.
+    ``declines`` are limits that were stated for it beside its own. ``runs`` holds every case run so far with its
+    answer, ``seconds`` the time they took.
     """
 
     implementation: Implementation
     description: Description
     dtype: str
     dialect: str | None = None
+    declines: tuple[str, ...] = ()
     seconds: float = field(default=0.0, init=False)
     runs: list[Run] = field(default_factory=list, init=False)
+
+    @property
+    def limits(self) -> Limits:
+        """What it does not claim."""
+        return Limits.of(self.description, self.declines)
 
     def run_of(self, answer: Outcome | Refusal) -> Run:
         """The run that gave this very answer. Raises `StopIteration` where none did."""
         return next(run for run in reversed(self.runs) if run.answer is answer)
 
     def run(self, case: Case) -> Outcome | Refusal:
-        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Unsupported` for the
-        dtype."""
+        """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Declined` for a dtype
+        or a case outside its limits, of which it is not asked."""
         if self.dtype not in (*self.description.dtypes, *self.description.differences):
-            raise Unsupported(f"{self.description.name} does not compute in {self.dtype}")
+            raise Declined(f"only {', '.join(self.description.dtypes)}")
+        if limit := self.limits.of_case(case):
+            raise Declined(limit)
         started = time.perf_counter()
         answer: Outcome | Refusal | None = None
         try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from conformance.contract.check import Check
-from conformance.contract.implementation import Description, ImplementationError
+from conformance.contract.implementation import Declined, ImplementationError
+from conformance.contract.limits import SINGLE, Limits
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.losses import KNOWN
+from conformance.losses import LOSSES
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import failed_to_answer
 
-__all__ = ["execute", "inapplicable", "level_of"]
+__all__ = ["execute", "level_of"]
 
 _OF_THE_NET_ALONE = frozenset(
     {
@@ -32,45 +34,53 @@ _OF_THE_NET_ALONE = frozenset(
 
 def execute(check: Check, session: Session) -> list[Verdict]:
     """The check's verdicts; an `ImplementationError` costs each requirement its verdict, the rest rises."""
-    excused = inapplicable(check, session.description)
-    if excused is not None:
-        status, reason = excused
-        return [Verdict(check.id, n, session.dtype, status, level_of(n), reason=reason) for n in check.requirements]
     try:
+        if limit := session.limits.of_check(check):
+            raise Declined(limit)
         verdicts = list(check.run(session))
     except ImplementationError as error:
         verdicts = failed_to_answer(check.id, check.requirements, session.dtype, error)
-    verdicts = [_credited(verdict, session.description) for verdict in verdicts]
+    verdicts = [_claimed(verdict, session.limits) for verdict in _one_each(verdicts)]
     single = {verdict.check for verdict in verdicts} == {check.id}  # a bundle's time cannot be told apart by case
     return [replace(verdict, seconds=session.seconds) for verdict in verdicts] if single else verdicts
 
 
-def inapplicable(check: Check, description: Description) -> tuple[Status, str] | None:
-    """Why an implementation of this description need not be asked, if that is so: a status and the reason."""
-    if description.capability == "layer":
-        if check.needs_net:
-            return Status.NOT_APPLICABLE, "about the net; the implementation computes single layers"
-        if description.layers and not set(description.layers) & set(check.layer_types):
-            return Status.NOT_APPLICABLE, "the net holds none of the implementation's layers"
-    elif description.layers:
-        missing = sorted(set(check.layer_types) - set(description.layers))
-        if missing:
-            return Status.UNSUPPORTED, f"the implementation does not claim {', '.join(missing)}"
-    return None
+def _one_each(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """One verdict for each case and requirement: the worst of those that a check has given."""
+    found: dict[tuple[str, str], Verdict] = {}
+    for verdict in verdicts:
+        known = found.setdefault((verdict.check, verdict.requirement), verdict)
+        if _rank(verdict) < _rank(known):
+            found[verdict.check, verdict.requirement] = verdict
+    return list(found.values())
 
 
-def _credited(verdict: Verdict, description: Description) -> Verdict:
-    """The verdict, not applicable where a layer did not earn it: the net around it is the reference's."""
-    if description.capability != "layer" or verdict.status not in (Status.PASSED, Status.INCONCLUSIVE):
+def _rank(verdict: Verdict) -> int:
+    """From what is broken over what is open to what passed."""
+    return 0 if verdict.status.breaks else 2 if verdict.status is Status.PASSED else 1
+
+
+def _claimed(verdict: Verdict, limits: Limits) -> Verdict:
+    """The verdict; where its requirement is declined, or a layer did not earn it, for the net around it is the
+    reference's, it is outside the limits."""
+    limit = limits.of_requirement(verdict.requirement)
+    if not limit and limits.capability == "layer" and verdict.status in (Status.PASSED, Status.INCONCLUSIVE):
+        limit = _of_others(verdict.requirement, limits)
+    if not limit or verdict.limit:
         return verdict
-    subject, _, facet = verdict.requirement.partition(".")
-    of_others = {
-        "net": facet in _OF_THE_NET_ALONE,
-        "layer": facet not in description.layers,
-        "refusal": False,
-    }.get(subject, subject in KNOWN and bool(description.layers) and KNOWN[subject].type not in description.layers)
-    reason = "the reference's part of the net"
-    return replace(verdict, status=Status.NOT_APPLICABLE, headroom=None, reason=reason) if of_others else verdict
+    reason = f"outside what is claimed: {limit}"
+    return replace(verdict, status=Status.UNSUPPORTED, headroom=None, reason=reason, limit=limit)
+
+
+def _of_others(requirement: str, limits: Limits) -> str:
+    """The limit that keeps a layer from having a part in a requirement, or nothing."""
+    subject, _, facet = requirement.partition(".")
+    if subject == "net":
+        return SINGLE if facet in _OF_THE_NET_ALONE else ""
+    if subject == "layer":
+        return "" if facet in limits.layers else SINGLE
+    foreign = subject in LOSSES and limits.layers and LOSSES[subject].type not in limits.layers
+    return limits.types if foreign else ""
 
 
 def level_of(requirement: str) -> Level:

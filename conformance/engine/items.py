@@ -29,7 +29,8 @@ from conformance.record.writer import verdict_to_json
 
 __all__ = ["Execution", "SuitePlugin", "run_pytest"]
 
-Emit = Callable[[Mapping[str, Any]], None]
+Emit = Callable[[Mapping[str, Any]], object]
+"""Takes an event; says something true where it has had enough."""
 
 _INERT = Path(__file__).with_name("pytest.ini")
 _OPTIONS = ("--noconftest", "--capture=no", "--assert=plain", "--strict-markers")
@@ -49,7 +50,7 @@ _WITHOUT = (
 
 @dataclass(frozen=True)
 class Execution:
-    """What the items of one process run on: an implementation, and the dialect asked for.
+    """What the items of one process run on: an implementation, the dialect asked for, limits stated beside its own.
 
     ``another`` opens it once more, for a check after which it is thrown away.
     """
@@ -57,6 +58,7 @@ class Execution:
     implementation: Implementation
     description: Description
     dialect: str | None = None
+    declines: tuple[str, ...] = ()
     investigator: Investigator = field(default_factory=Investigator)
     another: Callable[[], Implementation] | None = None
 
@@ -64,13 +66,16 @@ class Execution:
     def session(self, planned: Planned) -> Iterator[Session]:
         """A session for one item. Raises `DoesNotStart` where another process is needed and does not start."""
         if self.another is None or not planned.check.undefined:
-            yield Session(self.implementation, self.description, planned.dtype, self.dialect)
+            yield self._session(self.implementation, planned)
             return
         opened = self.another()
         try:
-            yield Session(opened, self.description, planned.dtype, self.dialect)
+            yield self._session(opened, planned)
         finally:
             opened.close()
+
+    def _session(self, implementation: Implementation, planned: Planned) -> Session:
+        return Session(implementation, self.description, planned.dtype, self.dialect, self.declines)
 
 
 class CheckItem(pytest.Item):
@@ -124,6 +129,7 @@ class SuitePlugin:
         self._planned, self._execution, self._emit = planned, execution, emit
         self._shares, self._done = shares, done
         self.refused: str | None = None
+        self.enough = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -147,6 +153,7 @@ class SuitePlugin:
     def pytest_runtest_protocol(self, item: CheckItem) -> Iterator[None]:
         check = item.planned.check
         place = {"check": check.id, "family": check.family, "stem": check.layer, "dtype": item.planned.dtype}
+        place["since"] = check.since
         levels = {name: (Level.SHOULD if check.undefined else level_of(name)).value for name in check.requirements}
         self._emit({"kind": "start", "item": item.name, **place, "requirements": levels})
         result = yield
@@ -154,7 +161,9 @@ class SuitePlugin:
             self._emit({"item": item.name, **verdict_to_json(Judged(check.family, check.layer, verdict))})
         for evidence in item.evidence:
             self._emit({"item": item.name, **evidence.to_json()})
-        self._emit(_end(item))
+        if self._emit(_end(item)):
+            item.session.shouldstop = "enough has failed"
+            self.enough = True
         item.forget()
         return result
 
@@ -186,6 +195,8 @@ def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:
         code = pytest.main([*options, str(_INERT.parent)], plugins=[plugin])
     if plugin.refused is not None:
         raise UsageError(f"-k {keyword!r}: {plugin.refused}")
+    if code == pytest.ExitCode.INTERRUPTED and plugin.enough:
+        return
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):

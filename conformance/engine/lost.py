@@ -11,7 +11,6 @@ from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.diagnosis.investigator import requirements_of, with_expectation
 from conformance.engine.execution import execute
-from conformance.losses import PROFILES
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.suite import all_checks
@@ -40,4 +39,4 @@ def lost_evidence(
 
 @lru_cache(maxsize=1)
 def _checks(seed: int, explore: int) -> dict[str, Check]:
-    return {check.id: check for check in all_checks(seed=seed, explore=explore, profiles=tuple(PROFILES))}
+    return {check.id: check for check in all_checks(seed=seed, explore=explore)}

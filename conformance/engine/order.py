@@ -18,8 +18,10 @@ class Order:
     ``dialect`` is "documented", "bvlc" or None (either side of a quirk will do); ``timeout`` the seconds one case may
     take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
     ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt;
-    ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate;
-    ``in_process``: whether somebody's Python code shares the process of the judge.
+    ``declines`` limits that are stated for the implementation beside its own (`conformance.contract.limits`);
+    ``fail_fast`` the failing checks after which the run ends, 0 for none; ``seed`` and ``explore``: what generated
+    cases are drawn from, and how many times as many as in a gate; ``in_process``: whether somebody's Python code shares
+    the process of the judge.
     """
 
     spec: str
@@ -30,6 +32,8 @@ class Order:
     shares: tuple[tuple[int, int], ...] = ()
     done: frozenset[str] = frozenset()
     snippets: tuple[str, ...] = ()
+    declines: tuple[str, ...] = ()
+    fail_fast: int = 0
     seed: int = 0
     explore: int = 1
     in_process: bool = False
@@ -52,4 +56,5 @@ class Order:
         selection = Selection(**{name: tuple(names) for name, names in fields.pop("selection").items()})
         shares = tuple((index, count) for index, count in fields.pop("shares"))
         done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
-        return cls(**fields, selection=selection, shares=shares, done=done, snippets=snippets)
+        declines = tuple(fields.pop("declines"))
+        return cls(**fields, selection=selection, shares=shares, done=done, snippets=snippets, declines=declines)

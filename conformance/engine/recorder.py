@@ -13,9 +13,11 @@ from conformance.contract.verdict import Verdict
 from conformance.contract.version import SUITE, VERSION
 from conformance.engine.order import Order
 from conformance.engine.stopped_run import StoppedRun
-from conformance.record.reader import verdict_from_json
-from conformance.record.report import SCHEMA, conforms
+from conformance.record.conclusion import Conclusion, Musts
+from conformance.record.reader import judged_from_json
+from conformance.record.report import SCHEMA, Judged, Report
 from conformance.record.writer import ReportWriter
+from conformance.requirements import CATALOGUE
 
 __all__ = ["Display", "Recorder"]
 
@@ -49,13 +51,16 @@ class Recorder:
         self._ready: Mapping[str, Any] | None = None
         self._shares: list[int] = []
         self._waiting: list[Mapping[str, Any]] = []
-        self._verdicts: list[Verdict] = list(stopped.verdicts) if stopped else []
+        self._judged: list[Judged] = list(stopped.judged) if stopped else []
         self._open: dict[str, list[Mapping[str, Any]]] = {}
-        self.harness_errors = 0
+        self._since: dict[str, str] = {}
+        self._errors: list[Mapping[str, Any]] = []
+        self._failing = 0
         self.stop: Mapping[str, Any] | None = None
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Take one event. Raises `UsageError` where the report to go on from is another run's."""
+    def __call__(self, event: Mapping[str, Any]) -> bool:
+        """Take one event, and say whether that is enough. Raises `UsageError` where the report to go on from is another
+        run's."""
         kind = event["kind"]
         if kind == "ready":
             self._ready = self._ready or event
@@ -71,28 +76,34 @@ class Recorder:
             self._waiting.append(event)
         else:
             self._record(event)
+        return self.had_enough
 
     @property
     def items(self) -> int:
         """How many items were to run."""
         return sum(self._shares)
 
+    @property
+    def had_enough(self) -> bool:
+        """Whether as many checks have failed as the run was to bear."""
+        return 0 < self._order.fail_fast <= self._failing
+
     def finish(self) -> ExitCode:
         """Write the footer, and say how the run ended."""
-        code = ExitCode.CONFORMS if conforms(self._verdicts) else ExitCode.DOES_NOT_CONFORM
-        if self.harness_errors:
-            code = ExitCode.HARNESS_BROKEN
-        counts = Counter(verdict.status.value for verdict in self._verdicts)
-        self._writer.write(
-            {
-                "kind": "footer",
-                "verdicts": len(self._verdicts),
-                "counts": dict(sorted(counts.items())),
-                "harness_errors": self.harness_errors,
-                "seconds": round(time.monotonic() - self._started, 3),
-                "exit": int(code),
-            }
-        )
+        stopped = {"stopped_after": self._failing} if self.had_enough else {}
+        concluded = Conclusion(Report(self._header(), tuple(self._judged), tuple(self._errors), stopped))
+        code = concluded.code
+        counts = Counter(each.verdict.status.value for each in self._judged)
+        footer = {
+            "kind": "footer",
+            "verdicts": len(self._judged),
+            "counts": dict(sorted(counts.items())),
+            "harness_errors": len(self._errors),
+            "seconds": round(time.monotonic() - self._started, 3),
+            "exit": int(code),
+            "conclusion": concluded.counts(),
+        }
+        self._writer.write(footer | stopped)
         return code
 
     def _begin(self) -> None:
@@ -116,6 +127,7 @@ class Recorder:
             "schema": SCHEMA,
             "suite": {"name": "caffe-loss-conformance", "version": VERSION, "requirements": SUITE},
             "implementation": {"spec": order.spec, **self._ready["implementation"]},
+            "limits": list(self._ready["limits"]),
             "dialect": order.dialect,
             "seed": order.seed,
             "explore": order.explore,
@@ -132,18 +144,28 @@ class Recorder:
             return
         if kind == "start":
             self._open[item] = []
+            self._since[item] = event["since"]
             self._display.at(item)
             return
-        self._open[item].append({name: value for name, value in event.items() if kind != "verdict" or name != "item"})
+        self._open[item].append(self._verdict(event) if kind == "verdict" else event)
         if kind == "harness_error":
-            self.harness_errors += 1
+            self._errors.append(event)
         elif kind == "end":
             lines = self._open.pop(item)
-            verdicts = [verdict_from_json(line) for line in lines if line["kind"] == "verdict"]
-            lines[-1:-1] = self._lost(lines, verdicts)
+            judged = [judged_from_json(line) for line in lines if line["kind"] == "verdict"]
+            lines[-1:-1] = self._lost(lines, [each.verdict for each in judged])
             self._writer.write(*lines)
-            self._verdicts += verdicts
-            self._display.judged(any(v.status.breaks and v.level.value != "should" for v in verdicts))
+            self._judged += judged
+            broken = Musts.of(each.verdict for each in judged).failed > 0
+            self._failing += broken
+            self._display.judged(broken)
+
+    def _verdict(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A verdict's line: with the version that it is asked for since, where that is not the first."""
+        line = {name: value for name, value in event.items() if name != "item"}
+        requirement = CATALOGUE.get(event["requirement"])
+        since = max(self._since[event["item"]], requirement.since if requirement else "1", key=int)
+        return line if since == "1" else {**line, "since": since}
 
     def _lost(self, lines: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> list[Mapping[str, Any]]:
         """The evidence on an item whose process died before it could give any."""

@@ -18,11 +18,13 @@ from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, Threaded
+from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
 from conformance.record.writer import plain
+from conformance.requirements import CATALOGUE
 
 __all__ = ["main", "run_order"]
 
@@ -51,24 +53,26 @@ def main() -> None:
 
 def _planned(order: Order, description: Description) -> list[Planned]:
     """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
-    from conformance.suite import all_checks, formula_free, profiles_asked
+    from conformance.suite import all_checks, formula_free
 
     snippets = order.snippets or description.snippets
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
-    suite = all_checks(snippets, order.seed, order.explore, profiles_asked(selection))
-    return selection.plan(suite, description.dtypes, description.differences)
+    return selection.plan(all_checks(snippets, order.seed, order.explore), description.dtypes, description.differences)
 
 
 def _run(order: Order, emit: Emit) -> None:
     implementation = _opened(order, order.timeout, emit)
     try:
         description = replace(implementation.describe(), in_process=order.in_process)
+        limits = Limits.of(description, order.declines)
+        limits.refuse_unknown(CATALOGUE)
         planned = _planned(order, description)
-        emit({"kind": "ready", "implementation": plain(asdict(description)), "machine": _machine()})
+        told = {"implementation": plain(asdict(description)), "limits": limits.stated, "machine": _machine()}
+        emit({"kind": "ready", **told})
         another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
-        execution = Execution(implementation, description, order.dialect, another=another)
+        execution = Execution(implementation, description, order.dialect, order.declines, another=another)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
         implementation.close()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
-from conformance.contract.verdict import Verdict
-from conformance.record.reader import read_report, verdict_from_json
+from conformance.record.reader import judged_from_json, read_report
+from conformance.record.report import Judged
 
 __all__ = ["StoppedRun", "stopped_run"]
 
-_SAME = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "selection")
+_SAME = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "limits", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
 
 _CHANGING = ("environment",)
@@ -23,13 +23,13 @@ _CHANGING = ("environment",)
 
 @dataclass(frozen=True)
 class StoppedRun:
-    """The header of a stopped run, the lines of the items that had ended, their names and their verdicts."""
+    """The header of a stopped run, the lines of the items that had ended, their names and what was judged."""
 
     path: Path
     header: Mapping[str, Any]
     lines: tuple[Mapping[str, Any], ...]
     done: frozenset[str]
-    verdicts: tuple[Verdict, ...]
+    judged: tuple[Judged, ...]
 
     def refuse_another(self, header: Mapping[str, Any]) -> None:
         """Raises `UsageError` where ``header`` is that of another run than the one that was stopped."""
@@ -64,8 +64,8 @@ def stopped_run(path: Path) -> StoppedRun | None:
                 lines += open_item
                 done.add(line["item"])
             open_item = []
-    verdicts = tuple(verdict_from_json(line) for line in lines if line["kind"] == "verdict")
-    return StoppedRun(path, report.header, tuple(lines), frozenset(done), verdicts)
+    judged = tuple(judged_from_json(line) for line in lines if line["kind"] == "verdict")
+    return StoppedRun(path, report.header, tuple(lines), frozenset(done), judged)
 
 
 def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -28,8 +28,11 @@ _GRACE = 3.0  # seconds a process has to end once it is asked to
 Event = Mapping[str, Any]
 
 
-def supervise(order: Order, workers: int, emit: Callable[[Event], None]) -> None:
-    """Run the order in ``workers`` processes and pass their events to ``emit``; ends at the first ``stop`` event."""
+def supervise(order: Order, workers: int, emit: Callable[[Event], object]) -> None:
+    """Run the order in ``workers`` processes and pass their events to ``emit``.
+
+    Ends at the first ``stop`` event, or where ``emit`` has had enough and says so.
+    """
     parts = [_Part(order.part(index, workers)) for index in range(1, workers + 1)]
     try:
         for part in parts:
@@ -38,8 +41,7 @@ def supervise(order: Order, workers: int, emit: Callable[[Event], None]) -> None
             await_any([part.host for part in working if part.host is not None], _TICK)
             for part in working:
                 for event in part.events():
-                    emit(event)
-                    if event["kind"] == "stop":
+                    if emit(event) or event["kind"] == "stop":
                         return
     finally:
         for part in parts:

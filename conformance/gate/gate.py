@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from conformance.contract.errors import one_line
 from conformance.contract.exit_codes import ExitCode
-from conformance.contract.verdict import Level, Status, Verdict
-from conformance.gate.baseline import Baseline, Known
+from conformance.contract.verdict import Status, Verdict
+from conformance.contract.version import is_news
+from conformance.gate.baseline import Baseline, Known, KnownDeclined
 from conformance.gate.lock import Lock, decided
+from conformance.record.conclusion import Conclusion, is_must
 from conformance.record.report import Report
 
-__all__ = ["Decision", "Objection", "broken", "is_partial", "decision_on"]
+__all__ = ["Decision", "Objection", "broken", "decision_on", "is_partial", "open_musts"]
 
 Index = dict[tuple[str, str], list[Known]]
 """What is known, by check and requirement."""
@@ -22,6 +24,7 @@ Index = dict[tuple[str, str], list[Known]]
 _ORDER = (
     ExitCode.HARNESS_BROKEN,
     ExitCode.DOES_NOT_CONFORM,
+    ExitCode.UNDECIDED,
     ExitCode.FEWER_CHECKS_THAN_LOCK,
     ExitCode.STALE_BASELINE,
 )
@@ -39,11 +42,14 @@ class Objection:
 
 @dataclass(frozen=True)
 class Decision:
-    """``known`` failures were expected; ``notes`` are worth saying and stop nobody."""
+    """``known`` failures were expected, ``accepted`` musts need not be decided; ``news`` is what broke or was not
+    decided of musts newer than the suite version that is pinned; ``notes`` are worth saying and stop nobody."""
 
     objections: tuple[Objection, ...]
     known: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
+    accepted: tuple[Verdict, ...] = ()
+    news: tuple[Verdict, ...] = ()
 
     @property
     def code(self) -> ExitCode:
@@ -54,30 +60,60 @@ class Decision:
 def decision_on(
     report: Report, baseline: Baseline | None, lock: Lock | None, today: datetime.date | None = None
 ) -> Decision:
-    """Hold a report against a baseline and a lock, strictly and both ways."""
+    """Hold a report against a baseline and a lock, strictly and both ways.
+
+    The suite version that is pinned is the baseline's, else the lock's.
+    """
     baseline, today = baseline or Baseline(), today or datetime.date.today()
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
     applying = [known for known in baseline.known if known.applies(dtypes, devices)]
+    declined = [each for each in baseline.declined if each.applies(dtypes, devices)]
     index: Index = defaultdict(list)
     for known in applying:
         for check in known.checks:
             index[check, known.requirement].append(known)
-    failures = list(broken(report))
+    pinned = baseline.suite or (lock.suite if lock else "")
+    news = tuple(_news(report, pinned)) if pinned else ()
+    new = set(map(id, news))
+    failures = [verdict for verdict in broken(report) if id(verdict) not in new]
     covered = tuple(v for v in failures if any(known.covers(v) for known in index[v.check, v.requirement]))
+    undecided = [verdict for verdict in open_musts(report) if id(verdict) not in new]
+    accepted = tuple(v for v in undecided if any(each.is_about(v.requirement, v.dtype) for each in declined))
+    expected = set(map(id, accepted))
     objections = [
         *_silent(report),
         *_new(failures, index),
-        *(_stale(report, applying, today)),
+        *_undecided(verdict for verdict in undecided if id(verdict) not in expected),
+        *_stale(report, applying, today),
+        *_stale_declined(report, declined, undecided, today),
         *(_fewer(report, lock) if lock else ()),
     ]
-    return Decision(tuple(objections), covered, tuple(_notes(report, lock)))
+    return Decision(tuple(objections), covered, tuple(_notes(report, lock, pinned, news)), accepted, news)
 
 
 def broken(report: Report) -> Iterator[Verdict]:
     """The verdicts that make a report non-conforming."""
     for judged in report.judged:
-        if judged.verdict.status.breaks and judged.verdict.level is not Level.SHOULD:
-            yield judged.verdict
+        verdict = judged.verdict
+        if verdict.status.breaks and is_must(verdict) and not verdict.limit:
+            yield verdict
+
+
+def open_musts(report: Report) -> Iterator[Verdict]:
+    """The musts, owed and claimed, that were not decided."""
+    for judged in report.judged:
+        verdict = judged.verdict
+        if is_must(verdict) and not verdict.limit and not verdict.status.decides:
+            yield verdict
+
+
+def _news(report: Report, pinned: str) -> Iterator[Verdict]:
+    """What is not as it should be of musts that are newer than a suite version."""
+    for judged in report.judged:
+        verdict = judged.verdict
+        bad = is_must(verdict) and not verdict.limit and verdict.status is not Status.PASSED
+        if bad and is_news(judged.since, pinned):
+            yield verdict
 
 
 def is_partial(report: Report) -> bool:
@@ -92,11 +128,29 @@ def _silent(report: Report) -> Iterator[Objection]:
         first = report.harness_errors[0]
         sentence = one_line(f"the suite itself broke in {first['item']}: {first['message']}")
         yield Objection("suite broken", sentence, ExitCode.HARNESS_BROKEN)
-    if not report.complete:
+    if report.stopped_after:
+        sentence = f"the run ended after {report.stopped_after} failing check(s); `lossconf run --resume` goes on"
+        yield Objection("incomplete", sentence, ExitCode.DOES_NOT_CONFORM)
+    elif not report.complete:
         sentence = "the run was stopped before its end; `lossconf run --resume` goes on from it"
         yield Objection("incomplete", sentence, ExitCode.HARNESS_BROKEN)
-    if not any(judged.verdict.status is Status.PASSED for judged in report.judged):
-        yield Objection("nothing passed", "no check has passed: this shows nothing", ExitCode.DOES_NOT_CONFORM)
+    concluded = Conclusion(report)
+    if concluded.share:
+        sentence = f"this is share {concluded.share} of a run: `lossconf merge` joins them, and a gate takes them all"
+        yield Objection("a share", sentence, ExitCode.UNDECIDED)
+    if concluded.in_process:
+        sentence = "the implementation shared the judge's process (--in-process): nothing it answered is sure"
+        yield Objection("in the judge's process", sentence, ExitCode.UNDECIDED)
+    if not concluded.musts.passed:
+        yield Objection("nothing passed", "no must has passed: this shows nothing", ExitCode.UNDECIDED)
+
+
+def _undecided(verdicts: Iterable[Verdict]) -> Iterator[Objection]:
+    """What is open and nobody has accepted, by requirement, type and reason."""
+    groups = Counter((v.requirement, v.dtype, v.status.value, v.reason) for v in verdicts)
+    for (requirement, dtype, status, reason), count in groups.most_common():
+        sentence = f"{requirement} in {dtype}: {count} must(s) {status}: {reason}"
+        yield Objection("not decided", one_line(sentence), ExitCode.UNDECIDED)
 
 
 def _new(failures: Sequence[Verdict], index: Index) -> Iterator[Objection]:
@@ -130,6 +184,24 @@ def _stale(report: Report, applying: Sequence[Known], today: datetime.date) -> I
                     yield Objection(kind, one_line(sentence), ExitCode.STALE_BASELINE)
 
 
+def _stale_declined(
+    report: Report, declined: Iterable[KnownDeclined], undecided: Iterable[Verdict], today: datetime.date
+) -> Iterator[Objection]:
+    """Entries that have expired, and those of which everything is decided, or outside of what is claimed."""
+    still = {(verdict.requirement, verdict.dtype) for verdict in undecided}
+    judged = {(each.verdict.requirement, each.verdict.dtype) for each in report.judged}
+    for each in declined:
+        told = f"{each.requirement}{f' in {each.dtype}' if each.dtype else ''}"
+        if each.expires and each.expires < today:
+            sentence = f"{told}, declined, expired on {each.expires}: {each.reason}"
+            yield Objection("expired", one_line(sentence), ExitCode.STALE_BASELINE)
+        seen = any(each.is_about(*key) for key in judged)
+        if not any(each.is_about(*key) for key in still) and (seen or not is_partial(report)):
+            yield Objection(
+                "declined no more", one_line(f"{told}: nothing of it is left open"), ExitCode.STALE_BASELINE
+            )
+
+
 def _fewer(report: Report, lock: Lock) -> Iterator[Objection]:
     ran = decided(report)
     for name, count in lock.counts.items():
@@ -138,13 +210,15 @@ def _fewer(report: Report, lock: Lock) -> Iterator[Objection]:
             yield Objection("fewer checks", one_line(sentence), ExitCode.FEWER_CHECKS_THAN_LOCK)
 
 
-def _notes(report: Report, lock: Lock | None) -> Iterator[str]:
-    if lock is None:
-        return
-    more = len(decided(report).keys() - lock.counts.keys())
-    version = report.header["suite"]["version"]
-    if more or version != lock.suite:
-        suite = f"; it is of suite {lock.suite}, the report of {version}" if version != lock.suite else ""
+def _notes(report: Report, lock: Lock | None, pinned: str, news: Sequence[Verdict]) -> Iterator[str]:
+    if news:
+        failed = sum(verdict.status.breaks for verdict in news)
+        told = f"{failed} failed, {len(news) - failed} not decided"
+        first = f"{_named(news[0])} is the first"
+        yield one_line(f"newer than the pinned suite {pinned}, and advisory until it is pinned anew: {told}; {first}")
+    more = len(decided(report).keys() - lock.counts.keys()) if lock is not None else 0
+    if lock is not None and (more or report.suite != lock.suite):
+        suite = f"; it is of suite {lock.suite}, the report of {report.suite}" if report.suite != lock.suite else ""
         yield one_line(f"{more} check(s) are not in the lock{suite}: `lossconf baseline lock` takes them in")
 
 

@@ -19,13 +19,14 @@ from conformance.record.report import Report
 __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 
 _HEAD = "# What has to run: CHECK[TYPE] and how many verdicts it has to reach. Written by `lossconf baseline lock`."
-_SUITE = re.compile(r"# suite (\S+)")
+_SUITE = re.compile(r"# suite (\d+)")
 _LINE = re.compile(rf"(\S+\[(?:{TYPE})\]) (\d+)")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """``counts`` maps CHECK[TYPE] to the verdicts to reach; ``suite`` is the version of the suite that counted them."""
+    """``counts`` maps CHECK[TYPE] to the verdicts to reach; ``suite`` is the version of the suite that counted them:
+    what is newer shuts no gate until it is locked anew."""
 
     counts: Mapping[str, int]
     suite: str
@@ -39,7 +40,7 @@ class Lock:
         """
         passed = Counter(j.verdict.item for j in report.judged if j.verdict.status is Status.PASSED)
         counts = {name: max(1, passed[name]) for name in decided(report)}
-        return cls(counts, report.header["suite"]["version"], path)
+        return cls(counts, report.suite, path)
 
 
 def decided(report: Report) -> Counter[str]:
@@ -69,6 +70,8 @@ def read_lock(path: Path) -> Lock:
         counts[found[1]] = int(found[2])
     if not counts:
         raise UsageError(f"{path} locks nothing: write it with `lossconf baseline lock --from REPORT`")
+    if not suite:
+        raise UsageError(f"{path} names no suite version (`# suite 2`): write it anew with `lossconf baseline lock`")
     return Lock(counts, suite, path)
 
 

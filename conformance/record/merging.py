@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
-from conformance.contract.verdict import Level, Status
-from conformance.record.report import Report, conforms
+from conformance.record.conclusion import Conclusion, Musts
+from conformance.record.report import Report
 
 __all__ = ["Column", "joined", "matrix"]
 
-_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "dtypes")
+_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "limits")
 
 
 def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:
     """Shards of one run joined, everything else as it is; each with the files it comes from.
 
-    Reports are shards of one run where suite, implementation and machine agree, and no item ran twice.
+    Reports are shards of one run where suite, implementation, claim, selection and machine agree, and no item ran
+    twice.
     """
     groups: dict[str, list[tuple[Path, Report]]] = {}
     for path, report in reports.items():
@@ -39,6 +40,7 @@ def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:
 def _identity(report: Report) -> str:
     header = report.header
     told = [header.get(name) for name in _OF_ONE_RUN]
+    told += [{name: value for name, value in header["selection"].items() if name != "shares"}]
     return json.dumps([told, header["implementation"], header["machine"].get("machine")], sort_keys=True)
 
 
@@ -56,25 +58,22 @@ def _join(shards: Sequence[tuple[Path, Report]]) -> Report:
     first = reports[0].header
     selection = {**first["selection"], "shares": [] if _whole(reports) else [s for r in reports for s in _shares(r)]}
     header = {**first, "selection": selection, "items": sum(report.header["items"] for report in reports)}
+    ended = tuple(each for report in reports for each in report.ended)
+    evidence = tuple(each for report in reports for each in report.evidence)
     footer = None
     if all(report.complete for report in reports):
         counts = Counter(each.verdict.status.value for each in judged)
+        concluded = Conclusion(Report(header, judged, errors, {}))
         footer = {
             "kind": "footer",
             "verdicts": len(judged),
             "counts": dict(sorted(counts.items())),
             "harness_errors": len(errors),
             "seconds": round(sum(report.footer["seconds"] for report in reports if report.footer), 3),
-            "exit": 5 if errors else 0 if conforms([each.verdict for each in judged]) else 1,
+            "exit": int(concluded.code),
+            "conclusion": concluded.counts(),
         }
-    return Report(
-        header,
-        judged,
-        errors,
-        footer,
-        tuple(each for report in reports for each in report.evidence),
-        tuple(each for report in reports for each in report.ended),
-    )
+    return Report(header, judged, errors, footer, evidence, ended)
 
 
 def _shares(report: Report) -> list[Any]:
@@ -90,11 +89,11 @@ def _whole(reports: Sequence[Report]) -> bool:
 
 @dataclass(frozen=True)
 class Column:
-    """One run in the matrix; ``cells`` maps a layer to (passed, decided)."""
+    """One run in the matrix: its conclusion in words, and the musts of each layer."""
 
     label: str
-    cells: Mapping[str, tuple[int, int]]
-    complete: bool
+    conclusion: str
+    cells: Mapping[str, Musts]
 
 
 def matrix(runs: Sequence[tuple[Sequence[Path], Report]]) -> list[Column]:
@@ -104,7 +103,7 @@ def matrix(runs: Sequence[tuple[Sequence[Path], Report]]) -> list[Column]:
         if labels.count(labels[i]) > 1:
             labels[i] = f"{labels[i]} ({paths[0].name})"
     told = zip(labels, runs, strict=True)
-    return [Column(label, dict(_cells(report)), report.complete) for label, (_, report) in told]
+    return [Column(label, Conclusion(report).words, dict(_cells(report))) for label, (_, report) in told]
 
 
 def _label(report: Report) -> str:
@@ -115,8 +114,6 @@ def _label(report: Report) -> str:
     return one_line(" ".join(str(word) for word in words if word) + part, 60)
 
 
-def _cells(report: Report) -> Iterator[tuple[str, tuple[int, int]]]:
+def _cells(report: Report) -> Iterator[tuple[str, Musts]]:
     for stem in sorted({judged.stem for judged in report.judged}, key=lambda stem: (stem == "net", stem)):
-        verdicts = [judged.verdict for judged in report.judged if judged.stem == stem]
-        passed = sum(v.status is Status.PASSED for v in verdicts)
-        yield stem, (passed, passed + sum(v.status.breaks and v.level is not Level.SHOULD for v in verdicts))
+        yield stem, Musts.of(judged.verdict for judged in report.judged if judged.stem == stem)

@@ -14,7 +14,7 @@ from conformance.contract.verdict import Element, Level, Status, Verdict
 from conformance.record.report import READABLE, Judged, Report
 from conformance.record.shape import refuse_misshapen, refuse_misshapen_end, refuse_misshapen_verdict
 
-__all__ = ["read_report", "verdict_from_json"]
+__all__ = ["judged_from_json", "read_report", "verdict_from_json"]
 
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -72,7 +72,7 @@ class _Reading:
             self.header = line
         elif kind == "verdict":
             refuse_misshapen_verdict(line)
-            self.judged.append(Judged(line["family"], line["stem"], verdict_from_json(line)))
+            self.judged.append(judged_from_json(line))
         elif kind == "harness_error":
             refuse_misshapen(line)
             self.harness_errors.append(line)
@@ -95,6 +95,11 @@ def _with(line: Mapping[str, Any], *fields: str) -> Mapping[str, Any]:
         if name not in line:
             raise ValueError(f"the field {name!r} is missing")
     return line
+
+
+def judged_from_json(line: Mapping[str, Any]) -> Judged:
+    """The verdict of a line and its place. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+    return Judged(line["family"], line["stem"], verdict_from_json(line), line.get("since") or "1")
 
 
 def verdict_from_json(line: Mapping[str, Any]) -> Verdict:

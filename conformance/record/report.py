@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Verdict
 
-__all__ = ["READABLE", "SCHEMA", "Judged", "Report", "conforms"]
+__all__ = ["READABLE", "SCHEMA", "Judged", "Report"]
 
 SCHEMA = 2
 """The version of the report's format that is written."""
@@ -20,16 +20,21 @@ READABLE = (1, SCHEMA)
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict and its place: ``family`` is the suite module, ``stem`` the layer it is about, or "net"."""
+    """A verdict and its place: ``family`` is the suite module, ``stem`` the layer it is about, or "net".
+
+    ``since`` is the version of the suite that first asked for it: of its requirement or its check, the later one.
+    """
 
     family: str
     stem: str
     verdict: Verdict
+    since: str = "1"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a report file says. Without a footer the run did not end by itself, and the report is incomplete.
+    """What a report file says. Without a footer the run did not end by itself, and the report is incomplete; so it is
+    where the run ended after as many failing checks as it was to bear.
 
     ``harness_errors`` are failures of the suite, not of the implementation: such a run says nothing. ``evidence`` are
     the cases that failed with what was answered, ``ended`` the items that ran to their end; both as they are written.
@@ -44,15 +49,19 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        return self.footer is not None
+        return self.footer is not None and not self.stopped_after
+
+    @property
+    def suite(self) -> str:
+        """The version of the suite that judged, that of its requirements."""
+        return str(self.header["suite"].get("requirements", "1"))
+
+    @property
+    def stopped_after(self) -> int:
+        """The failing checks after which the run was to end and did; 0 where it went on."""
+        return int(self.footer.get("stopped_after", 0)) if self.footer is not None else 0
 
     @property
     def counts(self) -> Counter[str]:
         """How many verdicts of each status."""
         return Counter(judged.verdict.status.value for judged in self.judged)
-
-
-def conforms(judged: list[Verdict] | tuple[Verdict, ...]) -> bool:
-    """Whether nothing that counts is broken, and something has passed: a run that judged nothing shows nothing."""
-    broken = any(verdict.status.breaks and verdict.level is not Level.SHOULD for verdict in judged)
-    return not broken and any(verdict.status is Status.PASSED for verdict in judged)

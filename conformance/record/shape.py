@@ -20,7 +20,7 @@ from conformance.contract.dtypes import NAMES
 __all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict", "schema"]
 
 _NEEDED = ("check", "family", "stem", "requirement")
-_OPTIONAL = ("reason", "side", "layer", "limit")
+_OPTIONAL = ("reason", "side", "layer", "limit", "since")
 
 
 def refuse_misshapen(line: Mapping[str, Any]) -> None:
@@ -40,6 +40,8 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     headroom = line.get("headroom")
     if isinstance(headroom, float) and math.isnan(headroom):
         raise ValueError("headroom is NaN")
+    if not str(line.get("since", "1")).isdecimal():
+        raise ValueError(f"since is {line['since']!r}")
     if not isinstance(line.get("detail", {}), Mapping):
         raise ValueError(f"detail is {line['detail']!r}")
     _duration(line)

@@ -98,6 +98,7 @@ def verdict_to_json(judged: Judged) -> dict[str, Any]:
         "layer": verdict.layer,
         "element": _element_to_json(verdict.element),
         "limit": verdict.limit or None,
+        "since": None if judged.since == "1" else judged.since,
         "seconds": None if verdict.seconds is None else round(verdict.seconds, 6),
         "detail": dict(verdict.detail) or None,
     }

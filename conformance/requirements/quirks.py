@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from conformance.contract.requirement import QUIRK, Requirement
 from refimpl.dialect import QUIRKS
-from refimpl.quirk import Quirk
 
 __all__ = ["QUIRK_REQUIREMENTS"]
 
@@ -14,7 +13,7 @@ QUIRK_REQUIREMENTS = tuple(
         f"Either, as documented, {quirk.documented}, or, as in Caffe, {quirk.bvlc}.",
         QUIRK,
         quirk.citation,
-        "1" if quirk.number != Quirk.number else "2",
+        since="1" if quirk.numbered else "2",
     )
     for quirk in QUIRKS.values()
 )

@@ -8,6 +8,7 @@ from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.contract.implementation import (
     Crash,
+    Declined,
     DoesNotStart,
     ImplementationError,
     ProtocolError,
@@ -42,6 +43,7 @@ def failed_to_answer(check: str, requirements: Sequence[str], dtype: str, error:
             CATALOGUE[name].level,
             reason=error.reason,
             detail={"stderr": error.detail} if error.detail else {},
+            limit=error.limit if isinstance(error, Declined) else "",
         )
         for name in requirements
     ]

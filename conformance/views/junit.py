@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Status, Verdict
 from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
+from conformance.record.conclusion import is_must
 from conformance.record.report import Judged, Report
-from conformance.views.summary import STOPPED, suite_errors
+from conformance.views.summary import concluded, suite_errors
 from conformance.views.text import printable
 
 __all__ = ["junit_xml"]
@@ -23,8 +24,10 @@ Key = tuple[str, str, str]
 def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
     """The report as JUnit XML.
 
-    A check fails where one of its verdicts breaks conformance and is not known, and errs where its process died; known
-    failures and undecided checks are skipped, with the reason. An incomplete run is an error of its own.
+    A check fails where one of its musts breaks and is not known, and errs where its process died; known failures and
+    checks of which something owed and claimed is open are skipped, with the reason, and so are those that are declined
+    or not applicable. The conclusion's numbers are properties of a suite of its own, in which a run that was stopped is
+    an error.
     """
     decision = decision_on(report, baseline, None)
     known = {(v.check, v.dtype, v.requirement) for v in decision.known}
@@ -38,9 +41,16 @@ def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
         for key, members in cases.items():
             if key[0] == family:
                 _case(suite, key, [judged.verdict for judged in members], known, causes)
-    sentences = [printable(error) for error in suite_errors(report)] + ([] if report.complete else [STOPPED])
+    found = concluded(report, baseline)
+    sentences = [printable(error) for error in suite_errors(report)] + ([] if report.complete else [found.words])
+    suite = ElementTree.SubElement(root, "testsuite", name="lossconf")
+    properties = ElementTree.SubElement(suite, "properties")
+    numbers = {f"musts {name}": count for name, count in found.musts.to_json().items()}
+    numbers |= {f"recommendations {name}": count for name, count in found.recommendations.to_json().items()}
+    told = {"conclusion": printable(found.line), "exit": int(found.code), "known": found.known, **numbers}
+    for name, value in told.items():
+        ElementTree.SubElement(properties, "property", name=name, value=str(value))
     if sentences:
-        suite = ElementTree.SubElement(root, "testsuite", name="lossconf")
         for message in sentences:
             case = ElementTree.SubElement(suite, "testcase", classname="lossconf", name="the run itself")
             ElementTree.SubElement(case, "error", message=message)
@@ -63,21 +73,23 @@ def _case(
         name=f"{printable(check)}[{printable(dtype)}]",
         time=f"{seconds:.6f}",
     )
-    broken = [v for v in verdicts if v.status.breaks and v.level is not Level.SHOULD]
+    broken = [v for v in verdicts if v.status.breaks and is_must(v) and not v.limit]
+    undecided = [v for v in verdicts if is_must(v) and not v.limit and not v.status.decides]
     new = [v for v in broken if (v.check, v.dtype, v.requirement) not in known]
     cause = causes.get((check, dtype))
     if new:
         died = all(v.status is not Status.FAILED for v in new)
-        first = printable(new[0].reason, 400).replace("\n", " ")
+        reason = printable(new[0].reason, 400).replace("\n", " ")
         kind = "error" if died else "failure"
-        element = ElementTree.SubElement(case, kind, message=first, type=new[0].status.value)
+        element = ElementTree.SubElement(case, kind, message=reason, type=new[0].status.value)
         lines = [f"{v.requirement} {v.status.value}: {v.reason}" for v in new]
         lines += [f"likely cause: {cause.sentence}"] if cause else []
         element.text = printable("\n".join(lines))
     elif broken:
         ElementTree.SubElement(case, "skipped", message=printable(f"known failure: {broken[0].reason}", 400))
-    elif not any(v.status is Status.PASSED for v in verdicts):
-        told = f"{verdicts[0].status.value}: {verdicts[0].reason}"
+    elif undecided or not any(v.status is Status.PASSED for v in verdicts):
+        first = (undecided or verdicts)[0]
+        told = f"{first.status.value}: {first.reason}"
         ElementTree.SubElement(case, "skipped", message=printable(told, 400))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate import Baseline, decision_on
 from conformance.gate.gate import broken
 from conformance.record.cause import Cause
-from conformance.record.report import Judged, Report
-from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
+from conformance.record.conclusion import Conclusion, Musts, implementation_of
+from conformance.record.report import Report
+from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import markdown
 
 __all__ = ["markdown_page"]
@@ -21,20 +22,21 @@ _SHOWN = 20
 
 
 def markdown_page(report: Report, baseline: Baseline | None = None) -> str:
-    """The conclusion, the grid of layers and families, and the failures that are not known, by likely cause."""
+    """The conclusion, what was not decided and why, the grid of layers and families, failures that are new."""
     return "".join(f"{line}\n" for line in _lines(report, baseline))
 
 
 def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
-    summary = Summary.of(report, baseline)
+    found = concluded(report, baseline)
     header = report.header
-    yield f"## {markdown(implementation_of(report))}: {summary.conclusion}"
+    yield f"## {markdown(implementation_of(header))}: {markdown(found.words)}"
     yield ""
-    told = [f"{summary.counted()} verdicts passed", markdown(", ".join(header["dtypes"])), dialect_of(report)]
-    told += [f"{summary.ignored} recommendation(s) not followed"] if summary.ignored else []
-    told += [f"{summary.undecided} not decided"] if summary.undecided else []
-    yield f"{'; '.join(told)}; suite {markdown(header['suite']['version'])}."
+    yield f"{markdown(found.claim)}: {markdown(found.numbers, 600)}."
     yield ""
+    told = [dialect_of(report), f"suite {markdown(report.suite)}", *([markdown(found.rest)] if found.rest else [])]
+    yield f"{'; '.join(told)}."
+    yield ""
+    yield from _undecided(found)
     yield from _grid(report)
     known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
     new = [v for v in broken(report) if (v.check, v.dtype, v.requirement) not in known]
@@ -43,30 +45,40 @@ def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
     yield from (f"- {markdown(error, 600)}" for error in suite_errors(report)[:_SHOWN])
 
 
-def _grid(report: Report) -> Iterator[str]:
-    families = list(dict.fromkeys(judged.family for judged in report.judged))
-    if not families:
+def _undecided(found: Conclusion) -> Iterator[str]:
+    groups = list(reasons(found.undecided))
+    if not groups:
         return
-    cells: dict[tuple[str, str], list[Judged]] = defaultdict(list)
-    for judged in report.judged:
-        cells[judged.stem, judged.family].append(judged)
-    yield f"| passed | {' | '.join(markdown(family) for family in families)} |"
-    yield f"|---|{'---:|' * len(families)}"
-    stems, silent = decided_stems(report.judged)
-    for stem in stems:
-        yield f"| {markdown(stem)} | {' | '.join(_cell(cells[stem, family]) for family in families)} |"
+    yield "### Not decided"
     yield ""
-    if silent:
-        yield f"Nothing decided: {', '.join(map(markdown, silent))}."
+    yield "Owed and claimed, and neither passed nor failed: no pass."
+    yield ""
+    yield from (f"- **{count} x {markdown(why)}** ({markdown(told)})" for count, why, told in groups[:_SHOWN])
+    if len(groups) > _SHOWN:
+        yield f"- and {sum(count for count, _, _ in groups[_SHOWN:])} more, for {len(groups) - _SHOWN} reasons"
+    yield ""
+
+
+def _grid(report: Report) -> Iterator[str]:
+    grid = Grid.of(report.judged)
+    if not grid.families:
+        return
+    yield f"| musts passed | {' | '.join(markdown(family) for family in grid.families)} |"
+    yield f"|---|{'---:|' * len(grid.families)}"
+    for stem in grid.stems:
+        yield f"| {markdown(stem)} | {' | '.join(_cell(grid.cell(stem, family)) for family in grid.families)} |"
+    yield ""
+    if grid.silent:
+        yield f"Nothing claimed: {', '.join(map(markdown, grid.silent))}."
         yield ""
 
 
-def _cell(judged: list[Judged]) -> str:
-    if not judged:
+def _cell(musts: Musts | None) -> str:
+    if musts is None:
         return ""
-    passed = sum(each.verdict.status is Status.PASSED for each in judged)
-    failed = sum(each.verdict.status.breaks and each.verdict.level is not Level.SHOULD for each in judged)
-    return f"**{passed} of {passed + failed}**" if failed else str(passed)
+    if musts.passed == musts.claimed:
+        return str(musts.passed)
+    return f"**{musts.passed} of {musts.claimed}**" if musts.failed else f"{musts.passed} of {musts.claimed}"
 
 
 def _failures(failures: list[Verdict], causes: dict[tuple[str, str], Cause]) -> Iterator[str]:

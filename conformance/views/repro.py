@@ -13,8 +13,8 @@ from conformance.contract.case import Array
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
+from conformance.record.conclusion import implementation_of
 from conformance.views.failing_case import FailingCase
-from conformance.views.summary import implementation_of
 
 __all__ = ["repro_script"]
 

@@ -2,77 +2,64 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.contract.verdict import Level, Status
 from conformance.gate import Baseline, decision_on
+from conformance.record.conclusion import Conclusion, Musts, Undecided
 from conformance.record.report import Judged, Report
 
-__all__ = ["STOPPED", "Summary", "decided_stems", "dialect_of", "implementation_of", "suite_errors"]
+__all__ = ["Grid", "concluded", "dialect_of", "reasons", "suite_errors"]
 
-STOPPED = "the run was stopped before its end"
+_NAMED = 4
+"""Requirements that a reason names with their counts; more are counted."""
+
+
+def concluded(report: Report, baseline: Baseline | None = None) -> Conclusion:
+    """The conclusion of a report, beside what a baseline expects."""
+    decision = decision_on(report, baseline, None)
+    return Conclusion(report, len(decision.known), len(decision.accepted))
 
 
 @dataclass(frozen=True)
-class Summary:
-    """``decided`` verdicts passed or broke; ``failed`` ones break conformance, ``known`` of them are in the baseline.
+class Grid:
+    """Musts by layer and family. Of ``silent`` layers no claimed must was decided; the net comes last."""
 
-    ``ignored`` broke a recommendation only. ``conclusion`` is one sentence, ``good`` whether it is a good one.
-    """
-
-    passed: int
-    failed: int
-    known: int
-    ignored: int
-    undecided: int
-    conclusion: str
-    good: bool
-
-    @property
-    def decided(self) -> int:
-        return self.passed + self.failed
+    families: Sequence[str]
+    stems: Sequence[str]
+    silent: Sequence[str]
+    cells: Mapping[tuple[str, str], Musts]
 
     @classmethod
-    def of(cls, report: Report, baseline: Baseline | None = None) -> Summary:
-        verdicts = [judged.verdict for judged in report.judged]
-        broken = Counter(v.level is Level.SHOULD for v in verdicts if v.status.breaks)
-        passed = sum(v.status is Status.PASSED for v in verdicts)
-        known = len(decision_on(report, baseline, None).known)
-        failed, ignored = broken[False], broken[True]
-        words, good = _conclusion(report, passed, failed, known)
-        return cls(passed, failed, known, ignored, len(verdicts) - passed - failed - ignored, words, good)
+    def of(cls, judged: Sequence[Judged]) -> Grid:
+        members: dict[tuple[str, str], list[Judged]] = defaultdict(list)
+        for each in judged:
+            members[each.stem, each.family].append(each)
+        cells = {place: Musts.of(each.verdict for each in some) for place, some in members.items()}
+        stems = sorted({stem for stem, _ in cells}, key=lambda stem: (stem == "net", stem))
+        told = {stem for (stem, _), musts in cells.items() if musts.claimed} or set(stems)
+        families = list(dict.fromkeys(each.family for each in judged))
+        return cls(families, [s for s in stems if s in told], [s for s in stems if s not in told], cells)
 
-    def counted(self) -> str:
-        """Never a bare percentage: "412 of 418, 6 known"."""
-        known = f", {self.known} known" if self.known else ""
-        return f"{self.passed} of {self.decided}{known}"
-
-
-def _conclusion(report: Report, passed: int, failed: int, known: int) -> tuple[str, bool]:
-    if report.footer is None:
-        return f"incomplete: {STOPPED}", False
-    if report.harness_errors:
-        return "the suite itself broke: this run says nothing", False
-    if failed > known:
-        return "does not conform", False
-    if not passed:
-        return "nothing was judged: this shows nothing", False
-    return ("does not conform, in ways that are known" if known else "conforms"), not known
+    def cell(self, stem: str, family: str) -> Musts | None:
+        """The musts of a layer in a family; None where none is owed and claimed."""
+        musts = self.cells.get((stem, family))
+        return musts if musts is not None and musts.claimed else None
 
 
-def decided_stems(judged: Sequence[Judged]) -> tuple[list[str], list[str]]:
-    """The layers of which anything was decided, the net last, and the others; all of them where nothing was at all."""
-    stems = sorted({each.stem for each in judged}, key=lambda stem: (stem == "net", stem))
-    decided = {each.stem for each in judged if each.verdict.status.decides} or set(stems)
-    return [stem for stem in stems if stem in decided], [stem for stem in stems if stem not in decided]
-
-
-def implementation_of(report: Report) -> str:
-    """Name and version of who was judged."""
-    named = report.header["implementation"]
-    return " ".join(str(word) for word in (named["name"], named["version"]) if word)
+def reasons(undecided: Sequence[Undecided]) -> Iterator[tuple[int, str, str]]:
+    """Why musts were not decided: how many, the reason, and the requirements with their counts; the most first."""
+    groups: dict[tuple[str, str], list[Undecided]] = defaultdict(list)
+    for each in undecided:
+        groups[each.status, each.reason].append(each)
+    for (status, reason), members in sorted(groups.items(), key=lambda group: -sum(each.count for each in group[1])):
+        counts: dict[str, int] = defaultdict(int)
+        for each in members:
+            counts[each.requirement] += each.count
+        told = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:_NAMED])
+        more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+        yield sum(counts.values()), f"{status}: {reason}" if reason else status, told + more
 
 
 def dialect_of(report: Report) -> str:

@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from conformance.contract.errors import one_line
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.exit_codes import ExitCode
+from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
+from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
 from conformance.record.report import Judged, Report
-from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
+from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 
 __all__ = ["output", "render"]
 
@@ -32,6 +34,8 @@ _LOG_WIDTH = 130
 """Columns where standard output is no terminal."""
 
 _GAP = 2
+
+_CORNER = "musts passed"
 
 _NAMED = 4
 """Requirements of a group that are named with their counts."""
@@ -56,12 +60,8 @@ def render(report: Report, console: Console, path: str) -> None:
     console.print(_heading(report))
     if report.judged:
         console.print(_grid(report.judged, console.width))
-    musts = [
-        judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is not Level.SHOULD
-    ]
-    shoulds = [
-        judged for judged in report.judged if judged.verdict.status.breaks and judged.verdict.level is Level.SHOULD
-    ]
+    musts = [each for each in report.judged if each.verdict.status.breaks and is_must(each.verdict)]
+    shoulds = [each for each in report.judged if each.verdict.status.breaks and not is_must(each.verdict)]
     diagnosis = diagnosis_of(report)
     if musts:
         console.print(_failures("Failures", "red", musts, diagnosis.by_case()))
@@ -69,7 +69,10 @@ def render(report: Report, console: Console, path: str) -> None:
         console.print(_failures("Recommendations not followed", "yellow", shoulds, diagnosis.by_recommended_case()))
     for error in suite_errors(report)[:_SHOWN]:
         console.print(Text(error, style="bold red"))
-    console.print(_conclusion(report, path))
+    found = concluded(report)
+    if found.undecided:
+        console.print(_undecided(found))
+    console.print(_conclusion(found, path), soft_wrap=True)
     if musts or shoulds:
         first = (musts or shoulds)[0].verdict
         hint = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(first.item)}"
@@ -81,34 +84,31 @@ def _heading(report: Report) -> Text:
     implementation = header["implementation"]
     language = f" ({implementation['language']})" if implementation["language"] else ""
     drawn = f"; {header['explore']} x the generated cases, from seed {header['seed']}" if header.get("seed") else ""
-    asked = f"  {', '.join(header['dtypes'])}; {dialect_of(report)}; {len(report.judged)} verdicts{drawn}"
-    return Text(one_line(implementation_of(report) + language), style="bold").append(asked, style="not bold")
+    asked = f"  {', '.join(header['dtypes'])}; {dialect_of(report)}; suite {one_line(report.suite)}{drawn}"
+    return Text(one_line(implementation_of(header) + language), style="bold").append(asked, style="not bold")
 
 
 def _grid(judged: Sequence[Judged], width: int) -> RenderableType:
     """Layers by families; several tables one under the other where the families do not fit side by side."""
-    families = list(dict.fromkeys(each.family for each in judged))
-    stems, silent = decided_stems(judged)
-    members: dict[tuple[str, str], list[Judged]] = defaultdict(list)
-    for each in judged:
-        members[each.stem, each.family].append(each)
-    cells = {(stem, family): _cell(members[stem, family]) for stem in stems for family in families}
+    grid = Grid.of(judged)
+    stems, families = grid.stems, grid.families
+    cells = {(stem, family): _cell(grid.cell(stem, family)) for stem in stems for family in families}
     heads = {family: family.replace("_", " ") for family in families}
     widths = {f: _GAP + max(len(heads[f]), *(len(cells[stem, f]) for stem in stems)) for f in families}
-    first = max(len(stem) for stem in stems)
+    first = max(len(_CORNER), *(len(stem) for stem in stems))
     parts: list[RenderableType] = []
     for row in _rows(widths, width - first):
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 0, 0, _GAP))
-        table.add_column("passed", min_width=first)
+        table.add_column(_CORNER, min_width=first)
         for family in row:
             table.add_column(heads[family], justify="right", no_wrap=True)
         for stem in stems:
             table.add_row(stem, *(cells[stem, family] for family in row))
         parts.append(table)
-    if silent:
-        parts.append(Text(f"nothing decided: {', '.join(silent)}", style="dim"))
-    if any(_undecided(each) for each in judged):
-        parts.append(Text("+N: not decided (inconclusive, not applicable, unsupported)", style="dim"))
+    if grid.silent:
+        parts.append(Text(f"nothing claimed: {', '.join(grid.silent)}", style="dim"))
+    if any(musts.undecided for musts in grid.cells.values()):
+        parts.append(Text("+N: owed, claimed and not decided", style="dim"))
     return Group(*parts)
 
 
@@ -122,21 +122,27 @@ def _rows(widths: Mapping[str, int], space: int) -> list[list[str]]:
     return rows
 
 
-def _cell(judged: Sequence[Judged]) -> Text:
-    """How many passed, of how many where some did not; then how many were not decided."""
-    if not judged:
+def _cell(musts: Musts | None) -> Text:
+    """How many passed, of how many where some failed; then how many were not decided."""
+    if musts is None:
         return Text("-", style="dim")
-    passed = sum(each.verdict.status is Status.PASSED for each in judged)
-    broken = [each for each in judged if each.verdict.status.breaks]
-    failed = any(each.verdict.level is not Level.SHOULD for each in broken)
-    style = "red" if failed else "yellow" if broken else "green" if passed else "dim"
-    text = Text(f"{passed}/{passed + len(broken)}" if broken else f"{passed}", style=style)
-    undecided = sum(map(_undecided, judged))
-    return text.append(f" +{undecided}", style="dim") if undecided else text
+    style = "red" if musts.failed else "green" if musts.passed else "dim"
+    text = Text(f"{musts.passed}/{musts.decided}" if musts.failed else f"{musts.passed}", style=style)
+    return text.append(f" +{musts.undecided}", style="yellow") if musts.undecided else text
 
 
-def _undecided(judged: Judged) -> bool:
-    return not judged.verdict.status.decides
+def _undecided(found: Conclusion) -> RenderableType:
+    """Why what is owed and claimed was not decided, and what can be done about it."""
+    groups = list(reasons(found.undecided))
+    text = Text("\nNot decided", style="bold yellow")
+    for count, why, told in groups[:_SHOWN]:
+        text.append(f"\n  {count} x ", style="not bold yellow").append(one_line(why), style="bold default")
+        text.append(f"\n      {one_line(told)}", style="not bold default")
+    if len(groups) > _SHOWN:
+        hidden = sum(count for count, _, _ in groups[_SHOWN:])
+        text.append(f"\n  and {hidden} more, for {len(groups) - _SHOWN} reasons", style="not bold dim")
+    hint = "what is not claimed can be stated before a run (--declines), or accepted ([[declined]] in a baseline)"
+    return text.append(f"\n  {hint}", style="not bold dim default")
 
 
 @dataclass(frozen=True)
@@ -188,12 +194,11 @@ def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     return text
 
 
-def _conclusion(report: Report, path: str) -> RenderableType:
-    summary = Summary.of(report)
-    counts = sorted(report.counts.items(), key=lambda item: -item[1])
-    words = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts)
-    seconds = f" in {report.footer['seconds']:.1f} s" if report.footer else ""
-    style = "bold green" if summary.good else "bold red"
-    text = Text("\n").append(summary.conclusion, style=style).append(f"  {words}{seconds}")
+def _conclusion(found: Conclusion, path: str) -> RenderableType:
+    report = found.report
+    style = "bold green" if found.good else "bold yellow" if found.code is ExitCode.UNDECIDED else "bold red"
+    text = Text("\n").append(found.line, style=style)
+    rest = [*([found.rest] if found.rest else []), *([f"{report.footer['seconds']:.1f} s"] if report.footer else [])]
+    text.append(f"\n{'; '.join(rest)}" if rest else "")
     text.append(f"\nreport: {path}", style="dim")
     return text if report.complete else text.append("; the same command with --resume goes on from it", style="dim")

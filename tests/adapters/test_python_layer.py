@@ -19,10 +19,11 @@ from conformance.adapters.python_layer import PythonLayer, open_python_layer
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import Crash, DoesNotStart, Implementation, TimedOut, Unsupported
+from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.engine.execution import execute, inapplicable
+from conformance.engine.execution import execute
 from conformance.losses import LOSSES
 from conformance.losses.nets import layer, source
 from conformance.suite import FAMILIES, all_checks
@@ -73,7 +74,7 @@ def run_everything(spec: str, families: Sequence[str] = FAMILIES) -> list[Verdic
     description = implementation.describe()
     found: list[Verdict] = []
     for check in all_checks():
-        if check.family in families and inapplicable(check, description) is None:
+        if check.family in families and not Limits.of(description).of_check(check):
             also = description.differences if check.differences else ()
             for dtype in (*description.dtypes, *also):
                 found += execute(check, Session(implementation, description, dtype))

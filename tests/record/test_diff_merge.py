@@ -9,6 +9,7 @@ import pytest
 
 from conformance.contract.errors import UsageError
 from conformance.contract.verdict import Level, Status
+from conformance.record.conclusion import Musts
 from conformance.record.differences import differences_between
 from conformance.record.merging import joined, matrix
 from conformance.record.reader import read_report
@@ -97,7 +98,8 @@ def test_devices_stand_side_by_side() -> None:
     runs = joined({Path("a"): report_of(passed("h/1")), Path("b"): report_of(passed("h/1"), failed("h/2"), **cuda)})
     columns = matrix(runs)
     assert [column.label for column in columns] == ["mine 1.2 cpu x86_64", "mine 1.2 cuda x86_64"]
-    assert [column.cells["hinge_loss"] for column in columns] == [(1, 1), (1, 2)]
+    assert [column.cells["hinge_loss"] for column in columns] == [Musts(1, 1, 1, 1), Musts(2, 2, 2, 1)]
+    assert [column.conclusion for column in columns] == ["conforms", "does not conform"]
 
 
 @pytest.fixture

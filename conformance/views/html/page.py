@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,12 +16,13 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
+from conformance.record.conclusion import Musts, implementation_of
 from conformance.record.evidence import Evidence
-from conformance.record.report import Judged, Report
+from conformance.record.report import Report
 from conformance.views.html.details import MOST, details_of
-from conformance.views.html.rows import STATES, Words, rows_of, state_of
+from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
-from conformance.views.summary import Summary, decided_stems, dialect_of, implementation_of, suite_errors
+from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import printable
 
 __all__ = ["html_page"]
@@ -32,11 +33,12 @@ _SLOWEST = 12
 def html_page(report: Report, baseline: Baseline | None = None) -> str:
     """The report as HTML. Nothing of the implementation's is more than text; nothing is fetched from anywhere."""
     known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
-    found = diagnosis_of(report)
-    diagnosis = (*found.failures, *found.recommendations)
-    words, name = Words(), implementation_of(report)
-    rows = rows_of(report, words, known, found.by_case())
+    diagnosed = diagnosis_of(report)
+    diagnosis = (*diagnosed.failures, *diagnosed.recommendations)
+    words, name = Words(), implementation_of(report.header)
+    rows = rows_of(report, words, known, diagnosed.by_case())
     details = details_of(diagnosis)
+    found = concluded(report, baseline)
     data = {"words": words.to_json(), "states": STATES, "rows": rows}
     sources = {part: (files("conformance.views.html") / part).read_text("utf-8") for part in ("page.css", "page.js")}
     environment = Environment(
@@ -52,10 +54,11 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         name=name,
         dialect=dialect_of(report),
         errors=suite_errors(report),
-        summary=Summary.of(report, baseline),
-        grid=_Grid.of(report, known),
-        causes=_causes(found.failures),
-        recommendations=_causes(found.recommendations),
+        found=found,
+        undecided=list(reasons(found.undecided)),
+        grid=_grid(report),
+        causes=_causes(diagnosed.failures),
+        recommendations=_causes(diagnosed.recommendations),
         strips=strips_of(report),
         fingerprint=_fingerprint(report),
         slowest=_slowest(report),
@@ -83,38 +86,28 @@ def _hash(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Cell:
-    passed: int
-    failed: int
+    musts: Musts
     state: str
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """Layers by families; a cell counts checks, not verdicts. Of ``silent`` layers nothing was decided."""
-
+class _Table:
     families: Sequence[str]
     rows: Sequence[tuple[str, Sequence[_Cell | None]]]
     silent: Sequence[str]
 
-    @classmethod
-    def of(cls, report: Report, known: set[tuple[str, str, str]]) -> _Grid:
-        checks: dict[tuple[str, str, str, str], list[Judged]] = defaultdict(list)
-        for judged in report.judged:
-            checks[judged.stem, judged.family, judged.verdict.check, judged.verdict.dtype].append(judged)
-        states: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        for (stem, family, _, _), members in checks.items():
-            states[stem, family][state_of([m.verdict for m in members], known)] += 1
-        families = list(dict.fromkeys(judged.family for judged in report.judged))
-        stems, silent = decided_stems(report.judged)
-        rows = [(stem, [_cell(states.get((stem, family))) for family in families]) for stem in stems]
-        return cls(families, rows, silent)
+
+def _grid(report: Report) -> _Table:
+    """Layers by families, in musts. Of ``silent`` layers nothing was claimed."""
+    grid = Grid.of(report.judged)
+    rows = [(stem, [_cell(grid.cell(stem, family)) for family in grid.families]) for stem in grid.stems]
+    return _Table(grid.families, rows, grid.silent)
 
 
-def _cell(states: Counter[str] | None) -> _Cell | None:
-    if not states:
+def _cell(musts: Musts | None) -> _Cell | None:
+    if musts is None:
         return None
-    worst = next(state for state in STATES if states[state])
-    return _Cell(states["passed"], states["failed"] + states["known"], worst)
+    return _Cell(musts, "failed" if musts.failed else "undecided" if musts.undecided else "passed")
 
 
 def _causes(diagnosis: Sequence[tuple[Cause, list[Evidence]]]) -> list[tuple[str, int, str]]:
@@ -144,7 +137,8 @@ def _environment(report: Report) -> list[tuple[str, str]]:
     header = report.header
     flat = [(f"implementation: {key}", value) for key, value in header["implementation"].items()]
     flat += [(f"machine: {key}", value) for key, value in header["machine"].items()]
-    flat += [("suite", f"{header['suite']['name']} {header['suite']['version']}"), ("started", header["started"])]
+    program = f"{header['suite']['name']} {header['suite']['version']}"
+    flat += [("suite", report.suite), ("program", program), ("started", header["started"])]
     flat += [("dialect asked for", dialect_of(report))]
     return [(printable(key, 200), _told(value)) for key, value in flat if value not in ("", None, [], {})]
 

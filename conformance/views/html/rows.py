@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Status, Verdict
 from conformance.record.cause import Cause
+from conformance.record.conclusion import is_must
 from conformance.record.report import Judged, Report
 from conformance.views.text import printable
 
 __all__ = ["STATES", "Words", "rows_of", "state_of"]
 
-STATES = ("failed", "known", "recommendation", "undecided", "passed")
+STATES = ("failed", "known", "undecided", "recommendation", "passed", "declined", "not-applicable")
 """What a check as a whole can be, the worst first."""
 
 _REASON = 1000
@@ -50,13 +51,17 @@ def rows_of(report: Report, words: Words, known: set[Key], causes: Mapping[tuple
 
 def state_of(verdicts: Sequence[Verdict], known: set[Key]) -> str:
     """One of `STATES` for a check's verdicts."""
-    broken = [v for v in verdicts if v.status.breaks]
-    hard = [v for v in broken if v.level is not Level.SHOULD]
-    if any((v.check, v.dtype, v.requirement) not in known for v in hard):
-        return "failed"
+    claimed = [v for v in verdicts if is_must(v) and not v.limit]
+    broken = [v for v in claimed if v.status.breaks]
     if broken:
-        return "known" if hard else "recommendation"
-    return "passed" if any(v.status is Status.PASSED for v in verdicts) else "undecided"
+        return "known" if all((v.check, v.dtype, v.requirement) in known for v in broken) else "failed"
+    if not all(v.status.decides for v in claimed):
+        return "undecided"
+    if any(v.status.breaks for v in verdicts if not is_must(v)):
+        return "recommendation"
+    if any(v.status is Status.PASSED for v in verdicts):
+        return "passed"
+    return "declined" if any(v.limit for v in verdicts) else "not-applicable"
 
 
 def _row(

@@ -1,0 +1,126 @@
+"""Limits: what an implementation does not claim, stated before the first case; what lies outside is never judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from conformance.contract.case import Case
+from conformance.contract.errors import UsageError, unknown
+from conformance.contract.implementation import Description
+from refimpl.errors import PrototxtError
+from refimpl.prototxt import parse_net
+from refimpl.schema import Message
+
+if TYPE_CHECKING:
+    from conformance.contract.check import Check
+
+__all__ = ["SINGLE", "Limits"]
+
+SINGLE = "single layers"
+"""The limit of an implementation that computes layers and no nets."""
+
+FIRST_PASS = "one pass"
+"""The limit of one that is told of no further passes, as version 1 of the protocol has none."""
+
+_SIZE = re.compile(r"size>(\d+)")
+_OPTION = re.compile(r"(\w+_param(?:\.\w+)+)(?:=(.*))?")
+_NAMED = 3
+"""Layer types that a limit names; more are counted."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a description limits, and ``declines`` beside it, each in one of four forms.
+
+    ``softmax_with_loss.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
+    net with a layer in which that option is set, ``loss_param.normalization=FULL`` where it has that value;
+    ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
+    """
+
+    capability: str = "net"
+    layers: tuple[str, ...] = ()
+    declines: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, description: Description, declines: Iterable[str] = ()) -> Limits:
+        """The limits that an implementation states of itself, and those that are stated for it."""
+        old = (FIRST_PASS,) if description.protocol == 1 else ()
+        return cls(description.capability, description.layers, (*description.declines, *old, *declines))
+
+    def refuse_unknown(self, requirements: Iterable[str]) -> None:
+        """Raises `UsageError` for what is none of the four forms, or matches no requirement."""
+        known = list(requirements)
+        for limit in self.declines:
+            if not _is_of_cases(limit) and not any(fnmatchcase(name, limit) for name in known):
+                if "." in limit:
+                    raise unknown("requirement", limit, known, "lossconf list requirements")
+                forms = "a requirement, an option such as loss_param.normalize, size>N or passes"
+                raise UsageError(f"no limit is {limit!r}: use {forms}")
+
+    def of_check(self, check: Check) -> str:
+        """The limit that a check lies outside of as a whole, or nothing."""
+        foreign = set(check.layer_types) - set(self.layers)
+        if self.capability == "layer":
+            if check.needs_net:
+                return SINGLE
+            return self.types if self.layers and foreign == set(check.layer_types) else ""
+        if self.layers and foreign:
+            return self.types
+        return self.of_requirement(check.requirements[0]) if all(map(self.of_requirement, check.requirements)) else ""
+
+    def of_requirement(self, requirement: str) -> str:
+        """The limit that a requirement lies outside of, or nothing."""
+        return next((each for each in self.declines if not _is_of_cases(each) and fnmatchcase(requirement, each)), "")
+
+    def of_case(self, case: Case) -> str:
+        """The limit that a case lies outside of, or nothing."""
+        return next((limit for limit in self.declines if _is_outside(case, limit)), "")
+
+    @property
+    def types(self) -> str:
+        """The limit to some layer types."""
+        few = len(self.layers) <= _NAMED
+        return f"only {', '.join(self.layers)}" if few else f"only {len(self.layers)} layer types"
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """Every limit, in words."""
+        single = (SINGLE,) if self.capability == "layer" else ()
+        return (*single, *((self.types,) if self.layers else ()), *self.declines)
+
+
+def _is_of_cases(limit: str) -> bool:
+    return limit in ("passes", FIRST_PASS) or bool(_SIZE.fullmatch(limit) or _OPTION.fullmatch(limit))
+
+
+def _is_outside(case: Case, limit: str) -> bool:
+    if limit in ("passes", FIRST_PASS):
+        return bool(case.passes)
+    if size := _SIZE.fullmatch(limit):
+        arrays = (array for each in case.sequence for array in each.inputs.values())
+        return any(np.size(array) > int(size[1]) for array in arrays)
+    if option := _OPTION.fullmatch(limit):
+        return any(option[2] is None or option[2] == value for value in _values(case, option[1].split(".")))
+    return False
+
+
+def _values(case: Case, path: list[str]) -> Iterator[str]:
+    """Every value that a layer of the case's net sets an option to, as text."""
+    try:
+        layers: tuple[Any, ...] = parse_net(case.net).layer
+    except PrototxtError:
+        return
+    for layer in layers:
+        held = layer
+        for name in path:
+            held = getattr(held, name) if isinstance(held, Message) and name in held.schema and held.has(name) else None
+        if isinstance(held, bool):
+            yield str(held).lower()
+        elif held is not None:
+            yield f"{held:g}" if isinstance(held, float) else str(held)
