@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from refimpl.errors import PrototxtError
+from refimpl.foreign import Foreign
 from refimpl.layers import FORMS
 from refimpl.messages import LayerParameter, NetParameter, V1LayerParameter
 from refimpl.scalars import read_scalar, write_scalar
@@ -16,7 +17,7 @@ from refimpl.textformat import Block, Field, Scalar, read_text
 from refimpl.unknown_field import unknown_field
 from refimpl.upgrade import upgrade_inputs, upgrade_v1
 
-__all__ = ["dump_layer", "dump_net", "parse_net"]
+__all__ = ["dump_layer", "dump_net", "parse_net", "read_message", "read_net"]
 
 M = TypeVar("M", bound=Message)
 _LINE = 100
@@ -32,11 +33,31 @@ def parse_net(text: str) -> NetParameter:
     return _parse(text)
 
 
+def read_net(text: str | Block) -> tuple[NetParameter, tuple[Foreign, ...]]:
+    """The net as `parse_net` reads it, and what in it is not Caffe's: fields, values of enums, types of the old format
+    and messages that a fork has added. Those are left out of the net, but for a type, which is kept as written.
+
+    Raises `PrototxtError` for what is no net at all: broken text, a template, the V0 format.
+    """
+    foreign: list[Foreign] = []
+    document = read_text(text) if isinstance(text, str) else text
+    net = _net(document, _Reader(foreign))
+    return net, tuple(foreign)
+
+
+def read_message(cls: type[M], block: Block, foreign: list[Foreign]) -> M:
+    """The message that a block spells, read as `read_net` reads a net."""
+    return _Reader(foreign).message(cls, block, cls.__name__)
+
+
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> NetParameter:
-    document = read_text(text)
+    return _net(read_text(text), _Reader(None))
+
+
+def _net(document: Block, reader: _Reader) -> NetParameter:
     _refuse_mixed_formats(document)
-    net = upgrade_v1(_message(NetParameter, document, "net"))
+    net = upgrade_v1(reader.message(NetParameter, document, "net"))
     try:
         return upgrade_inputs(net)
     except ValueError as error:
@@ -53,90 +74,111 @@ def dump_layer(layer: LayerParameter) -> str:
     return dump_net(NetParameter(layer=(layer,)))
 
 
-def _message(cls: type[M], block: Block, where: str) -> M:
-    """The message of class `cls` that a block spells; `where` is the name of the field that holds it."""
-    given: dict[str, Any] = {}
-    merged: dict[str, Block] = {}
-    unknown: dict[str, tuple[Block, ...]] = {}
-    try:
-        if cls is LayerParameter:
-            block, given["own"], unknown = _own(block)
-        for item in block.fields:
-            field = cls.schema.get(item.name)
-            if field is None or field.kind in ("extra", "own"):
-                unknown[item.name] = unknown.get(item.name, ()) + _foreign_blocks(cls, item, where)
-            elif field.repeated:
-                values = tuple(_value(item, value, field) for value in item.values)
-                given[item.name] = given.get(item.name, ()) + values
-            elif item.bracketed:
-                raise _refusal(f"{item.name} holds one value, not a list", item, "remove the brackets")
-            elif field.message is not None:
-                first = merged.get(item.name, Block())
-                merged[item.name] = Block(first.fields + _block(item, item.values[0]).fields)
-            elif item.name in given:
-                raise _refusal(f"{item.name} is specified multiple times", item, "it is not a repeated field: keep one")
-            else:
-                given[item.name] = _value(item, item.values[0], field)
-        for name, whole in merged.items():
-            given[name] = _message(cls.schema[name].message or Message, whole, name)
-    except PrototxtError as error:
-        raise _in_layer(error, block) if cls in (LayerParameter, V1LayerParameter) else error from None
-    if unknown:
-        given["extra"] = Extra(unknown)
-    return cls(**given)
+class _Reader:
+    """Makes messages of blocks. What Caffe does not know is noted in ``foreign``; where that is None it is refused."""
 
+    def __init__(self, foreign: list[Foreign] | None) -> None:
+        self.foreign = foreign
 
-def _own(block: Block) -> tuple[Block, Own, dict[str, tuple[Block, ...]]]:
-    """What classes of the layer's type read in schemas of their own, and those of its blocks that no other schema has;
-    the block without these. Where no class can read a block, the first one's refusal holds."""
-    kind = next((value.text for value in block.all("type") if isinstance(value, Scalar)), "")
-    schemas = [(name, message) for layer in FORMS.get(kind, ()) for name, message in layer.messages.items()]
-    read: dict[tuple[str, type[Message]], Message] = {}
-    kept: dict[str, tuple[Block, ...]] = {}
-    for name in dict.fromkeys(name for name, _ in schemas if block.all(name)):
-        items = [item for item in block.fields if item.name == name]
-        whole = Block(tuple(field for item in items for field in _block(item, item.values[0]).fields))
-        refusals = []
-        for message in [message for each, message in schemas if each == name]:
-            try:
-                read[name, message] = _message(message, whole, name)
-            except PrototxtError as error:
-                refusals.append(error)
-        known = LayerParameter.schema.get(name)
-        if known is not None and known.message is not None:
-            try:
-                _message(known.message, whole, name)
-                continue
-            except PrototxtError as error:
-                refusals.insert(0, error)
-        if not any(each == name for each, _ in read):
-            raise refusals[0]
-        kept[name] = (whole,)
-    rest = tuple(item for item in block.fields if item.name not in kept)
-    return replace(block, fields=rest), Own(read), kept
+    def message(self, cls: type[M], block: Block, where: str) -> M:
+        """The message of class `cls` that a block spells; `where` is the name of the field that holds it."""
+        given: dict[str, Any] = {}
+        several: dict[str, list[Any]] = {}
+        merged: dict[str, list[Field]] = {}
+        unknown: dict[str, tuple[Block, ...]] = {}
+        try:
+            if cls is LayerParameter:
+                block, given["own"], unknown = self._own(block)
+            for item in block.fields:
+                field = cls.schema.get(item.name)
+                if field is None or field.kind in ("extra", "own"):
+                    unknown[item.name] = unknown.get(item.name, ()) + self._unknown(cls, item, where)
+                elif field.repeated:
+                    values = [self._value(item, value, field, where) for value in item.values]
+                    several.setdefault(item.name, []).extend(value for value in values if value is not None)
+                elif item.bracketed:
+                    raise _refusal(f"{item.name} holds one value, not a list", item, "remove the brackets")
+                elif field.message is not None:
+                    merged.setdefault(item.name, []).extend(_block(item, item.values[0]).fields)
+                elif item.name in given:
+                    raise _refusal(
+                        f"{item.name} is specified multiple times", item, "it is not a repeated field: keep one"
+                    )
+                elif (value := self._value(item, item.values[0], field, where)) is not None:
+                    given[item.name] = value
+            for name, fields in merged.items():
+                given[name] = self.message(cls.schema[name].message or Message, Block(tuple(fields)), name)
+        except PrototxtError as error:
+            raise _in_layer(error, block) if cls in (LayerParameter, V1LayerParameter) else error from None
+        if unknown := {name: blocks for name, blocks in unknown.items() if blocks}:
+            given["extra"] = Extra(unknown)
+        return cls(**given, **{name: tuple(values) for name, values in several.items()})
 
+    def _own(self, block: Block) -> tuple[Block, Own, dict[str, tuple[Block, ...]]]:
+        """What classes of the layer's type read in schemas of their own, and those of its blocks that no other schema
+        has; the block without these. Where no class can read a block, the first one's refusal holds."""
+        kind = next((value.text for value in block.all("type") if isinstance(value, Scalar)), "")
+        schemas = [(name, message) for layer in FORMS.get(kind, ()) for name, message in layer.messages.items()]
+        read: dict[tuple[str, type[Message]], Message] = {}
+        kept: dict[str, tuple[Block, ...]] = {}
+        strict = _Reader(None)
+        for name in dict.fromkeys(name for name, _ in schemas if block.all(name)):
+            items = [item for item in block.fields if item.name == name]
+            whole = Block(tuple(field for item in items for field in _block(item, item.values[0]).fields))
+            refusals = []
+            for message in [message for each, message in schemas if each == name]:
+                try:
+                    read[name, message] = strict.message(message, whole, name)
+                except PrototxtError as error:
+                    refusals.append(error)
+            known = LayerParameter.schema.get(name)
+            if known is not None and known.message is not None:
+                try:
+                    strict.message(known.message, whole, name)
+                    continue
+                except PrototxtError as error:
+                    refusals.insert(0, error)
+            if any(each == name for each, _ in read):
+                kept[name] = (whole,)
+            elif self.foreign is None:
+                raise refusals[0]
+        rest = tuple(item for item in block.fields if item.name not in kept)
+        return replace(block, fields=rest), Own(read), kept
 
-def _value(item: Field, value: Scalar | Block, field: FieldType) -> Any:
-    if field.message is not None:
-        return _message(field.message, _block(item, value), item.name)
-    if field.kind == "raw":
-        return _block(item, value)
-    if isinstance(value, Block):
-        raise _refusal(f"{item.name} takes a {field.kind}, not a block", value, f"write {item.name}: VALUE")
-    return read_scalar(item.name, value, field)
+    def _value(self, item: Field, value: Scalar | Block, field: FieldType, where: str) -> Any:
+        """None for a value that is foreign."""
+        if field.message is not None:
+            return self.message(field.message, _block(item, value), item.name)
+        if field.kind == "raw":
+            return _block(item, value)
+        if isinstance(value, Block):
+            raise _refusal(f"{item.name} takes a {field.kind}, not a block", value, f"write {item.name}: VALUE")
+        if self.foreign is None or field.kind != "enum" or value.kind == "string":
+            return read_scalar(item.name, value, field)
+        try:
+            return read_scalar(item.name, value, field)
+        except PrototxtError:
+            is_type = item.name == "type" and where == "layers"
+            self.foreign.append(Foreign("type" if is_type else "value", f"{value} of {where}.{item.name}", item.line))
+            return value.text if is_type else None
+
+    def _unknown(self, cls: type[Message], item: Field, where: str) -> tuple[Block, ...]:
+        """The blocks of a field that the schema lacks: a layer keeps those named `*_param`; anything else is refused or
+        left out."""
+        keeps = "extra" in cls.schema and item.name.endswith("_param") and item.name.lower() not in cls.schema
+        if self.foreign is not None:
+            kind = "message" if isinstance(item.values[0] if item.values else None, Block) else "field"
+            self.foreign.append(Foreign(kind, f"{item.name} of {where}", item.line))
+            return tuple(value for value in item.values if isinstance(value, Block)) if keeps else ()
+        if not keeps:
+            raise unknown_field(cls, item, where)
+        return tuple(_block(item, value) for value in item.values)
 
 
 def _block(item: Field, value: Scalar | Block) -> Block:
     if isinstance(value, Scalar):
         raise _refusal(f"{item.name} takes a block, not {value}", value, f"write {item.name} {{ ... }}")
     return value
-
-
-def _foreign_blocks(cls: type[Message], item: Field, where: str) -> tuple[Block, ...]:
-    """The blocks of a field that the schema lacks: a layer keeps those named `*_param`; anything else is an error."""
-    if "extra" not in cls.schema or not item.name.endswith("_param") or item.name.lower() in cls.schema:
-        raise unknown_field(cls, item, where)
-    return tuple(_block(item, value) for value in item.values)
 
 
 def _in_layer(error: PrototxtError, block: Block) -> PrototxtError:
