@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from conformance.losses import LOSSES, Loss
+from conformance.losses import KNOWN, Loss
 from conformance.losses.loss import FACTS, Bottom
 from conformance.losses.options import Option
 
@@ -31,7 +31,7 @@ _UNITS = {
 def page() -> str:
     """The whole page: a section for each loss, and what the traits mean."""
     traits = ["## What a trait says", "", *(f"- **{name}**: {fact}." for name, fact in FACTS.items())]
-    return "\n".join([_INTRODUCTION, *(line for loss in LOSSES.values() for line in _section(loss)), *traits, ""])
+    return "\n".join([_INTRODUCTION, *(line for loss in KNOWN.values() for line in _section(loss)), *traits, ""])
 
 
 def _section(loss: Loss) -> Iterator[str]:
@@ -39,6 +39,11 @@ def _section(loss: Loss) -> Iterator[str]:
     yield ""
     divided = f"over a normaliser, {loss.default_mode} where none is named" if loss.default_mode else "over the batch"
     traits = f" Traits: {', '.join(sorted(loss.traits))}." if loss.traits else ""
+    if loss.layer.forms:
+        told = "recorded from a real fork" if loss.recorded else "read, not measured"
+        forms = ", ".join(f"`{form.name}`" for form in loss.layer.forms)
+        yield f"Profile {loss.profile}, {told}. Forms of its class: {forms}."
+        yield ""
     yield f"{_UNITS[loss.unit].capitalize()}, {divided}.{traits}"
     yield ""
     yield "| bottom | role | |"

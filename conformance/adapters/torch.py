@@ -18,7 +18,7 @@ from conformance.adapters.direct import LayerImplementation
 from conformance.contract.case import Array
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, Implementation
-from conformance.losses import LOSSES, Loss
+from conformance.losses import KNOWN, Loss, loss_of_type
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter
 
@@ -109,5 +109,7 @@ def _layer(loss: Loss) -> type[_Autograd]:
 
 
 LAYERS: dict[str, type[Any]] = {
-    loss.type: _layer(loss) for loss in LOSSES.values() if "torch-layer" in loss.equivalents
+    loss.type: _layer(loss)
+    for loss in KNOWN.values()
+    if "torch-layer" in loss.equivalents and loss_of_type(loss.type) is loss
 }

@@ -20,9 +20,10 @@ def _cases(layer: str | None) -> Iterator[Row]:
 
 
 def _checks(layer: str | None) -> Iterator[Row]:
+    from conformance.losses import PROFILES
     from conformance.suite import all_checks
 
-    for check in all_checks():
+    for check in all_checks(profiles=tuple(PROFILES)):
         if layer in (None, check.layer):
             yield check.id, check.family, check.layer, ",".join(check.dtypes), "core" if check.core else "large"
 
@@ -42,11 +43,21 @@ def _implementations(layer: str | None) -> Iterator[Row]:
         yield spelling.form, spelling.what
 
 
+def _losses(layer: str | None) -> Iterator[Row]:
+    from conformance.losses import KNOWN
+
+    for stem, loss in KNOWN.items():
+        if layer in (None, stem):
+            forms = ",".join(form.name for form in loss.layer.forms) or "bvlc"
+            yield stem, loss.type, loss.profile, forms, "recorded" if loss.recorded else "read, not measured"
+
+
 KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "cases": _cases,
     "checks": _checks,
     "requirements": _requirements,
     "implementations": _implementations,
+    "losses": _losses,
 }
 
 
@@ -55,7 +66,7 @@ KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
 @click.option("--layer", help="Only those about this layer, as ids spell it; also net, refusal and the other families.")
 @click.option("--count", is_flag=True, help="Print how many there are, and nothing else.")
 def command(kind: str, layer: str | None, count: bool) -> int:
-    """List golden cases, checks, requirements or implementations.
+    """List golden cases, checks, requirements, implementations or losses.
 
     \b
     A case is a net with what an oracle computed for it; a check is an item of the suite; a requirement is one

@@ -65,6 +65,13 @@ def _new_seed(stopped: StoppedRun | None) -> int:
     metavar="NAME|FILE",
     help="Only checks about this layer, as ids spell it, or net; or SNIPPET.prototxt, any other layer; repeatable.",
 )
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    metavar="NAME",
+    help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc.",
+)
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
 @click.option(
@@ -130,6 +137,7 @@ def command(
     dtypes: tuple[str, ...],
     families: tuple[str, ...],
     layers: tuple[str, ...],
+    profiles: tuple[str, ...],
     checks: tuple[str, ...],
     keyword: str,
     workers: int,
@@ -152,6 +160,7 @@ def command(
       lossconf run
       lossconf run reference --dialect bvlc -j 2
       lossconf run reference --resume
+      lossconf run reference --profile faces
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:MyLoss --layer LAYER
       lossconf run python-layer:mylayers.py:MyLoss --as TYPE
@@ -162,7 +171,7 @@ def command(
     if in_process:
         refuse_in_process(implementation)
     layers, snippets = read_snippets(layers)
-    selection = Selection(families, layers, checks, dtypes)
+    selection = Selection(families, layers, checks, dtypes, profiles)
     shares = (shard,) if shard else ()
     stopped = stopped_run(path) if resume else None
     order = Order(

@@ -30,15 +30,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class Selection:
-    """Names of suite families, layer stems, checks (or cases of theirs) and dtypes.
+    """Names of suite families, layer stems, checks (or cases of theirs), dtypes and profiles.
 
-    An empty tuple takes all there are; of dtypes, all that the implementation has.
+    An empty tuple takes all there are; of dtypes, all that the implementation has; of profiles, which are sets of
+    losses, BVLC Caffe's and those of the layers and checks that are named.
     """
 
     families: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
 
     @property
     def names_checks(self) -> bool:

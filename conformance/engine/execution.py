@@ -10,7 +10,7 @@ from conformance.contract.implementation import Declined, ImplementationError
 from conformance.contract.limits import SINGLE, Limits
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import failed_to_answer
 
@@ -79,7 +79,7 @@ def _of_others(requirement: str, limits: Limits) -> str:
         return SINGLE if facet in _OF_THE_NET_ALONE else ""
     if subject == "layer":
         return "" if facet in limits.layers else SINGLE
-    foreign = subject in LOSSES and limits.layers and LOSSES[subject].type not in limits.layers
+    foreign = subject in KNOWN and limits.layers and KNOWN[subject].type not in limits.layers
     return limits.types if foreign else ""
 
 

@@ -11,6 +11,7 @@ from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.diagnosis.investigator import requirements_of, with_expectation
 from conformance.engine.execution import execute
+from conformance.losses import PROFILES
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.suite import all_checks
@@ -39,4 +40,4 @@ def lost_evidence(
 
 @lru_cache(maxsize=1)
 def _checks(seed: int, explore: int) -> dict[str, Check]:
-    return {check.id: check for check in all_checks(seed=seed, explore=explore)}
+    return {check.id: check for check in all_checks(seed=seed, explore=explore, profiles=tuple(PROFILES))}

@@ -53,13 +53,14 @@ def main() -> None:
 
 def _planned(order: Order, description: Description) -> list[Planned]:
     """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
-    from conformance.suite import all_checks, formula_free
+    from conformance.suite import all_checks, formula_free, profiles_asked
 
     snippets = order.snippets or description.snippets
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
-    return selection.plan(all_checks(snippets, order.seed, order.explore), description.dtypes, description.differences)
+    suite = all_checks(snippets, order.seed, order.explore, profiles_asked(selection))
+    return selection.plan(suite, description.dtypes, description.differences)
 
 
 def _run(order: Order, emit: Emit) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from conformance.judge.finding import Finding
-from conformance.losses import LOSSES, loss_of_type
+from conformance.losses import KNOWN, loss_of_type
 
 __all__ = ["owner", "serves"]
 
@@ -98,7 +98,7 @@ def serves(finding: Finding, requirement: str) -> bool:
         return formula and finding.layer_type == facet
     if subject == "net":
         return _NET.get(facet, _bookkeeping)(finding)
-    return _serves_loss(finding, LOSSES[subject].type, facet)
+    return _serves_loss(finding, KNOWN[subject].type, facet)
 
 
 def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:

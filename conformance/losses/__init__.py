@@ -11,7 +11,7 @@ from conformance.losses.loss import Loss
 from conformance.losses.variant import Variant
 from refimpl.messages import NetParameter
 
-__all__ = ["LOSSES", "Loss", "Variant", "files_named", "loss_of_type", "variants"]
+__all__ = ["KNOWN", "LOSSES", "PROFILES", "Loss", "Variant", "files_named", "loss_of_type", "profile_of", "variants"]
 
 
 def _found() -> Iterator[Loss]:
@@ -21,13 +21,27 @@ def _found() -> Iterator[Loss]:
             yield loss
 
 
-LOSSES: dict[str, Loss] = {loss.stem: loss for loss in _found()}
+KNOWN: dict[str, Loss] = {loss.stem: loss for loss in _found()}
 """Every loss by its stem, in the order of the alphabet."""
+
+PROFILES: dict[str, dict[str, Loss]] = {"bvlc": {}}
+"""The same by their profiles, BVLC Caffe's first."""
+for _stem, _loss in KNOWN.items():
+    PROFILES.setdefault(_loss.profile, {})[_stem] = _loss
+
+LOSSES = PROFILES["bvlc"]
+"""The losses of a run that asks for no others."""
+
+
+def profile_of(stem: str) -> str:
+    """The profile of a loss; that of BVLC Caffe for the net."""
+    return KNOWN[stem].profile if stem in KNOWN else "bvlc"
 
 
 @cache
 def _by_type() -> dict[str, Loss]:
-    return {loss.type: loss for loss in LOSSES.values()}
+    """BVLC Caffe's loss of a type stands for the forks'."""
+    return {loss.type: loss for loss in (*KNOWN.values(), *LOSSES.values())}
 
 
 def loss_of_type(layer_type: str) -> Loss | None:
@@ -37,7 +51,7 @@ def loss_of_type(layer_type: str) -> Loss | None:
 
 def files_named(net: NetParameter) -> set[str]:
     """The files that losses of a net read in a bottom's stead."""
-    options = [bottom.file.split(".") for loss in LOSSES.values() for bottom in loss.bottoms if bottom.file]
+    options = [bottom.file.split(".") for loss in KNOWN.values() for bottom in loss.bottoms if bottom.file]
     return {getattr(getattr(layer, message), field) for layer in net.layer for message, field in options} - {""}
 
 

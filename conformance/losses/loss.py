@@ -154,6 +154,7 @@ class Loss:
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
     the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
     a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
+    ``profile`` is the set of losses that it is run with; without ``recorded`` it was read, not measured.
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
     entry, transcendental functions a label, pair or item).
     """
@@ -175,6 +176,8 @@ class Loss:
     misreadings: tuple[Misreading, ...] = ()
     equivalents: Mapping[str, str] = field(default_factory=dict)
     operations: tuple[int, int, int] = (0, 0, 0)
+    profile: str = "bvlc"
+    recorded: bool = True
 
     def __post_init__(self) -> None:
         unknown = sorted(self.traits - FACTS.keys())

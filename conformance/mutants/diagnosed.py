@@ -15,6 +15,7 @@ from conformance.contract.verdict import Level
 from conformance.diagnosis.diagnosis import diagnose
 from conformance.diagnosis.investigator import Investigator
 from conformance.engine.execution import execute
+from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
@@ -58,7 +59,7 @@ def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
     """Every mutant that is not equivalent, in their order, each as soon as it and those before it are known."""
     wrong = [mutant for mutant in mutants if mutant.equivalent is None]
     if jobs == 1:
-        yield from (_diagnosed(mutant, whole_suite()) for mutant in wrong)
+        yield from (_diagnosed(mutant, whole_suite(profile_of(mutant.stem))) for mutant in wrong)
         return
     with ProcessPoolExecutor(jobs) as pool:
         yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in wrong])
@@ -108,4 +109,5 @@ def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
 
 
 def _diagnosed_by_id(mutant: str) -> Diagnosed:
-    return _diagnosed(mutants_by_id()[mutant], whole_suite())
+    wrong = mutants_by_id()[mutant]
+    return _diagnosed(wrong, whole_suite(profile_of(wrong.stem)))

@@ -14,6 +14,7 @@ from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Verdict
 from conformance.engine.execution import execute
+from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.mutants.right_answers import RightAnswers
@@ -116,7 +117,7 @@ def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:
 
 
 def _row(mutant: Mutant) -> Row:
-    return run_mutant(mutant, whole_suite(), _right_answers(mutant.dialect))
+    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect))
 
 
 def _row_by_id(mutant: str) -> Row:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
-from conformance.losses import LOSSES, Loss
+from conformance.losses import KNOWN, Loss
 from conformance.losses.roles import Matrix, Similarity, Targets
 
 __all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet"]
@@ -44,12 +44,13 @@ def _words(loss: Loss) -> dict[str, str]:
     index = 0 if matrix is None else loss.bottoms.index(matrix)
     axis, file = loss.axis_option, "" if matrix is None else matrix.file
     file_stem = loss.source or loss.stem
+    fork = next((f"{form.citation.partition(' ')[0]} " for form in loss.layer.forms), "")
     return {
         "type": loss.type,
         "forward": loss.forward,
         "backward": loss.backward,
-        "cpp": f"src/caffe/layers/{file_stem}_layer.cpp",
-        "hpp": f"include/caffe/layers/{file_stem}_layer.hpp",
+        "cpp": f"{fork}src/caffe/layers/{file_stem}_layer.cpp",
+        "hpp": f"{fork}include/caffe/layers/{file_stem}_layer.hpp",
         "axis": axis,
         "axis_field": f"{PROTO} {_field(axis)}",
         "file": file,
@@ -307,4 +308,9 @@ def _requirements(loss: Loss) -> Iterator[Requirement]:
     yield from (facet.requirement(loss) for facet in (*_OF_EDGES, *_OF_EVERY_LOSS) if facet.of(loss))
 
 
-LOSS_REQUIREMENTS = tuple(requirement for loss in LOSSES.values() for requirement in _requirements(loss))
+def _dated(loss: Loss, requirement: Requirement) -> Requirement:
+    """No loss of a fork was asked for by the first suite."""
+    return replace(requirement, since="2") if loss.layer.forms and requirement.since == "1" else requirement
+
+
+LOSS_REQUIREMENTS = tuple(_dated(loss, requirement) for loss in KNOWN.values() for requirement in _requirements(loss))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.requirements.catalogue import CATALOGUE, Requirement
 
 __all__ = ["page"]
@@ -25,7 +25,7 @@ for it.
 This page is generated from `conformance/requirements`. `lossconf list requirements` shows how many checks serve each.
 """
 
-_TITLES = {stem: loss.type for stem, loss in LOSSES.items()} | {
+_TITLES = {stem: loss.type for stem, loss in KNOWN.items()} | {
     "net": "The net",
     "layer": "Layers around a loss",
     "layer-contract": "Layers of any type",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN, LOSSES
 
 __all__ = ["REFUSAL_REQUIREMENTS"]
 
@@ -151,5 +151,5 @@ _FACETS: tuple[tuple[str, Level, str, str], ...] = (
 
 REFUSAL_REQUIREMENTS = (
     *(Requirement(f"refusal.{facet}", statement, level, citation) for facet, level, statement, citation in _FACETS),
-    *(own for loss in LOSSES.values() for own in loss.requirements if own.id.startswith("refusal.")),
+    *(own for loss in KNOWN.values() for own in loss.requirements if own.id.startswith("refusal.")),
 )

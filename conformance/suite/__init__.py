@@ -7,8 +7,11 @@ from functools import cache
 from importlib import import_module
 
 from conformance.contract.check import Check
+from conformance.contract.errors import unknown
+from conformance.contract.selection import Selection
+from conformance.losses import PROFILES, profile_of
 
-__all__ = ["FAMILIES", "all_checks", "whole_suite"]
+__all__ = ["FAMILIES", "all_checks", "profiles_asked", "whole_suite"]
 
 FAMILIES = (
     "golden",
@@ -29,20 +32,35 @@ FAMILIES = (
 """The modules, in the order in which they run."""
 
 
-def all_checks(snippets: Sequence[str] = (), seed: int = 0, explore: int = 1) -> Iterator[Check]:
+def all_checks(
+    snippets: Sequence[str] = (), seed: int = 0, explore: int = 1, profiles: Sequence[str] = ("bvlc",)
+) -> Iterator[Check]:
     """Every check of the suite, family by family, in an order that does not change.
 
-    ``snippets`` are layers of types that the suite has no formula for; they get the checks that need none. Generated
-    cases are the same every time with ``seed`` 0, drawn from it otherwise, and ``explore`` times as many.
+    ``profiles`` are the sets of losses that they are about; those of nets come with BVLC Caffe's. ``snippets`` are
+    layers of types that the suite has no formula for; they get the checks that need none. Generated cases are the same
+    every time with ``seed`` 0, drawn from it otherwise, and ``explore`` times as many.
     Raises `UsageError` for one that makes no sense.
     """
-    for family in FAMILIES:
-        drawn = (seed, explore) if family == "properties" else ()
-        yield from import_module(f"{__name__}.{family}").checks(*drawn)
+    for profile in profiles:
+        for family in FAMILIES:
+            drawn = (seed, explore) if family == "properties" else ()
+            yield from import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn)
     yield from import_module(f"{__name__}.formula_free").checks(snippets)
 
 
 @cache
-def whole_suite() -> tuple[Check, ...]:
+def whole_suite(profile: str = "bvlc") -> tuple[Check, ...]:
     """`all_checks` of a gate, made once for a process."""
-    return tuple(all_checks())
+    return tuple(all_checks(profiles=(profile,)))
+
+
+def profiles_asked(selection: Selection) -> tuple[str, ...]:
+    """The profiles that a selection names, else BVLC Caffe's and those of the layers and checks that it names."""
+    if selection.profiles:
+        for name in selection.profiles:
+            if name not in PROFILES:
+                raise unknown("profile", name, PROFILES)
+        return selection.profiles
+    named = (*selection.layers, *(part for check in selection.checks for part in check.split("/")))
+    return tuple(dict.fromkeys(("bvlc", *map(profile_of, named))))

@@ -7,7 +7,7 @@ numbers that may overflow, or of how it compares a NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,12 @@ __all__ = ["LARGE_COUNT", "case_of", "checks"]
 FAMILY = "extremes"
 
 
-def checks() -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check for each loss, and one of its many terms."""
-    for stem, loss in LOSSES.items():
+    for stem, loss in losses.items():
         cases = [(case_of(loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
-    for loss in LOSSES.values():
+    for loss in losses.values():
         if loss.large_count is not None:
             yield _large_count(loss, loss.large_count(LARGE_COUNT))
 

@@ -6,7 +6,7 @@ one has too few digits for that and is held against the float64 gradient within 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,7 @@ from conformance.judge.reference import build, run_steps
 from conformance.judge.replay import replay
 from conformance.judge.side import Side, sides_of
 from conformance.judge.tolerance import rounding_of
-from conformance.losses import LOSSES, Variant, variants
+from conformance.losses import LOSSES, Loss, Variant, variants
 from conformance.requirements import CATALOGUE
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
 from conformance.suite.judged import judged, single
@@ -36,10 +36,10 @@ BIAS_BATCH = 12
 """Samples of the nets whose bias is judged: as many as the bias judge needs, for a layer with one gradient a sample."""
 
 
-def checks() -> Iterator[Check]:
-    for variant in variants():
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
+    for variant in variants(losses.values()):
         yield _check(variant)
-    for loss in LOSSES.values():
+    for loss in losses.values():
         yield _bias(loss.plain)
 
 

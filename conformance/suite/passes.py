@@ -38,8 +38,8 @@ _IMAGES: tuple[Shape, ...] = ((2, 3, 2, 2), (1, 5, 3, 2), (3, 2, 1, 4))
 """Shapes of the scores, pass by pass: items, classes and positions all change."""
 
 
-def checks() -> Iterator[Check]:
-    for stem, loss in LOSSES.items():
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
+    for stem, loss in losses.items():
         for name, cases in (("batches", _batches(loss)), ("options", _options(loss))):
             served = [(case, [f"{stem}.contract-passes", "net.passes"]) for case in cases]
             if served:

@@ -7,7 +7,7 @@ failure is shrunk to the smallest case and kept with its verdict, ready to be sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from conformance.contract.outcome import Outcome
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.bounds import bounds_of
-from conformance.losses import LOSSES, Variant
+from conformance.losses import LOSSES, Loss, Variant
 from conformance.requirements import CATALOGUE
 from conformance.suite.generated import loss_cases, net_cases
 from conformance.suite.judged import judged
@@ -35,13 +35,14 @@ EXAMPLES = 12
 """Generated cases per check in a gate; ``--explore`` multiplies it."""
 
 
-def checks(seed: int = 0, explore: int = 1) -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES, seed: int = 0, explore: int = 1) -> Iterator[Check]:
     """``explore`` times as many generated cases as in a gate, drawn from ``seed``; 0: the gate's."""
-    for stem, loss in LOSSES.items():
+    for stem, loss in losses.items():
         yield _differential(stem, loss_cases(loss), seed, explore, layer_types=(loss.type,))
-    yield _differential("net", net_cases(), seed, explore, needs_net=True)
+    if losses is LOSSES:
+        yield _differential("net", net_cases(), seed, explore, needs_net=True)
     for relation in _RELATIONS:
-        for loss in LOSSES.values():
+        for loss in losses.values():
             if relation.trait in ("", *loss.traits):
                 yield from (relation.check(variant) for variant in loss.variants[:2])
 

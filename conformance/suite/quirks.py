@@ -5,7 +5,7 @@ The side a verdict names is the dialect's fingerprint; an implementation that ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.losses.loss import QuirkNet
 from conformance.losses.nets import layer, source
 from conformance.suite.judged import bundle, judged
@@ -32,26 +32,27 @@ def case_of(net: QuirkNet) -> Case:
     return Case(f"{FAMILY}/{net.quirk}{net.shows and '-' + net.shows}", net.net, **net.fields)
 
 
-def quirk_nets() -> Iterator[tuple[str, QuirkNet]]:
+def quirk_nets(losses: Mapping[str, Loss] = LOSSES) -> Iterator[tuple[str, QuirkNet]]:
     """Every such net, and the stem of the loss that has the quirk, or "net"."""
-    for stem, loss in LOSSES.items():
+    for stem, loss in losses.items():
         yield from ((stem, net) for net in loss.quirk_nets)
-    yield from (("net", net) for net in NET_QUIRKS)
+    if losses is LOSSES:
+        yield from (("net", net) for net in NET_QUIRKS)
 
 
-def checks() -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """A check for each layer that has quirks, and one for the net's."""
     cases: dict[str, list[tuple[Case, list[str]]]] = {}
-    for place, net in quirk_nets():
+    for place, net in quirk_nets(losses):
         if not net.undefined:
             cases.setdefault(place, []).append((case_of(net), [f"quirk.{net.quirk}"]))
     for place, served in cases.items():
         yield bundle(f"{FAMILY}/{place}", place, served, **_about(place))
-    yield from (_undefined(place, net) for place, net in quirk_nets() if net.undefined)
+    yield from (_undefined(place, net) for place, net in quirk_nets(losses) if net.undefined)
 
 
 def _about(place: str) -> dict[str, Any]:
-    return {"needs_net": True} if place == "net" else {"layer_types": (LOSSES[place].type,)}
+    return {"needs_net": True} if place == "net" else {"layer_types": (KNOWN[place].type,)}
 
 
 def _undefined(place: str, net: QuirkNet) -> Check:

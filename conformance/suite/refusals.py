@@ -10,7 +10,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
-from conformance.losses import LOSSES, Loss
+from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.losses.nets import layer, source
 from conformance.losses.options import options_text
 from conformance.losses.roles import Shape
@@ -44,19 +44,19 @@ class RefusedNet:
         return tuple(dict.fromkeys((f"refusal.{self.facet}", f"refusal.{self.stage}")))
 
 
-def checks() -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """A check for each loss layer, one for the net and one for its text."""
     nets: dict[str, list[RefusedNet]] = {}
-    for net in refused_nets():
+    for net in refused_nets(losses):
         nets.setdefault(net.place, []).append(net)
     for place, refused in nets.items():
         cases = [(net.case(), net.requirements) for net in refused]
-        types = (LOSSES[place].type,) if place in LOSSES else ()
-        yield bundle(f"{FAMILY}/{place}", place if place in LOSSES else "net", cases, layer_types=types, needs_net=True)
+        types = (KNOWN[place].type,) if place in KNOWN else ()
+        yield bundle(f"{FAMILY}/{place}", place if place in KNOWN else "net", cases, layer_types=types, needs_net=True)
 
 
-def refused_nets() -> Iterator[RefusedNet]:
-    for loss in LOSSES.values():
+def refused_nets(losses: Mapping[str, Loss] = LOSSES) -> Iterator[RefusedNet]:
+    for loss in losses.values():
         yield from (*_counts(loss), *_batches(loss), *_labels(loss), *_in_place(loss), *_axes(loss))
         for own in loss.refused:
             yield _changed(
@@ -70,9 +70,10 @@ def refused_nets() -> Iterator[RefusedNet]:
                 options=options_text(own.options),
                 files=own.files,
             )
-    yield from _around()
-    yield from _learnt()
-    yield from _texts()
+    if losses is LOSSES:
+        yield from _around()
+        yield from _learnt()
+        yield from _texts()
 
 
 _SCORES = (2, 3)

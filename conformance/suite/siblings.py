@@ -19,8 +19,8 @@ WEIGHTS = (2.5, -0.75, 0.5)
 _BY_ONE = "scale_param { axis: 0 num_axes: 0 }"
 
 
-def checks() -> Iterator[Check]:
-    for stem, loss in LOSSES.items():
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
+    for stem, loss in losses.items():
         served = [f"{stem}.contract-siblings", "net.passes"]
         cases = [(case, served) for case in _cases(loss)]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))

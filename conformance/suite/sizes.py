@@ -7,10 +7,10 @@ vector register.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from conformance.contract.check import Check
-from conformance.losses import LOSSES
+from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Matrix
 from conformance.suite.judged import bundle
 
@@ -31,9 +31,9 @@ _NARROWER = {"entries": (3, 131)}
 """Where a thousand classes would need a matrix of a million entries."""
 
 
-def checks() -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check for each layer."""
-    for stem, loss in LOSSES.items():
+    for stem, loss in losses.items():
         sizes = SIZES | (_NARROWER if loss.bottom(Matrix) else {})
         cases = [
             (loss.sized(shape).case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,)), (f"{stem}.large-shapes",))

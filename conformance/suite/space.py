@@ -8,7 +8,7 @@ leaves the ids as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,9 +40,9 @@ _AXES = {"flat": None, "image": None, "last": -1, "second": 2, "minus-two": -2, 
 _PREFILLS = {"nan": np.nan, "seven": 7.0}
 
 
-def checks() -> Iterator[Check]:
+def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """For each loss a check of each extent."""
-    for stem, loss in LOSSES.items():
+    for stem, loss in losses.items():
         points = [Point(Space(loss), line) for line in lines_of(loss)]
         for extent in EXTENTS:
             cases = [(point.case(), point.served) for point in points if point.extent == extent]
