@@ -10,7 +10,7 @@ from conformance.contract.case import Case
 from conformance.judge.reference import build, run_steps
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError, PrototxtError
-from refimpl.layers import REGISTRY
+from refimpl.layers import forms_of
 from refimpl.prototxt import parse_net
 
 __all__ = ["LARGEST_TOUCH", "Side", "sides_of", "touched_by"]
@@ -70,7 +70,7 @@ def sides_of(case: Case, asked: str | None) -> Iterator[Side]:
 
 
 def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
-    """Every choice of forms: those that the case names, else those of a type's default class; of these the one that is
+    """Every choice of forms: those that the case names, else all of a type that BVLC Caffe does not have; of these the one that is
     ``asked`` for, where a type has it."""
     try:
         kinds = dict.fromkeys(layer.type for layer in parse_net(case.net).layer)
@@ -79,7 +79,7 @@ def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
     choices = []
     for kind in kinds:
         named = [form for form in case.forms if form.startswith(f"{kind}:")]
-        found = named or [f"{kind}:{form.name}" for form in getattr(REGISTRY.get(kind), "forms", ())]
+        found = named or [f"{kind}:{name}" for name in forms_of(kind)]
         if found:
             choices.append([form for form in found if form == f"{kind}:{asked}"] or found)
     yield from product(*choices)

@@ -199,6 +199,12 @@ class Loss:
         return tuple(bottom.name for bottom in self.bottoms)
 
     @property
+    def needed(self) -> tuple[Bottom, ...]:
+        """The bottoms that a variant has unless it says more: all but those that may be absent; one whose place a file
+        takes is there in one way or the other."""
+        return tuple(bottom for bottom in self.bottoms if bottom.file or not bottom.optional)
+
+    @property
     def learned(self) -> tuple[str, ...]:
         """The bottoms that take a gradient."""
         return tuple(bottom.name for bottom in self.bottoms if bottom.learns)
@@ -272,7 +278,7 @@ class Loss:
     def shapes(self, shape: Shape, options: Options) -> dict[str, Shape]:
         """Every bottom's shape beside a first one of ``shape``."""
         axis = self._axis(shape, options)
-        return {bottom.name: bottom.role.shape(shape, axis) for bottom in self.bottoms}
+        return {bottom.name: bottom.role.shape(shape, axis) for bottom in self.needed}
 
     def classes(self, shape: Shape, options: Options) -> int:
         """How many classes scores of ``shape`` tell apart."""
@@ -297,7 +303,7 @@ class Loss:
 
     def on(self, name: str, bottoms: Sequence[Array], options: Options) -> Variant:
         """A variant of the shapes of given arrays, in the order of the bottoms; what it draws itself is of no use."""
-        shapes = {bottom: array.shape for bottom, array in zip(self.names, bottoms, strict=True)}
+        shapes = {bottom: array.shape for bottom, array in zip(self.names, bottoms, strict=False)}
         return Variant(self, name, shapes, options, self.classes(bottoms[0].shape, options))
 
     def named(self, facets: Sequence[str]) -> tuple[str, ...]:

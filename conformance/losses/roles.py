@@ -9,7 +9,7 @@ import numpy as np
 
 from conformance.contract.case import Array
 
-__all__ = ["Labels", "Matrix", "Probabilities", "Role", "Scores", "Shape", "Similarity", "Targets"]
+__all__ = ["Labels", "Matrix", "Probabilities", "Role", "Scores", "Shape", "Similarity", "Targets", "Weights"]
 
 Shape = tuple[int, ...]
 
@@ -104,3 +104,12 @@ class Matrix(Role):
 
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         return rng.integers(-16, 48, size=shape) / 16.0
+
+
+@dataclass(frozen=True)
+class Weights(Role):
+    """How much each entry of a bottom counts; it takes no gradient."""
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """Some that 0 and 1 are not told from by their squares, nor by their roots."""
+        return rng.choice([0.25, 0.5, 0.75, 1.0, 1.5, 2.0], size=shape)

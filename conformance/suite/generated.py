@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from conformance.contract.case import Array, Case
 from conformance.losses import Loss
+from conformance.losses.loss import Bottom
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Option, Options, options_text
-from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets, Weights
 from conformance.suite.stock import CLASSIFIER, CROSS_ENTROPY, DISTANCE, MARGINS
 
 __all__ = ["loss_cases", "net_cases"]
@@ -24,6 +26,7 @@ _ENTRIES: dict[type[Role], st.SearchStrategy[float]] = {
     Targets: st.integers(0, 16).map(lambda k: k / 16),
     Similarity: st.integers(0, 1).map(float),
     Matrix: st.integers(-16, 32).map(lambda k: k / 16),
+    Weights: st.integers(-4, 12).map(lambda k: k / 4),
 }
 """The entries of a bottom by its role; labels depend on how many classes there are."""
 
@@ -55,6 +58,12 @@ def _labels(classes: int, ignored: Option = None) -> st.SearchStrategy[float]:
     return known if ignored is None else st.one_of(known, st.just(float(ignored)))
 
 
+def _further(draw: st.DrawFn, loss: Loss) -> Sequence[Bottom]:
+    """Some of the bottoms that may be absent, the first ones."""
+    optional = [bottom for bottom in loss.bottoms if bottom not in loss.needed]
+    return optional[: draw(st.integers(0, len(optional)))] if optional else []
+
+
 @st.composite
 def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
     """One loss layer over inputs, with drawn shapes, options and weight."""
@@ -62,7 +71,9 @@ def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
     options = _options(draw, loss, len(shape))
     ignored = options.get("loss_param.ignore_label")
     values: dict[str, Array] = {}
-    for bottom, wanted in zip(loss.bottoms, loss.shapes(shape, options).values(), strict=True):
+    shapes = loss.shapes(shape, options)
+    for bottom in (*loss.needed, *_further(draw, loss)):
+        wanted = shapes.get(bottom.name, shape)
         if isinstance(bottom.role, Labels):
             entries = _labels(loss.classes(shape, options), ignored)
         else:

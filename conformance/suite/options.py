@@ -61,7 +61,7 @@ def _unread_loss_param(variant: Variant) -> Iterator[Served]:
     for name, options in unread_ones.items():
         unread, stem = variant.given(options), variant.loss.stem
         values = unread.values(seed=9)
-        values[variant.loss.names[-1]].ravel()[0] = 1.0
+        values[variant.loss.answer.name].ravel()[0] = 1.0
         case = unread.case(f"{FAMILY}/{stem}/loss-param-{name}", weights=(WEIGHT,), values=values)
         yield case, [f"{stem}.ignores-loss-param"]
 

@@ -119,10 +119,10 @@ def _asking(*asks: bool) -> str:
 
 def _counts(loss: Loss) -> Iterator[RefusedNet]:
     """Too few or too many bottoms, tops, weights and propagate_downs."""
-    names = list(loss.names)
+    names = list(_shapes(loss))
     fewest = sum(not bottom.optional for bottom in loss.bottoms)
-    for count in (fewest - 1, len(names) + 1):
-        yield _changed(loss, f"{count}-bottoms", "bottom-count", bottoms=(names * 2)[:count])
+    for count in (fewest - 1, len(loss.bottoms) + 1):
+        yield _changed(loss, f"{count}-bottoms", "bottom-count", bottoms=(names * count)[:count])
     most = 2 if loss.two_tops else 1
     tops = ("loss", "second", "third")
     yield _changed(loss, f"{most + 1}-tops", "top-count", tops=tops[: most + 1])
@@ -143,7 +143,7 @@ def _batches(loss: Loss) -> Iterator[RefusedNet]:
     longer = {second: (3, *shapes[second][1:])}
     yield _changed(loss, "batch-mismatch", "batch-mismatch", declared=longer)
     yield _changed(loss, "batch-mismatch-fed", "batch-mismatch", "forward", fed=longer)
-    none = {b.name: (0, *shapes[b.name][1:]) if b.role.by_item else shapes[b.name] for b in loss.bottoms}
+    none = {b.name: (0, *shapes[b.name][1:]) if b.role.by_item else shapes[b.name] for b in loss.needed}
     yield _changed(loss, "empty-batch", "empty-batch", "setup" if loss.two_tops else "forward", declared=none)
     yield _changed(loss, "label-without-axes", "axis", declared={second: ()})
 

@@ -7,7 +7,7 @@ from pkgutil import iter_modules
 
 from refimpl.layer import Layer, LossLayer
 
-__all__ = ["CLASSES", "FORMS", "REGISTRY", "class_of"]
+__all__ = ["CLASSES", "FORMS", "REGISTRY", "class_of", "forms_of"]
 
 
 def _classes_of(name: str) -> list[type[Layer]]:
@@ -44,3 +44,9 @@ def class_of(kind: str, form: str) -> type[Layer]:
             return found
     known = [each.name for found in FORMS.get(kind, ()) for each in found.forms]
     raise ValueError(f"{kind} has no form {form!r}: it has {', '.join(known) or 'none'}")
+
+
+def forms_of(kind: str) -> list[str]:
+    """What forks mean by a layer type that BVLC Caffe does not have; none for one that it has."""
+    classes = FORMS.get(kind, [])
+    return [form.name for found in classes for form in found.forms] if all(found.forms for found in classes) else []
