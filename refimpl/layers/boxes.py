@@ -1,0 +1,140 @@
+"""Boxes as SSD has them: four float32 corners, whatever the net's type is, each operation on them rounded to float32.
+
+After ``src/caffe/util/bbox_util.cpp`` of weiliu89/caffe@4817bf8b and its copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refimpl.dtypes import FLOAT
+from refimpl.errors import LayerError
+
+__all__ = ["Box", "decode", "encode", "match", "suppressed"]
+
+F: Any = FLOAT.numpy.type
+Box = NDArray[Any]
+"""xmin, ymin, xmax, ymax in float32."""
+
+LEAST_OVERLAP = 1e-6
+LEAST_SIZE = 1e-5
+HALF = F(0.5)
+
+
+def _sizes(box: Box) -> tuple[Any, Any]:
+    return box[2] - box[0], box[3] - box[1]
+
+
+def area(box: Box) -> Any:
+    """Its area, 0 where a corner lies on the wrong side."""
+    width, height = _sizes(box)
+    return F(0) if width < 0 or height < 0 else width * height
+
+
+def overlap(a: Box, b: Box) -> Any:
+    """The area that two boxes share over that of their union."""
+    if b[0] > a[2] or b[2] < a[0] or b[1] > a[3] or b[3] < a[1]:
+        return F(0)
+    width, height = _sizes(np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])]))
+    if not (width > 0 and height > 0):
+        return F(0)
+    shared = width * height
+    return shared / (area(a) + area(b) - shared)
+
+
+def _centred(box: Box, positive: bool = True) -> tuple[Any, Any, Any, Any]:
+    """Centre, width and height. Raises `LayerError` where a size is not positive."""
+    width, height = _sizes(box)
+    if positive and not (width > 0 and height > 0):
+        raise LayerError(f"a box of {width} by {height} has no size to divide by", "boxes need a positive size")
+    return (box[0] + box[2]) * HALF, (box[1] + box[3]) * HALF, width, height
+
+
+def encode(prior: Box, variance: Box, code: str, in_target: bool, box: Box) -> Box:
+    """A box as its distance from a prior, in the units that the code says; ``in_target``: not over the variances."""
+    if code == "CENTER_SIZE":
+        px, py, pw, ph = _centred(prior)
+        x, y, w, h = _centred(box)
+        return _stretched((x - px) / pw, (y - py) / ph, w / pw, h / ph, None if in_target else variance)
+    offset = box - prior
+    if code == "CORNER_SIZE":
+        _, _, pw, ph = _centred(prior)
+        offset = offset / np.array([pw, ph, pw, ph], F)
+    if in_target:
+        return offset
+    if not (variance > 0).all():
+        raise LayerError(f"the variances {variance} are not positive", "variances divide the targets")
+    return offset / variance
+
+
+def _stretched(x: Any, y: Any, w: Any, h: Any, variance: Box | None) -> Box:
+    """Rounded to nearest; the GNU C library's logf is off by up to 0.82 units in the last place, and so are targets."""
+    found = np.array([x, y, np.log(np.float64(w)), np.log(np.float64(h))], F)
+    return found if variance is None else found / variance
+
+
+def decode(prior: Box, variance: Box, code: str, in_target: bool, offset: Box) -> Box:
+    """The box that an offset from a prior means: the inverse of `encode`."""
+    scaled = offset if in_target else variance * offset
+    if code == "CORNER":
+        return prior + scaled
+    px, py, pw, ph = _centred(prior)
+    if code == "CORNER_SIZE":
+        return prior + scaled * np.array([pw, ph, pw, ph], F)
+    x, y = scaled[0] * pw + px, scaled[1] * ph + py
+    w, h = (F(np.exp(np.float64(s))) * size for s, size in zip(scaled[2:], (pw, ph), strict=True))
+    return np.array([x - w * HALF, y - h * HALF, x + w * HALF, y + h * HALF], F)
+
+
+def match(
+    truths: Sequence[Box], boxes: Sequence[Box], candidates: Sequence[int], every: bool, threshold: float, inside: bool
+) -> tuple[list[int], list[Any]]:
+    """Each box's truth, -1 for none and -2 for one that is ignored, and its largest overlap.
+
+    The pair that overlaps most is matched, then the one of what is left, and so on; then, with ``every``, each other
+    box with the truth that overlaps it most, if by the threshold. ``inside``: boxes that cross the image's border are
+    ignored. ``candidates`` are the truths that count.
+    """
+    found, best = [-1] * len(boxes), [F(0)] * len(boxes)
+    if not candidates:
+        return found, best
+    pairs: dict[int, dict[int, Any]] = {}
+    for i, box in enumerate(boxes):
+        if inside and bool(((box < 0) | (box > 1)).any()):
+            found[i] = -2
+            continue
+        for j in candidates:
+            shared = overlap(box, truths[j])
+            if shared > LEAST_OVERLAP:
+                best[i] = max(best[i], shared)
+                pairs.setdefault(i, {})[j] = shared
+    left = list(candidates)
+    while left:
+        open_pairs = [(i, j) for i in pairs if found[i] == -1 for j in left if j in pairs[i]]
+        if not open_pairs:
+            break
+        i, j = max(open_pairs, key=lambda pair: pairs[pair[0]][pair[1]])
+        found[i], best[i] = j, pairs[i][j]
+        left.remove(j)
+    for i in pairs if every else ():
+        near = [j for j in candidates if pairs[i].get(j, F(-1)) >= F(threshold)]
+        if found[i] == -1 and near:
+            found[i] = max(near, key=lambda j: pairs[i][j])
+            best[i] = pairs[i][found[i]]
+    return found, best
+
+
+def suppressed(boxes: Sequence[Box], scores: Sequence[Any], threshold: float, most: int) -> Iterator[int]:
+    """The boxes that none of a higher score overlaps by more than the threshold; at most so many, -1 is any number."""
+    order = sorted(range(len(boxes)), key=lambda i: -scores[i])
+    order = order if most == -1 else order[:most]
+    while order:
+        first, *order = order
+        if area(boxes[first]) < LEAST_SIZE:
+            continue
+        yield first
+        order = [i for i in order if area(boxes[i]) >= LEAST_SIZE and overlap(boxes[first], boxes[i]) <= F(threshold)]
