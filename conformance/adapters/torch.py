@@ -95,6 +95,7 @@ def _divisor(mode: Normalisation, shape: Sequence[int], axis: int) -> int:
 
 def _layer(loss: Loss) -> type[_Autograd]:
     """The text of a description as a layer; `_integers` and its like are what the text may call."""
+    kinds = loss.layer.messages
     scope: dict[str, Any] = {
         "torch": torch,
         "F": F,
@@ -102,6 +103,7 @@ def _layer(loss: Loss) -> type[_Autograd]:
         "counted": _counted,
         "divisor": _divisor,
         "normalisation": lambda param: Normalisation.of(param.loss_param, loss.default_mode),
+        "own": lambda param, name: param.own.get((name, kinds[name]), kinds[name]()),
     }
     exec(loss.equivalents["torch-layer"], scope)
     learned = tuple(i for i, bottom in enumerate(loss.bottoms) if bottom.learns)

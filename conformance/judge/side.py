@@ -70,8 +70,8 @@ def sides_of(case: Case, asked: str | None) -> Iterator[Side]:
 
 
 def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
-    """Every choice of forms: those that the case names, else all of a type that BVLC Caffe does not have; of these the one that is
-    ``asked`` for, where a type has it."""
+    """Every choice of forms: those that the case names, else all of a type that BVLC Caffe does not have; of these the
+    one that is ``asked`` for, where a type has it."""
     try:
         kinds = dict.fromkeys(layer.type for layer in parse_net(case.net).layer)
     except PrototxtError:

@@ -84,8 +84,8 @@ LOSS = Loss(
         ),
         Requirement(
             "smooth_l1_loss.weights",
-            "SmoothL1Loss, where it takes weights, multiplies the differences with the inside weights before f is taken "
-            "of them, and what comes out with the outside ones.",
+            "SmoothL1Loss, where it takes weights, multiplies the differences with the inside weights before f is "
+            "taken of them, and what comes out with the outside ones.",
             MUST,
             f"{_SYNOPSYS}:66-87",
         ),

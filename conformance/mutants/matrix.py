@@ -99,7 +99,7 @@ def _broken(check: Check, dtype: str, mutant: Mutant, right: RightAnswers) -> li
     implementation = MutantImplementation(mutant)
     if right.matches(check, dtype, implementation):
         return []
-    session = Session(implementation, implementation.describe(), dtype)
+    session = Session(implementation, implementation.describe(), dtype, mutant.form or None)
     return [verdict for verdict in execute(check, session) if verdict.status.breaks]
 
 

@@ -25,7 +25,8 @@ class Mutant:
 
     ``id`` is "<stem>/<name>", stem a loss layer's or "net". ``wrong`` says in one sentence what it does wrong,
     ``stands_for`` which real defect it is like. ``layers`` replaces layer types, ``net`` the net around them;
-    ``dialect`` is the one it is otherwise right in, ``determinism`` what it promises.
+    ``dialect`` is the one it is otherwise right in, ``determinism`` what it promises. ``form`` is the fork whose layer
+    it is, where forks mean several things by the type: what is right in another is wrong here.
 
     ``equivalent`` is the reason why no `must` could tell it from a right implementation, None for a mutant that has to
     be killed. ``at_scale`` ones are wrong beyond some size only: the large checks run on them as well. Controls are
@@ -39,6 +40,7 @@ class Mutant:
     layers: Mapping[str, type[Layer]] = field(default_factory=dict)
     net: type[Net] = Net
     dialect: str = "documented"
+    form: str = ""
     determinism: str | None = None
     equivalent: str | None = None
     at_scale: bool = False

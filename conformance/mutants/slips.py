@@ -98,6 +98,7 @@ def mutants_of(stem: str, layer: type[Layer], slips: Iterable[Slip]) -> tuple[Mu
             slip.cause,
             {layer.type: slip.alter(layer)},
             dialect=slip.dialect,
+            form=layer.forms[0].name if layer.forms else "",
             equivalent=slip.equivalent,
             at_scale=slip.at_scale,
         )
