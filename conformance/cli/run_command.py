@@ -38,9 +38,20 @@ class _Share(click.ParamType[tuple[int, int]]):
         return int(index), int(count)
 
 
-def _new_seed(stopped: StoppedRun | None) -> int:
-    """What an exploration draws from: the stopped run's seed, or one that nobody chose."""
-    return int(stopped.header["seed"]) if stopped is not None else random.SystemRandom().randrange(1, 2**31)
+class _Seed(click.ParamType[int]):
+    """A number from 1; 0 where ``--fresh`` has none, and one is drawn."""
+
+    name = "SEED"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not (str(value).isdecimal() and int(str(value)) < 2**31):
+            self.fail(f"{value!r} is no seed: use a whole number, or --fresh as the last word", param, ctx)
+        return int(str(value))
+
+
+def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
+    """What is drawn from: the stopped run's seed, or one that nobody chose."""
+    return int(stopped.header[of]) if stopped is not None else random.SystemRandom().randrange(1, 2**31)
 
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
@@ -117,6 +128,14 @@ def _new_seed(stopped: StoppedRun | None) -> int:
 )
 @click.option("--seed", type=click.IntRange(1, 2**31 - 1), help="What --explore draws from; the report names it.")
 @click.option(
+    "--fresh",
+    type=_Seed(),
+    is_flag=False,
+    flag_value="0",
+    metavar="[SEED]",
+    help="Other values in fixed cases, so that answers cannot be remembered; from a seed that the report names.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(0.1),
     default=60.0,
@@ -150,6 +169,7 @@ def command(
     resume: bool,
     explore: int,
     seed: int | None,
+    fresh: int | None,
     timeout: float,
     in_process: bool,
 ) -> int:
@@ -165,6 +185,7 @@ def command(
       lossconf run direct:mylayers:MyLoss --layer LAYER
       lossconf run python-layer:mylayers.py:MyLoss --as TYPE
       lossconf run numba-cuda --simulate
+      lossconf run numba-cpu --fresh
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
@@ -187,6 +208,7 @@ def command(
         seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
         in_process=in_process,
+        fresh=0 if fresh is None else fresh or _new_seed(stopped, "fresh"),
     )
     code = run(order, workers, path, Console(stderr=True), stopped)
     render(read_report(path), output(), str(path))

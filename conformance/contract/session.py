@@ -28,6 +28,7 @@ class Run:
 @dataclass
 class Session:
     """``dialect`` is "documented" or "bvlc" where one is asked for, None where either side of a quirk will do.
+    ``fresh`` is the seed that values of fixed cases are drawn anew from, 0 where they are to be as they are.
 
     ``declines`` are limits that were stated for it beside its own. ``runs`` holds every case run so far with its
     answer, ``seconds`` the time they took.
@@ -38,6 +39,7 @@ class Session:
     dtype: str
     dialect: str | None = None
     declines: tuple[str, ...] = ()
+    fresh: int = 0
     seconds: float = field(default=0.0, init=False)
     runs: list[Run] = field(default_factory=list, init=False)
 

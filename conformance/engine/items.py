@@ -50,7 +50,8 @@ _WITHOUT = (
 
 @dataclass(frozen=True)
 class Execution:
-    """What the items of one process run on: an implementation, the dialect asked for, limits stated beside its own.
+    """What the items of one process run on: an implementation, the dialect asked for, limits stated beside its own,
+    and the seed of fresh values.
 
     ``another`` opens it once more, for a check after which it is thrown away.
     """
@@ -59,6 +60,7 @@ class Execution:
     description: Description
     dialect: str | None = None
     declines: tuple[str, ...] = ()
+    fresh: int = 0
     investigator: Investigator = field(default_factory=Investigator)
     another: Callable[[], Implementation] | None = None
 
@@ -75,7 +77,7 @@ class Execution:
             opened.close()
 
     def _session(self, implementation: Implementation, planned: Planned) -> Session:
-        return Session(implementation, self.description, planned.dtype, self.dialect, self.declines)
+        return Session(implementation, self.description, planned.dtype, self.dialect, self.declines, self.fresh)
 
 
 class CheckItem(pytest.Item):

@@ -20,7 +20,13 @@ __all__ = ["lost_evidence"]
 
 
 def lost_evidence(
-    check: str, dtype: str, requirements: Iterable[str], dialect: str | None, seed: int = 0, explore: int = 1
+    check: str,
+    dtype: str,
+    requirements: Iterable[str],
+    dialect: str | None,
+    seed: int = 0,
+    explore: int = 1,
+    fresh: int = 0,
 ) -> Evidence:
     """The case that the suite gives in a check, and what the reference computes for it; where the check runs several
     cases, nobody knows which one it was."""
@@ -29,7 +35,7 @@ def lost_evidence(
     if found is None:
         return piece
     reference = ReferenceImplementation()
-    session = Session(reference, reference.describe(), dtype, dialect)
+    session = Session(reference, reference.describe(), dtype, dialect, fresh=fresh)
     execute(found, session)
     cases = {run.case.digest(): run.case for run in session.runs}
     if len(cases) != 1:

@@ -21,7 +21,7 @@ class Order:
     ``declines`` limits that are stated for the implementation beside its own (`conformance.contract.limits`);
     ``fail_fast`` the failing checks after which the run ends, 0 for none; ``seed`` and ``explore``: what generated
     cases are drawn from, and how many times as many as in a gate; ``in_process``: whether somebody's Python code shares
-    the process of the judge.
+    the process of the judge; ``fresh`` what the values of fixed cases are drawn anew from, 0 where they are as published.
     """
 
     spec: str
@@ -37,6 +37,7 @@ class Order:
     seed: int = 0
     explore: int = 1
     in_process: bool = False
+    fresh: int = 0
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""

@@ -131,6 +131,7 @@ class Recorder:
             "dialect": order.dialect,
             "seed": order.seed,
             "explore": order.explore,
+            "fresh": order.fresh,
             "dtypes": list(order.selection.dtypes or self._ready["implementation"]["dtypes"]),
             "machine": self._ready["machine"],
             "selection": {name: value for name, value in order.to_json().items() if name in selection},
@@ -175,5 +176,7 @@ class Recorder:
         from conformance.engine.lost import lost_evidence  # brings the whole suite along
 
         order, first, requirements = self._order, broken[0], [verdict.requirement for verdict in broken]
-        lost = lost_evidence(first.check, first.dtype, requirements, order.dialect, order.seed, order.explore)
+        lost = lost_evidence(
+            first.check, first.dtype, requirements, order.dialect, order.seed, order.explore, order.fresh
+        )
         return [lost.to_json()]

@@ -73,7 +73,7 @@ def _run(order: Order, emit: Emit) -> None:
         told = {"implementation": plain(asdict(description)), "limits": limits.stated, "machine": _machine()}
         emit({"kind": "ready", **told})
         another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
-        execution = Execution(implementation, description, order.dialect, order.declines, another=another)
+        execution = Execution(implementation, description, order.dialect, order.declines, order.fresh, another=another)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
         implementation.close()

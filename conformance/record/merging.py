@@ -15,7 +15,7 @@ from conformance.record.report import Report
 
 __all__ = ["Column", "joined", "matrix"]
 
-_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "dtypes", "limits")
+_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "fresh", "dtypes", "limits")
 
 
 def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:

@@ -12,6 +12,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, load_all
 from conformance.losses import KNOWN, LOSSES, Loss, profile_of
+from conformance.suite.fresh import renewed
 from conformance.suite.judged import judged_answer
 
 __all__ = ["checks"]
@@ -42,7 +43,7 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 
 
 def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
-    return judged_answer(session, fixture.id, fixture.requirements, session.run(fixture.case))
+    return judged_answer(session, fixture.id, fixture.requirements, session.run(renewed(fixture.case, session.fresh)))
 
 
 def _stem(requirements: tuple[str, ...]) -> str:

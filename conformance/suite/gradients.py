@@ -25,6 +25,7 @@ from conformance.judge.tolerance import rounding_of
 from conformance.losses import LOSSES, Loss, Variant, variants
 from conformance.requirements import CATALOGUE
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
+from conformance.suite.fresh import renewed
 from conformance.suite.judged import judged, single
 from refimpl.running_error import Approx
 
@@ -50,9 +51,10 @@ def _check(variant: Variant) -> Check:
     case = variant.case(check_id, weights=(WEIGHT,), seed=1)
 
     def run(session: Session) -> list[Verdict]:
+        fresh = renewed(case, session.fresh)
         if not TYPES[session.dtype].differenceable:
-            return judged(session, check_id, [requirement], case)
-        return differenced(session, check_id, stem, case, variant.learned)
+            return judged(session, check_id, [requirement], fresh)
+        return differenced(session, check_id, stem, fresh, variant.learned)
 
     return Check(check_id, FAMILY, stem, (requirement,), run, differences=True, layer_types=(variant.loss.type,))
 

@@ -20,6 +20,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
+from conformance.suite.fresh import renewed
 
 __all__ = ["bundle", "failed_to_answer", "judged", "judged_answer", "single"]
 
@@ -74,7 +75,7 @@ def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, *
         check_id.partition("/")[0],
         layer,
         tuple(requirements),
-        lambda session: judged(session, check_id, requirements, case),
+        lambda session: judged(session, check_id, requirements, renewed(case, session.fresh)),
         **fields,  # type: ignore[arg-type]
     )
 
@@ -84,7 +85,7 @@ def bundle(check_id: str, layer: str, cases: Sequence[tuple[Case, Sequence[str]]
 
     def run(session: Session) -> Iterator[Verdict]:
         for case, requirements in cases:
-            yield from judged(session, case.id, requirements, case)
+            yield from judged(session, case.id, requirements, renewed(case, session.fresh))
 
     together = tuple(dict.fromkeys(name for _, requirements in cases for name in requirements))
     return Check(check_id, check_id.partition("/")[0], layer, together, run, **fields)  # type: ignore[arg-type]

@@ -84,6 +84,7 @@ def _heading(report: Report) -> Text:
     implementation = header["implementation"]
     language = f" ({implementation['language']})" if implementation["language"] else ""
     drawn = f"; {header['explore']} x the generated cases, from seed {header['seed']}" if header.get("seed") else ""
+    drawn += f"; fresh values, from seed {header['fresh']}" if header.get("fresh") else ""
     asked = f"  {', '.join(header['dtypes'])}; {dialect_of(report)}; suite {one_line(report.suite)}{drawn}"
     return Text(one_line(implementation_of(header) + language), style="bold").append(asked, style="not bold")
 

@@ -1,0 +1,86 @@
+"""Fresh: a fixed case with other values of the same kind, so that its answer cannot be remembered.
+
+Every number is moved by up to 2^-6 of itself, as a seed says, and the same number everywhere by the same: so what was
+equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are integers
+(labels, targets that are bits, identities), what is not finite, and magnitudes outside of `MOVED`, which stand beside
+a floor or an overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.contract.case import Array, Case, Pass
+from conformance.contract.dtypes import FLOAT
+from conformance.losses import loss_of_type
+from conformance.losses.roles import Probabilities, Scores
+from refimpl.errors import NetError
+from refimpl.prototxt import parse_net
+
+__all__ = ["MOVED", "renewed"]
+
+MOVED = (2.0**-20, 32.0)
+"""The magnitudes that are moved, from and to."""
+
+SHARE = 2.0**-6
+
+_GOLDEN, _ODD, _ODDER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+"""The constants of splitmix64 (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014)."""
+
+
+def renewed(case: Case, seed: int) -> Case:
+    """The case with its values drawn anew from a seed; 0: as it is."""
+    if not seed:
+        return case
+    real = set(_real_bottoms(case.net))
+
+    def inputs(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: _moved(array, seed, name in real) for name, array in arrays.items()}
+
+    def params(layers: Mapping[str, tuple[Array, ...]]) -> dict[str, tuple[Array, ...]]:
+        return {name: tuple(_moved(a, seed, name in real) for a in arrays) for name, arrays in layers.items()}
+
+    def later(one: Pass) -> Pass:
+        return replace(one, inputs=inputs(one.inputs), params=params(one.params))
+
+    passes = tuple(later(one) for one in case.passes)
+    return replace(case, inputs=inputs(case.inputs), params=params(case.params), passes=passes)
+
+
+def _real_bottoms(net: str) -> Iterator[str]:
+    """The blobs that a loss reads as any real numbers, be they whole ones."""
+    try:
+        layers = parse_net(net).layer
+    except NetError:
+        return
+    for layer in layers:
+        loss = loss_of_type(layer.type)
+        for bottom, name in zip(loss.bottoms if loss else (), layer.bottom, strict=False):
+            if isinstance(bottom.role, (Scores, Probabilities)):
+                yield name
+
+
+def _moved(array: Array, seed: int, real: bool) -> Array:
+    values = np.asarray(array, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        whole = np.isfinite(values) & (values == np.trunc(values))
+        size = np.absolute(values)
+        moving = (size >= MOVED[0]) & (size <= MOVED[1])
+    if not real and whole.all():
+        return array
+    factor = 1.0 + SHARE * (2.0 * _drawn(size, seed) - 1.0)
+    return np.where(moving, FLOAT.rounded(np.where(moving, values * factor, 0.0)), values)
+
+
+def _drawn(sizes: Array, seed: int) -> NDArray[np.float64]:
+    """A number from 0 to 1 for each number, the same for the same one."""
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(sizes, dtype=np.float64).view(np.uint64) + _GOLDEN * np.uint64(seed)
+        bits = (bits ^ (bits >> np.uint64(30))) * _ODD
+        bits = (bits ^ (bits >> np.uint64(27))) * _ODDER
+        return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
