@@ -20,13 +20,15 @@ _SHOWN = 20
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default="report.jsonl")
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
 @click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
-def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
+@click.option("--require-fresh", "fresh", is_flag=True, help="Take no report but one of `lossconf run --fresh`.")
+def command(path: Path, baseline: Path | None, lock: Path | None, fresh: bool) -> int:
     """Say whether the report in PATH (default: report.jsonl) may pass a gate.
 
     \b
     It may not, and the exit code says why:
       1  a failure that the baseline does not know
-      7  something owed and claimed was not decided, and no [[declined]] entry accepts that; or the report is a share
+      7  something owed and claimed was not decided, and no [[declined]] entry accepts that; or the report is a share,
+         or on published values where --require-fresh asks for others
       3  the baseline is stale: an unexpected pass, an id that matches nothing, an expired entry
       4  a check of the lock did not run, or decided less than it did
       5  the suite broke, or the run was stopped before its end
@@ -36,17 +38,17 @@ def command(path: Path, baseline: Path | None, lock: Path | None) -> int:
       lossconf check
       lossconf check report.jsonl --baseline baseline.toml --lock lossconf.lock
     """
-    return decided(path, baseline, lock)
+    return decided(path, baseline, lock, fresh)
 
 
-def decided(path: Path, baseline: Path | None, lock: Path | None) -> int:
+def decided(path: Path, baseline: Path | None, lock: Path | None, fresh: bool = False) -> int:
     """Print what a gate says of the report, and give its exit code."""
     from conformance.gate import decision_on, read_baseline, read_lock
     from conformance.record.conclusion import Conclusion
     from conformance.record.reader import read_report
 
     report, known = read_report(path), read_baseline(baseline) if baseline else None
-    decision = decision_on(report, known, read_lock(lock) if lock else None)
+    decision = decision_on(report, known, read_lock(lock) if lock else None, fresh=fresh)
     click.echo(Conclusion(report, len(decision.known), len(decision.accepted)).line)
     for line in _lines(decision):
         click.echo(line)

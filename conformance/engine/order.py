@@ -21,7 +21,8 @@ class Order:
     ``declines`` limits that are stated for the implementation beside its own (`conformance.contract.limits`);
     ``fail_fast`` the failing checks after which the run ends, 0 for none; ``seed`` and ``explore``: what generated
     cases are drawn from, and how many times as many as in a gate; ``in_process``: whether somebody's Python code shares
-    the process of the judge; ``fresh`` what the values of fixed cases are drawn anew from, 0 where they are as published.
+    the process of the judge; ``fresh`` what the values of fixed cases are drawn anew from, 0 where they are as they
+    are published.
     """
 
     spec: str

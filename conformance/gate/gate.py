@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.contract.errors import one_line
 from conformance.contract.exit_codes import ExitCode
@@ -58,16 +58,25 @@ class Decision:
 
 
 def decision_on(
-    report: Report, baseline: Baseline | None, lock: Lock | None, today: datetime.date | None = None
+    report: Report,
+    baseline: Baseline | None,
+    lock: Lock | None,
+    today: datetime.date | None = None,
+    fresh: bool = False,
 ) -> Decision:
     """Hold a report against a baseline and a lock, strictly and both ways.
 
-    The suite version that is pinned is the baseline's, else the lock's.
+    The suite version that is pinned is the baseline's, else the lock's. With ``fresh``, a report on published values
+    does not pass. One on fresh values has its known failures by requirement and in whichever check, and none of them
+    is stale but by its date: other values may hide what is wrong.
     """
     baseline, today = baseline or Baseline(), today or datetime.date.today()
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
     applying = [known for known in baseline.known if known.applies(dtypes, devices)]
     declined = [each for each in baseline.declined if each.applies(dtypes, devices)]
+    anew = bool(report.header.get("fresh"))
+    if anew:
+        applying = [replace(known, checks=_failing(report, known.requirement)) for known in applying]
     index: Index = defaultdict(list)
     for known in applying:
         for check in known.checks:
@@ -82,6 +91,7 @@ def decision_on(
     expected = set(map(id, accepted))
     objections = [
         *_silent(report),
+        *([_NOT_FRESH] if fresh and not anew else ()),
         *_new(failures, index),
         *_undecided(verdict for verdict in undecided if id(verdict) not in expected),
         *_stale(report, applying, today),
@@ -89,6 +99,18 @@ def decision_on(
         *(_fewer(report, lock) if lock else ()),
     ]
     return Decision(tuple(objections), covered, tuple(_notes(report, lock, pinned, news)), accepted, news)
+
+
+_NOT_FRESH = Objection(
+    "not fresh",
+    "the values are the published ones, whose answers can be remembered: run with --fresh",
+    ExitCode.UNDECIDED,
+)
+
+
+def _failing(report: Report, requirement: str) -> tuple[str, ...]:
+    """The checks that fail a requirement."""
+    return tuple(dict.fromkeys(verdict.check for verdict in broken(report) if verdict.requirement == requirement))
 
 
 def broken(report: Report) -> Iterator[Verdict]:
@@ -172,7 +194,7 @@ def _stale(report: Report, applying: Sequence[Known], today: datetime.date) -> I
         if known.expires and known.expires < today:
             sentence = f"{known.requirement}, {len(known.checks)} check(s), expired on {known.expires}: {known.reason}"
             yield Objection("expired", one_line(sentence), ExitCode.STALE_BASELINE)
-        for check in known.checks:
+        for check in () if report.header.get("fresh") else known.checks:
             about = [v for v in verdicts[check, known.requirement] if known.is_about(v)]
             if not about and not is_partial(report):
                 sentence = f"{check} {known.requirement}: no such verdict in the report"
@@ -204,7 +226,8 @@ def _stale_declined(
 
 def _fewer(report: Report, lock: Lock) -> Iterator[Objection]:
     ran = decided(report)
-    for name, count in lock.counts.items():
+    for name, locked in lock.counts.items():
+        count = 1 if report.header.get("fresh") else locked
         if ran[name] < count:
             sentence = f"{name} has {ran[name]} decided verdict(s), {count} are locked"
             yield Objection("fewer checks", one_line(sentence), ExitCode.FEWER_CHECKS_THAN_LOCK)

@@ -1,8 +1,8 @@
 """Fresh: a fixed case with other values of the same kind, so that its answer cannot be remembered.
 
 Every number is moved by up to 2^-6 of itself, as a seed says, and the same number everywhere by the same: so what was
-equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are integers
-(labels, targets that are bits, identities), what is not finite, and magnitudes outside of `MOVED`, which stand beside
+equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are labels, whole
+numbers that are no scores (bits, identities), what is not finite, and magnitudes outside of `MOVED`, which stand beside
 a floor or an overflow.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from conformance.contract.case import Array, Case, Pass
 from conformance.contract.dtypes import FLOAT
 from conformance.losses import loss_of_type
-from conformance.losses.roles import Probabilities, Scores
+from conformance.losses.roles import Probabilities, Role, Scores
 from refimpl.errors import NetError
 from refimpl.prototxt import parse_net
 
@@ -37,13 +37,16 @@ def renewed(case: Case, seed: int) -> Case:
     """The case with its values drawn anew from a seed; 0: as it is."""
     if not seed:
         return case
-    real = set(_real_bottoms(case.net))
+    read_as = dict(_roles(case.net))
+
+    def moved(name: str, array: Array) -> Array:
+        return _moved(array, seed, read_as.get(name))
 
     def inputs(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: _moved(array, seed, name in real) for name, array in arrays.items()}
+        return {name: moved(name, array) for name, array in arrays.items()}
 
     def params(layers: Mapping[str, tuple[Array, ...]]) -> dict[str, tuple[Array, ...]]:
-        return {name: tuple(_moved(a, seed, name in real) for a in arrays) for name, arrays in layers.items()}
+        return {name: tuple(moved(name, array) for array in arrays) for name, arrays in layers.items()}
 
     def later(one: Pass) -> Pass:
         return replace(one, inputs=inputs(one.inputs), params=params(one.params))
@@ -52,8 +55,8 @@ def renewed(case: Case, seed: int) -> Case:
     return replace(case, inputs=inputs(case.inputs), params=params(case.params), passes=passes)
 
 
-def _real_bottoms(net: str) -> Iterator[str]:
-    """The blobs that a loss reads as any real numbers, be they whole ones."""
+def _roles(net: str) -> Iterator[tuple[str, Role]]:
+    """What losses read the blobs as."""
     try:
         layers = parse_net(net).layer
     except NetError:
@@ -61,17 +64,18 @@ def _real_bottoms(net: str) -> Iterator[str]:
     for layer in layers:
         loss = loss_of_type(layer.type)
         for bottom, name in zip(loss.bottoms if loss else (), layer.bottom, strict=False):
-            if isinstance(bottom.role, (Scores, Probabilities)):
-                yield name
+            yield name, bottom.role
 
 
-def _moved(array: Array, seed: int, real: bool) -> Array:
+def _moved(array: Array, seed: int, role: Role | None) -> Array:
+    if role is not None and role.integers:
+        return array
     values = np.asarray(array, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         whole = np.isfinite(values) & (values == np.trunc(values))
         size = np.absolute(values)
         moving = (size >= MOVED[0]) & (size <= MOVED[1])
-    if not real and whole.all():
+    if whole.all() and not isinstance(role, (Scores, Probabilities)):
         return array
     factor = 1.0 + SHARE * (2.0 * _drawn(size, seed) - 1.0)
     return np.where(moving, FLOAT.rounded(np.where(moving, values * factor, 0.0)), values)
@@ -83,4 +87,5 @@ def _drawn(sizes: Array, seed: int) -> NDArray[np.float64]:
         bits = np.ascontiguousarray(sizes, dtype=np.float64).view(np.uint64) + _GOLDEN * np.uint64(seed)
         bits = (bits ^ (bits >> np.uint64(30))) * _ODD
         bits = (bits ^ (bits >> np.uint64(27))) * _ODDER
-        return ((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        bits = (bits ^ (bits >> np.uint64(31))) >> np.uint64(11)
+    return np.asarray(bits * 2.0**-53, dtype=np.float64)

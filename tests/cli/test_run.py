@@ -244,3 +244,16 @@ def test_no_process_outlives_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
         supervise(Order("reference", selection=Selection(("golden",))), 2, interrupt)
     assert len(started) == 2
     assert all(process.poll() is not None for process in started)
+
+
+def test_fresh_values_come_from_a_seed_that_the_report_names(lossconf: Lossconf, tmp_path: Path) -> None:
+    digests = []
+    for words in (("--fresh=7",), ("--fresh=7",), ("--fresh",), ()):
+        ended = lossconf("run", "reference", *FEW, "--dtype", "float32", "-j", "0", *words)
+        report = read_report(tmp_path / "report.jsonl")
+        seed = report.header["fresh"]
+        assert (ended.code, bool(seed)) == (0, bool(words))
+        assert (f"fresh values, from seed {seed}" in ended.out) is bool(words)
+        digests.append(json.dumps([end["cases"] for end in report.ended]))
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3

@@ -119,6 +119,21 @@ def test_an_update_accepts_what_is_open_and_forgets_what_is_not() -> None:
     assert int(decision_on(report, after, None, TODAY).code) == 0
 
 
+def test_a_report_on_fresh_values_goes_by_requirement_and_is_never_stale() -> None:
+    elsewhere = known("h/7", "h/1")
+    assert code(report_of(GOOD, BAD, fresh=3), elsewhere) == 0
+    assert code(report_of(GOOD, BAD), elsewhere) == 1
+    lock = Lock({GOOD.verdict.item: 9}, "1")
+    assert code(report_of(GOOD, fresh=3), elsewhere, lock=lock) == 0
+    assert code(report_of(GOOD), lock=lock) == 4
+    assert kinds(report_of(GOOD, BAD, fresh=3), known("h/2", requirement="hinge_loss.forward")) == ["new failure"]
+
+
+def test_a_gate_may_take_no_report_on_published_values() -> None:
+    for fresh, wanted in ((0, 7), (3, 0)):
+        assert int(decision_on(report_of(GOOD, fresh=fresh), None, None, TODAY, fresh=True).code) == wanted
+
+
 def test_a_failure_counts_before_what_is_open_and_that_before_a_lock() -> None:
     lock = Lock({"h/9[float32]": 1}, "2", Path("x"))
     assert code(report_of(GOOD, BAD, OPEN), lock=lock) == 1

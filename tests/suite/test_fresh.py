@@ -1,0 +1,77 @@
+"""Fresh values: of the same kind, others for another seed, and right answers to the published ones are wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case, Pass
+from conformance.contract.dtypes import FLOAT
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Status
+from conformance.losses import LOSSES
+from conformance.suite.fresh import MOVED, SHARE, renewed
+from conformance.suite.golden import checks as golden
+
+CASE = LOSSES["softmax_with_loss"].plain.case("c")
+
+
+def test_without_a_seed_a_case_is_as_published() -> None:
+    assert renewed(CASE, 0) is CASE
+
+
+def test_scores_move_by_a_little_and_labels_stay() -> None:
+    fresh = renewed(CASE, 5)
+    before, after = CASE.inputs["x"], fresh.inputs["x"]
+    assert (before != after).all()
+    assert np.abs(after / before - 1).max() <= SHARE * (1 + 2**-20)
+    assert FLOAT.holds(after).all()
+    np.testing.assert_array_equal(fresh.inputs["y"], CASE.inputs["y"])
+    assert (renewed(CASE, 6).inputs["x"] != after).any()
+    assert renewed(CASE, 5).digest() == fresh.digest()
+
+
+def test_what_is_equal_stays_equal_and_what_is_special_stays() -> None:
+    values = np.array([[1.5, -1.5, 1.5], [np.nan, np.inf, -0.0], [2 * MOVED[1], MOVED[0] / 2, 0.0]])
+    net = CASE.net
+    moved = renewed(Case("c", net, {"x": values, "y": np.array([0.75, 2.5, 1.0])}), 9)
+    x = moved.inputs["x"]
+    assert x[0, 0] == x[0, 2] == -x[0, 1] != 1.5
+    np.testing.assert_array_equal(x[1:], values[1:])
+    assert np.signbit(x[1, 2])
+    np.testing.assert_array_equal(moved.inputs["y"], [0.75, 2.5, 1.0])
+
+
+def test_later_passes_move_too() -> None:
+    fresh = renewed(replace(CASE, passes=(Pass(inputs={"x": CASE.inputs["x"]}),)), 5)
+    np.testing.assert_array_equal(fresh.passes[0].inputs["x"], fresh.inputs["x"])
+
+
+class _Remembers:
+    """Answers by a case's name alone."""
+
+    def __init__(self) -> None:
+        self._reference, self._answers = ReferenceImplementation(), dict[tuple[str, str], Outcome | Refusal]()
+
+    def describe(self) -> Description:
+        return self._reference.describe()
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        if (case.id, dtype) not in self._answers:
+            self._answers[case.id, dtype] = self._reference.run(case, dtype)
+        return self._answers[case.id, dtype]
+
+    def close(self) -> None: ...
+
+
+def test_remembered_answers_are_wrong_on_fresh_values() -> None:
+    implementation = _Remembers()
+    every = [check for check in golden() if check.layer == "hinge_loss"][::7]
+    for seed, wanted in ((0, False), (11, True)):
+        session = Session(implementation, implementation.describe(), FLOAT.name, fresh=seed)
+        failed = [v.status is Status.FAILED for check in every for v in check.run(session)]
+        assert any(failed) is wanted
