@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,18 @@ class Explainer:
 
 
 def _losses(case: Case, dtype: str) -> Iterator[Loss]:
-    """The loss layers of a case; none where the reference refuses it."""
-    try:
-        net = build(case.rounded(dtype))
-        net.forward()
-    except NetError:
-        return
-    yield from (Loss(case, net, node) for node in net.layers if loss_of_type(node.type))
+    """The loss layers of a case, in each of its passes; none where the reference refuses it."""
+    inputs, params = dict(case.inputs), dict(case.params)
+    for one in case.sequence:
+        inputs |= one.inputs
+        params |= one.params
+        alone = replace(case, inputs=inputs, params=params, passes=(), each_pass=False)
+        try:
+            net = build(alone.rounded(dtype))
+            net.forward()
+        except NetError:
+            return
+        yield from (Loss(alone, net, node) for node in net.layers if loss_of_type(node.type))
 
 
 def _decides_nothing(check: Check, verdict: Verdict) -> bool:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conformance.adapters import open_implementation
-from conformance.contract.case import Case
+from conformance.adapters.direct import wrapped
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import (
     Crash,
     DoesNotStart,
@@ -177,3 +182,48 @@ def test_learnable_parameters_are_beyond_it() -> None:
     implementation = LayerImplementation({"InnerProduct": Euclidean}, Description("x"))
     with pytest.raises(Unsupported, match="learnable"):
         implementation.run(Case("x", net, {"x": np.zeros((2, 3))}), "float64")
+
+
+class Says:
+    """A net that answers what the reference does, spoilt."""
+
+    def __init__(self, spoil: Callable[[Outcome], Any]) -> None:
+        self.spoil = spoil
+
+    def run(self, case: Case, dtype: str) -> Any:
+        outcome = ReferenceImplementation().run(case, dtype)
+        assert isinstance(outcome, Outcome)
+        return self.spoil(outcome)
+
+
+TWICE = replace(EUCLIDEAN, passes=(Pass(EUCLIDEAN.inputs),), each_pass=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "case", "words"),
+    [
+        (lambda right: {"loss": right.loss}, EUCLIDEAN, "diff.a, diff.b missing"),
+        (lambda right: replace(right, diff={}), EUCLIDEAN, "diff.a, diff.b missing"),
+        (lambda right: replace(right, data={"nobody": right.data["a"]}), EUCLIDEAN, "data.nobody: the net has no such"),
+        (lambda right: replace(right, param_diff={"ip": ()}), EUCLIDEAN, "param_diff.ip: the net has no such layer"),
+        (lambda right: replace(right, passes=right.passes[:1]), TWICE, "passes has 1 entries for 2 passes"),
+        (lambda right: replace(right, loss_trace=None), TWICE, "loss_trace missing"),
+        (lambda right: replace(right, loss_trace=right.loss_trace[:1]), TWICE, "loss_trace has 1 entries for 4 steps"),
+    ],
+)
+def test_a_net_owes_what_a_process_does(spoil: Callable[[Outcome], Any], case: Case, words: str) -> None:
+    with pytest.raises(ProtocolError, match=re.escape(words)):
+        wrapped(Says(spoil), "says").run(case, "float32")
+    assert isinstance(wrapped(Says(lambda right: right), "says").run(case, "float32"), Outcome)
+
+
+def test_a_mapping_may_hold_passes() -> None:
+    def mapped(state: Outcome) -> dict[str, Any]:
+        return {"loss": state.loss, "data": state.data, "diff": state.diff, "param_diff": state.param_diff}
+
+    def spoil(right: Outcome) -> dict[str, Any]:
+        return {**mapped(right), "loss_trace": right.loss_trace, "passes": [mapped(one) for one in right.passes]}
+
+    outcome = wrapped(Says(spoil), "says").run(TWICE, "float32")
+    assert isinstance(outcome, Outcome)
+    assert len(outcome.passes) == 2

@@ -15,6 +15,7 @@ import tempfile
 import types
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from conformance import Case, Description, Outcome, Refusal, Unsupported
+from conformance import Case, Description, Outcome, Pass, Refusal, Unsupported
 
 __all__ = ["Ptcaffe"]
 
@@ -83,14 +84,14 @@ class Given(torch.nn.Module):
 
     def __init__(self, blobs: Mapping[str, torch.Tensor], layer: Mapping[str, Any]) -> None:
         super().__init__()
-        tops = layer["top"] if isinstance(layer["top"], list) else [layer["top"]]
-        self.blobs = [blobs[top] for top in tops]
+        self.tops = layer["top"] if isinstance(layer["top"], list) else [layer["top"]]
+        self.blobs = blobs  # each pass's own
 
     def forward(self) -> tuple[torch.Tensor, ...]:
-        return tuple(self.blobs)
+        return tuple(self.blobs[top] for top in self.tops)
 
     def forward_shape(self) -> list[list[int]]:
-        return [list(blob.shape) for blob in self.blobs]
+        return [list(blob.shape) for blob in self.forward()]
 
 
 class Ptcaffe:
@@ -111,39 +112,50 @@ class Ptcaffe:
         )
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        """Build the net and take it through its steps; any exception of ptcaffe's is a refusal with its text."""
+        """Build the net and take it through its passes; any exception of ptcaffe's is a refusal with its text."""
         stage = "construct"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of ptcaffe: arguments that PyTorch no longer likes, a file left open
                 run = Run(self.caffenet, self.layer_dict, case, dtype)
-                for stage in case.steps:
-                    run.forward() if stage == "forward" else run.backward()
+                states = []
+                for one in case.sequence:
+                    run.enter(one)
+                    for stage in one.steps:
+                        run.forward() if stage == "forward" else run.backward()
+                        run.trace.append(run.loss)
+                    states.append(run.state())
         except Unsupported:
             raise
         except (Exception, SystemExit) as error:
             return Refusal(stage, f"{type(error).__name__}: {error}")
-        return run.outcome()
+        return replace(states[-1], loss_trace=tuple(run.trace), passes=tuple(states) if case.each_pass else ())
 
 
 class Run:
     """One case's net."""
 
     def __init__(self, caffenet: Any, layer_dict: Any, case: Case, dtype: str) -> None:
-        self.case, self.dtype = case, dtype
+        self.caffenet, self.case, self.dtype = caffenet, case, dtype
         self.info = parsed(caffenet, case)
         self.refuse_beyond(layer_dict.LAYER_DICT)
         forced = self.info["props"].get("force_backward") == "true"
-        self.inputs = {name: self.tensor(array).requires_grad_(forced) for name, array in case.inputs.items()}
+        self.forced = forced
+        self.inputs = self.fed(case.inputs)
         layer_dict.LAYER_DICT["Input"] = partial(Given, self.inputs)
         with patch.object(caffenet, "parse_prototxt", lambda path: self.info):
             self.net = caffenet.CaffeNet("net.prototxt", case.phase)
-        self.fill()
+        self.net.to(getattr(torch, dtype))
+        self.total: torch.Tensor | None = None
+        self.trace: list[float] = []
         self.tops: dict[str, torch.Tensor] = {}
         self.writers: dict[str, int] = {}
         for layer in self.info["layers"]:
             if layer["type"] != "Input":
                 self.net.models[caffenet.get_lname(layer)].register_forward_hook(partial(self.keep, layer))
+
+    def fed(self, inputs: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        return {name: self.tensor(array).requires_grad_(self.forced) for name, array in inputs.items()}
 
     def tensor(self, array: Any) -> torch.Tensor:
         return torch.from_numpy(np.array(array, self.dtype))
@@ -155,14 +167,17 @@ class Run:
             raise Unsupported(f"ptcaffe has no layer {', '.join(absent)}")
         if self.case.phase != "TRAIN":
             raise Unsupported("ptcaffe computes no total in phase TEST")
-        if self.case.top_diff or self.case.prefill_diff:
+        if any(one.top_diff or one.prefill_diff for one in self.case.sequence):
             raise Unsupported("autograd keeps no diff that could be filled")
         if self.case.level or self.case.stages:
             raise Unsupported("ptcaffe has no level and no stages")
 
-    def fill(self) -> None:
-        self.net.to(getattr(torch, self.dtype))
-        for name, arrays in self.case.params.items():
+    def enter(self, one: Pass) -> None:
+        """What a pass brings; a net that has run backward already has its parameters' gradients cleared."""
+        if one.clear:
+            self.net.zero_grad()
+        self.inputs.update(self.fed(one.inputs))
+        for name, arrays in one.params.items():
             for parameter, array in zip(self.net.models[name].parameters(), arrays, strict=True):
                 parameter.data.copy_(self.tensor(array).reshape(parameter.shape))
 
@@ -190,19 +205,29 @@ class Run:
         if self.total is not None and self.total.requires_grad:
             self.total.backward(retain_graph=True)
 
-    def outcome(self) -> Outcome:
+    @property
+    def learning(self) -> list[str]:
+        """The layers that have parameters."""
+        names = [self.caffenet.get_lname(layer) for layer in self.info["layers"] if layer["type"] != "Input"]
+        return [name for name in names if any(True for _ in self.net.models[name].parameters())]
+
+    @property
+    def loss(self) -> float:
+        return 0.0 if self.total is None else float(self.total.detach())
+
+    def state(self) -> Outcome:
         blobs = {**self.inputs, **self.tops}
         diff = {name: blob.grad for name, blob in blobs.items() if self.writers.get(name, 1) == 1}
         return Outcome(
             dtype=self.dtype,
-            loss=0.0 if self.total is None else float(self.total.detach()),
+            loss=self.loss,
             data={name: numpy(blob) for name, blob in blobs.items()},
             diff={
                 name: np.zeros(tuple(blobs[name].shape), self.dtype) if grad is None else numpy(grad)
                 for name, grad in diff.items()
                 if name in self.inputs or grad is not None
             },
-            param_diff={name: self.gradients(name) for name in self.case.params},
+            param_diff={name: self.gradients(name) for name in self.learning},
         )
 
     def gradients(self, layer: str) -> tuple[Any, ...]:
