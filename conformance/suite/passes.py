@@ -22,7 +22,7 @@ from conformance.losses.values import exact
 from conformance.suite.alone import after_another
 from conformance.suite.judged import bundle
 from conformance.suite.stock import DISTANCE
-from conformance.suite.trunk import WEIGHT, Trunk
+from conformance.suite.trunk import WEIGHT, Trunk, batch
 
 __all__ = ["checks"]
 
@@ -50,7 +50,7 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 def _batches(loss: Loss) -> Iterator[Case]:
     variant = loss.plain
     trunk = Trunk(FAMILY, variant)
-    a, b, c = (variant.values(seed) for seed in (5, 6, 7))
+    a, b, c = (batch(variant, seed) for seed in (5, 6, 7))
     again = trunk.then(a)
     yield _case(trunk, "values", a, [trunk.then(b), trunk.then(c), again])
     yield _case(trunk, "answers", a, [_partly(trunk, loss, b, first=False), _partly(trunk, loss, b, first=True)])
@@ -111,8 +111,8 @@ def _sizes(loss: Loss) -> Case:
     variant = loss.plain
     declared = variant.batch(_SIZES[0]).shapes if "sized-once" in loss.traits else None
     trunk = Trunk(FAMILY, variant, declared)
-    others = [trunk.then(variant.batch(size).values(i)) for i, size in enumerate(_SIZES)]
-    return _case(trunk, "sizes", variant.values(5), [*others, trunk.then(variant.values(5))])
+    others = [trunk.then(batch(variant.batch(size), i)) for i, size in enumerate(_SIZES)]
+    return _case(trunk, "sizes", batch(variant, 5), [*others, trunk.then(batch(variant, 5))])
 
 
 def _shapes(loss: Loss) -> Case:
@@ -121,8 +121,8 @@ def _shapes(loss: Loss) -> Case:
     variants = [loss.sized(shape) for shape in shapes]
     largest = loss.sized(tuple(map(max, zip(*shapes, strict=True)))).shapes
     trunk = Trunk(FAMILY, variants[0], largest if "sized-once" in loss.traits else None, scaled=True)
-    others = [trunk.then(variant.values(6)) for variant in (*variants[1:], variants[0])]
-    return _case(trunk, "shapes", variants[0].values(5), others)
+    others = [trunk.then(batch(variant, 6)) for variant in (*variants[1:], variants[0])]
+    return _case(trunk, "shapes", batch(variants[0], 5), others)
 
 
 def _options(loss: Loss) -> Iterator[Case]:
@@ -133,8 +133,8 @@ def _options(loss: Loss) -> Iterator[Case]:
     }
     for i, variant in enumerate(reversed(by_options.values())):
         trunk = Trunk(FAMILY, variant, scaled=True)
-        values = variant.values(5)
-        others = [trunk.then(other.values(6), prefill_diff=_stale(variant)) for other in _otherwise(variant)]
+        values = batch(variant, 5)
+        others = [trunk.then(batch(other, 6), prefill_diff=_stale(variant)) for other in _otherwise(variant)]
         phase = "TEST" if i % 2 else "TRAIN"
         yield _case(trunk, f"option-{variant.name}", values, others, phase=phase)
     if loss.two_tops:
@@ -155,7 +155,7 @@ def _two_tops(two: Variant) -> Case:
     shape = two.shapes[two.first]
     reader = source("target", shape) + layer("reader", DISTANCE.type, ["prob", "target"], weights=(1.5,))
     target = exact(np.linspace(0, 1, int(np.prod(shape))).round(3)).reshape(shape)
-    a, b, c = ({**trunk.inputs(two.values(seed)), "target": np.roll(target, seed)} for seed in (5, 6, 7))
+    a, b, c = ({**trunk.inputs(batch(two, seed)), "target": np.roll(target, seed)} for seed in (5, 6, 7))
     passes = (Pass(b), Pass(c), Pass(a))
     return trunk.case("two-tops", beside=reader, inputs=a, passes=passes, each_pass=True)
 
@@ -165,5 +165,5 @@ def _pairs(loss: Loss) -> list[Case]:
     trunk = Trunk(FAMILY, loss.plain)
     pairs = {"as-large": loss.plain, "smaller": loss.plain.batch(_SIZES[1])}
     return [
-        trunk.case(f"{name}-after-another", passes=(trunk.then(variant.values(6)),)) for name, variant in pairs.items()
+        trunk.case(f"{name}-after-another", passes=(trunk.then(batch(variant, 6)),)) for name, variant in pairs.items()
     ]

@@ -11,6 +11,7 @@ from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.nets import layer, source
 from conformance.losses.options import options_text
 from conformance.suite.judged import bundle
+from conformance.suite.trunk import batch
 
 __all__ = ["checks"]
 
@@ -70,5 +71,5 @@ def _values(variants: Sequence[Variant], seed: int) -> Mapping[str, Array]:
     return {
         f"{name}_{index}": array
         for index, variant in enumerate(variants)
-        for name, array in variant.values(seed + 10 * index).items()
+        for name, array in batch(variant, seed + 11 * index).items()
     }

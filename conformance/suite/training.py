@@ -15,7 +15,7 @@ from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss
 from conformance.suite.judged import single
-from conformance.suite.trunk import Trunk
+from conformance.suite.trunk import Trunk, batch
 
 __all__ = ["STEPS", "checks"]
 
@@ -55,4 +55,4 @@ def _step(trunk: Trunk, rng: np.random.Generator, index: int) -> tuple[dict[str,
         share = rng.integers(4, 13, (width, 1)) / 16
         weights = np.eye(width) * share + np.roll(np.eye(width), int(rng.integers(1, width)), axis=1) * (1 - share)
         params[name] = (weights, rng.integers(0, 17, width) / 256)
-    return fed.values(int(rng.integers(1 << 16))), params
+    return batch(fed, int(rng.integers(1 << 16))), params

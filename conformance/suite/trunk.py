@@ -13,12 +13,21 @@ from conformance.losses import Variant
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Shape
 
-__all__ = ["WEIGHT", "Trunk"]
+__all__ = ["WEIGHT", "Trunk", "batch"]
 
 WEIGHT = 2.5
 """The loss_weight of the losses on trunks."""
 
 _BY_ONE = "scale_param { axis: 0 num_axes: 0 }"
+
+
+def batch(variant: Variant, seed: int) -> dict[str, Array]:
+    """A variant's values, every bottom's another for another seed: what a role draws alike for all of them is
+    turned."""
+    values, others = variant.values(seed), variant.values(seed + 1)
+    return {
+        name: np.roll(array, seed) if np.array_equal(array, others[name]) else array for name, array in values.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,320 @@
+"""What lasts too long: state of an earlier batch, and state that two layers of one type share.
+
+Every one of these is right as long as a net sees one batch, and holds one layer of the type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from conformance.losses import LOSSES, Loss
+from conformance.mutants.mutant import Mutant
+from conformance.mutants.slips import Alter, At, Blobs, Slip, gradient, loss, mutants_of, reading, weight
+from conformance.record.cause import Cause
+from refimpl.layer import Layer
+from refimpl.layers import REGISTRY
+
+__all__ = ["MUTANTS"]
+
+EARLIER = "batches that reuse a layer's buffers, where tests make a new net for every batch"
+STATIC = "static and class-level buffers of layers that are written for nets with one loss"
+
+
+def _own(layer: Any) -> dict[str, Any]:
+    """A layer's memory."""
+    found: dict[str, Any] = layer.__dict__.setdefault("memory", {})
+    return found
+
+
+def _of_the_net(layer: Any) -> dict[str, Any]:
+    """A memory that all layers of one net share."""
+    found: dict[str, Any] = layer.context.__dict__.setdefault("memory", {})
+    return found
+
+
+def _kept_bottom(which: int) -> Alter:
+    """A bottom that is read once, and again where its shape changes."""
+
+    def first(x: Any, at: At) -> Any:
+        kept = _own(at.layer).setdefault(f"bottom {which}", x)
+        if np.shape(kept) != np.shape(x):
+            kept = _own(at.layer)[f"bottom {which}"] = x
+        return kept
+
+    return reading(first, which)
+
+
+def _kept_loss(layer: type[Layer]) -> type[Layer]:
+    return loss(lambda x, at: _own(at.layer).setdefault("loss", x))(layer)
+
+
+def _kept_weight(layer: type[Layer]) -> type[Layer]:
+    return weight(lambda held, at: _own(at.layer).setdefault("weight", held))(layer)
+
+
+def _kept_normaliser(layer: type[Layer]) -> type[Layer]:
+    def stale(x: Any, at: At) -> Any:
+        return x * at.normaliser / _own(at.layer).setdefault("normaliser", at.normaliser)
+
+    return gradient(stale)(loss(stale)(layer))
+
+
+def _recomputed(change: Callable[[Any, At], Any], which: int) -> Alter:
+    """Backward with a bottom read as something else than it holds, and what forward keeps for it made of that."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
+        class Wrong(layer):  # type: ignore[misc, valid-type]
+            def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+                changed = change(bottom[which].wide.copy(), At(self, bottom, top))
+                read = [self.context.blob(*blob.shape) for blob in bottom]
+                for blob, own in zip(read, bottom, strict=True):
+                    blob.data[...] = own.data
+                    blob.share_diff(own)
+                read[which].data[...] = changed
+                scratch = [self.context.blob(*blob.shape) for blob in top]
+                REGISTRY[self.type].forward(self, read, scratch)
+                super().backward(top, propagate_down, read)
+
+        return Wrong
+
+    return alter
+
+
+def _one_behind(layer: type[Layer]) -> type[Layer]:
+    """Backward on the scores of the forward before the last, where there was one of that shape."""
+
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            memory = _own(self)
+            memory["before"], memory["last"] = memory.get("last"), bottom[0].wide.copy()
+
+    def behind(x: Any, at: At) -> Any:
+        before = _own(at.layer)["before"]
+        return before if before is not None and np.shape(before) == np.shape(x) else x
+
+    return _recomputed(behind, 0)(Wrong)
+
+
+def _never_grown(layer: type[Layer]) -> type[Layer]:
+    def cut(x: Any, at: At) -> Any:
+        x[_own(at.layer).setdefault("items", at.batch) :] = 0
+        return x
+
+    return gradient(cut)(layer)
+
+
+def _third(x: Any, at: At) -> Any:
+    memory = _own(at.layer)
+    memory["times"] = memory.get("times", 0) + 1
+    return 1.01 * x if memory["times"] == 3 else x
+
+
+def _skipped(skip: Callable[[Any, Blobs], bool]) -> Alter:
+    """Backward left out where there seems to be nothing to do."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
+        class Wrong(layer):  # type: ignore[misc, valid-type]
+            def forward(self, bottom: Blobs, top: Blobs) -> None:
+                super().forward(bottom, top)
+                _own(self)["fresh"] = True
+
+            def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+                if not skip(self, top):
+                    super().backward(top, propagate_down, bottom)
+                _own(self)["fresh"] = False
+
+        return Wrong
+
+    return alter
+
+
+def _zeros_unwritten(layer: type[Layer]) -> type[Layer]:
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+            before = [blob.diff.copy() for blob in bottom]
+            super().backward(top, propagate_down, bottom)
+            for blob, held, wanted in zip(bottom, before, propagate_down, strict=True):
+                if wanted:
+                    blob.diff[...] = np.where(blob.diff == 0, held, blob.diff)
+
+    return Wrong
+
+
+def _shared_bottom(which: int) -> Alter:
+    """What backward reads is what the last forward, of whichever layer, had there; it is repeated or cut to fit."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
+        class Wrong(layer):  # type: ignore[misc, valid-type]
+            def forward(self, bottom: Blobs, top: Blobs) -> None:
+                super().forward(bottom, top)
+                _of_the_net(self)[self.type] = bottom[which].wide.copy()
+
+        def shared(x: Any, at: At) -> Any:
+            kept = _of_the_net(at.layer).get(at.layer.type)
+            return kept if kept is not None and np.shape(kept) == np.shape(x) else x
+
+        return _recomputed(shared, which)(Wrong)
+
+    return alter
+
+
+def _shared_normaliser(layer: type[Layer]) -> type[Layer]:
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            _of_the_net(self)["normaliser"] = At(self, bottom, top).normaliser
+
+    return gradient(lambda x, at: x * at.normaliser / _of_the_net(at.layer).get("normaliser", at.normaliser))(Wrong)
+
+
+def _shared_weight(layer: type[Layer]) -> type[Layer]:
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            _of_the_net(self)["weight"] = top[0].diff.copy()
+
+    return weight(lambda held, at: _of_the_net(at.layer).get("weight", held))(Wrong)
+
+
+def _shared_count(layer: type[Layer]) -> type[Layer]:
+    """A net's second layer of the type adds its loss to the first one's."""
+
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            sums = _of_the_net(self).setdefault("sums", {})
+            sums[id(self)] = top[0].wide.copy()
+            top[0].data[...] = sum(sums.values())
+
+    return Wrong
+
+
+_ALWAYS = (
+    Slip(
+        "loss-of-the-first-batch",
+        "{type} reports the loss of its first batch for ever.",
+        EARLIER,
+        Cause.STALE_BUFFER,
+        _kept_loss,
+    ),
+    Slip(
+        "weight-of-the-first-batch",
+        "Backward of {type} multiplies by what its top's diff held in the first pass.",
+        EARLIER,
+        Cause.STALE_BUFFER,
+        _kept_weight,
+    ),
+    Slip(
+        "scores-one-batch-behind",
+        "Backward of {type} works on the scores of the forward pass before the last.",
+        "double buffers that are swapped at the wrong end",
+        Cause.STALE_BUFFER,
+        _one_behind,
+    ),
+    Slip(
+        "buffers-never-grow",
+        "Items beyond the size of its first batch get no gradient from {type}.",
+        "buffers sized when the first batch comes",
+        Cause.STALE_BUFFER,
+        _never_grown,
+    ),
+    Slip(
+        "gradient-wrong-the-third-time",
+        "The gradient of {type} is 1 % too large in the third pass, and right otherwise.",
+        "a warm-up, or kernels that are chosen after a few runs",
+        Cause.UNNAMEABLE,
+        gradient(_third),
+    ),
+    Slip(
+        "loss-wrong-the-third-time",
+        "The loss of {type} is 1 % too large in the third pass, and right otherwise.",
+        "a running average that sets in late",
+        Cause.UNNAMEABLE,
+        loss(_third),
+    ),
+    Slip(
+        "zero-weight-writes-nothing",
+        "Where the top's diff is 0, {type} leaves the bottoms' diffs as they were.",
+        "a shortcut for losses that are switched off",
+        Cause.STALE_BUFFER,
+        _skipped(lambda layer, top: not np.any(top[0].diff)),
+    ),
+    Slip(
+        "backward-once-for-a-forward",
+        "A second backward of {type} without a forward in between leaves the bottoms' diffs as they were.",
+        "graphs that are freed by their backward pass",
+        Cause.STALE_BUFFER,
+        _skipped(lambda layer, top: not _own(layer).get("fresh")),
+    ),
+    Slip(
+        "zeros-not-written",
+        "Where the gradient of {type} is 0, the diff keeps what it held.",
+        "loops over the entries that count",
+        Cause.STALE_BUFFER,
+        _zeros_unwritten,
+    ),
+    Slip(
+        "scores-shared-by-a-net",
+        "Backward of {type} works on the scores that the last forward of any such layer had.",
+        STATIC,
+        Cause.UNNAMEABLE,
+        _shared_bottom(0),
+    ),
+    Slip(
+        "answers-shared-by-a-net",
+        "Backward of {type} works on what the last forward of any such layer had as its second bottom.",
+        STATIC,
+        Cause.UNNAMEABLE,
+        _shared_bottom(1),
+    ),
+    Slip(
+        "normaliser-shared-by-a-net",
+        "The gradient of {type} is divided by the normaliser of the last forward of any such layer.",
+        STATIC,
+        Cause.UNNAMEABLE,
+        _shared_normaliser,
+    ),
+    Slip(
+        "weight-shared-by-a-net",
+        "The gradient of {type} carries the weight of the last forward of any such layer.",
+        STATIC,
+        Cause.WEIGHT_MISSING,
+        _shared_weight,
+    ),
+    Slip(
+        "sum-shared-by-a-net",
+        "{type} adds its loss to those of the other such layers of the net.",
+        STATIC,
+        Cause.UNNAMEABLE,
+        _shared_count,
+    ),
+)
+
+
+def _slips(loss: Loss) -> Iterator[Slip]:
+    yield from _ALWAYS
+    for which, bottom in enumerate(loss.bottoms):
+        yield Slip(
+            f"{bottom.name.lower()}-of-the-first-batch",
+            f"{{type}} reads bottom {which} once, and again where its shape changes.",
+            EARLIER,
+            Cause.STALE_BUFFER,
+            _kept_bottom(which),
+        )
+    if loss.ignores:
+        yield Slip(
+            "normaliser-of-the-first-batch",
+            "{type} divides by the normaliser of its first batch.",
+            EARLIER,
+            Cause.STALE_BUFFER,
+            _kept_normaliser,
+        )
+
+
+MUTANTS: tuple[Mutant, ...] = tuple(
+    mutant for stem, loss in LOSSES.items() for mutant in mutants_of(stem, loss.layer, _slips(loss))
+)
