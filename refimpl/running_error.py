@@ -36,7 +36,8 @@ class Rounding:
 
     ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
     ``huge`` the largest finite one, ``factor`` the roundings charged per operation, ``charges`` the ULP charged to a
-    function (one that is not named is an operation).
+    function (one that is not named is an operation). A sum of n terms is charged n roundings, or ``walk`` times the
+    root of n where that is less: what rounding errors of both signs add up to, and not what they might.
 
     A step or a sign whose argument may lie on either side of its kink is the interval between its one-sided limits;
     with ``subgradient`` set, it is that at the kink itself too. With ``sharp`` set, it is Caffe's choice there and
@@ -50,6 +51,11 @@ class Rounding:
     subgradient: bool = False
     sharp: bool = False
     charges: Mapping[np.ufunc, float] = field(default_factory=dict)
+    walk: float = np.inf
+
+    def additions(self, terms: int) -> float:
+        """Roundings that a sum of so many terms is charged."""
+        return min(float(terms), self.walk * math.sqrt(terms)) if terms > 1 else 0.0
 
     def of(self, value: Array, function: np.ufunc | None = None) -> Array:
         """The error of rounding ``value`` once, or of the ``function`` that gave it."""
@@ -230,7 +236,7 @@ class Approx(NDArrayOperatorsMixin):
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
         terms = math.prod(self.shape[axis] for axis in axes)
         with np.errstate(all="ignore"):
-            added = (terms if terms > 1 else 0) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
+            added = self.rounding.additions(terms) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
             return self._settled(self._fit(value), self.error.sum(axis=axes) + added)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:

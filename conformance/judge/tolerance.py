@@ -44,11 +44,14 @@ REFERENCE_UNIT = DOUBLE.unit_roundoff
 """The reference's own roundings, added to the implementation's: they matter only where that is float64 too."""
 
 
-def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, unlimited: bool = False) -> Rounding:
+def rounding_of(
+    dtype: str, *, subgradient: bool = False, sharp: bool = False, unlimited: bool = False, walking: bool = False
+) -> Rounding:
     """The arithmetic of the type named ``dtype``.
 
     With ``subgradient``, any value between the one-sided limits is right at a kink; with ``sharp``, none but Caffe's.
     With ``unlimited``, intermediate results do not overflow: an implementation may carry more range than it stores.
+    With ``walking``, sums of many unlike terms are charged `SUM_WALK` roundings times the root of their count.
     """
     stored = TYPES[dtype]
     return Rounding(
@@ -59,6 +62,7 @@ def rounding_of(dtype: str, *, subgradient: bool = False, sharp: bool = False, u
         subgradient=subgradient,
         sharp=sharp,
         charges=charges_of(stored),
+        walk=SUM_WALK if walking else np.inf,
     )
 
 
@@ -136,6 +140,12 @@ FREE_DIRECTIONS = 3
 
 NOISE_ORDER = 3
 """The lowest differences that count as noise: of a smooth loss they are smaller than its float64 roundings."""
+
+SUM_WALK = 8.0
+"""Standard deviations, at most, that the roundings of a sum of unlike terms add up to: of independent ones with mean 0
+they exceed ``walk * sqrt(n) * unit`` with a probability of 2 exp(-walk^2 / 2), 3e-14, for any order of addition
+(N. J. Higham and T. Mary, "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41(5), 2019,
+theorem 2.4). A running float32 sum of 65,789 losses was seen to use a fifteenth of it."""
 
 LARGE_COUNT_ADDITIONS = 2.0
 """A sum of n terms in sqrt(n) blocks of sqrt(n) puts each term through 2 sqrt(n) additions; pairwise and wider sums

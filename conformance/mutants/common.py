@@ -44,6 +44,20 @@ def _up_to(entries: int) -> Callable[[Any, At], Any]:
     return unfinished
 
 
+def _without_tail(x: Any, at: At) -> Any:
+    """A sum less what the items beyond the last whole 256 add to it, on the average."""
+    return x * (1 - at.batch % 256 / at.batch) if at.batch > BLOCK else x
+
+
+def _short_of_many(x: Any, at: At) -> Any:
+    return x * (1 - 1 / 200) if at.bottom[0].count > 100_000 else x
+
+
+def _of_halves(x: Any, at: At) -> Any:
+    """A sum in which a thousandth is lost where two halves are added up."""
+    return x * (1 - 2.0**-10) if at.batch > 1 << 16 else x
+
+
 def _without_last_block(x: Any, at: At) -> Any:
     if x.size > BLOCK:
         x.reshape(-1)[x.size - x.size % BLOCK :] = 0
@@ -235,6 +249,30 @@ COMMON = (
         "indices of 16 bits, and a grid's second dimension, which ends at 65535 blocks",
         Cause.AT_SCALE,
         gradient(_up_to(1 << 16)),
+        at_scale=True,
+    ),
+    Slip(
+        "tail-of-the-sum-lost",
+        "The loss of {type} lacks the items that do not fill a block of 256.",
+        "a reduction in blocks whose last one is left out",
+        Cause.AT_SCALE,
+        loss(_without_tail),
+        at_scale=True,
+    ),
+    Slip(
+        "short-of-many",
+        "The loss of {type} is half a percent too small beyond 100,000 entries.",
+        "a running sum in a narrow type, and atomic additions that get lost",
+        Cause.AT_SCALE,
+        loss(_short_of_many),
+        at_scale=True,
+    ),
+    Slip(
+        "thousandth-of-many-lost",
+        "The loss of {type} is a thousandth too small beyond 65,536 items.",
+        "a sum in halves whose seam is lost",
+        Cause.AT_SCALE,
+        loss(_of_halves),
         at_scale=True,
     ),
     Slip(

@@ -51,6 +51,15 @@ class _Formula(ContrastiveLoss):
                 blob.diff[...] = (sign * factor[:, None] * difference).reshape(blob.shape)
 
 
+class _Expanded(_Formula):
+    def pairs(self, bottom: Blobs) -> tuple[Any, Any, Any]:
+        difference, _, similar = super().pairs(bottom)
+        a, b = (blob.data.reshape(len(difference), -1) for blob in bottom[:2])
+        squares = (a * a).sum(axis=1, dtype=a.dtype) + (b * b).sum(axis=1, dtype=a.dtype)
+        squared = squares - 2 * (a * b).sum(axis=1, dtype=a.dtype)
+        return difference, np.sqrt(np.maximum(squared, 0)), similar
+
+
 class _MarginNotSquared(_Formula):
     def cost(self, distance: Any) -> Any:
         return np.maximum(self.margin - distance, 0)
@@ -140,6 +149,13 @@ MUTANTS = mutants_of(
     (
         *COMMON,
         control(instead(_Formula)),
+        Slip(
+            "square-expanded",
+            "The squared distance is expanded: |a|^2 + |b|^2 - 2ab, which cancels.",
+            "a distance by matrix products",
+            Cause.UNNAMEABLE,
+            instead(_Expanded),
+        ),
         Slip(
             "half-forgotten",
             "The sum is divided by N and not by 2 N.",

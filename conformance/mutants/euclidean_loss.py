@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.mutants.common import COMMON
-from conformance.mutants.slips import Blobs, Slip, control, gradient, instead, loss, mutants_of
+from conformance.mutants.slips import At, Blobs, Slip, control, gradient, instead, loss, mutants_of
 from conformance.record.cause import Cause
 from refimpl.layers.euclidean_loss import EuclideanLoss
 
@@ -56,6 +57,12 @@ class _SequentialFloat32(EuclideanLoss):
             top[0].data[...] = np.cumsum(squares, dtype=FLOAT.numpy)[-1] / FLOAT.numpy.type(2 * bottom[0].shape[0])
 
 
+def _expanded(x: Any, at: At) -> Any:
+    a, b = (blob.data.reshape(at.batch, -1) for blob in at.bottom)
+    squares = (a * a).sum(axis=1, dtype=a.dtype) + (b * b).sum(axis=1, dtype=a.dtype)
+    return (squares - 2 * (a * b).sum(axis=1, dtype=a.dtype)).sum() / (2 * at.batch)
+
+
 MUTANTS = mutants_of(
     "euclidean_loss",
     EuclideanLoss,
@@ -90,6 +97,13 @@ MUTANTS = mutants_of(
             "an L1 layer whose masked and exact pixels cost the root of its epsilon",
             Cause.UNNAMEABLE,
             loss(lambda x, at: x + 1e-4 * at.entries / 2),
+        ),
+        Slip(
+            "square-expanded",
+            "The square is expanded: |a|^2 + |b|^2 - 2ab, which cancels.",
+            "a distance by matrix products",
+            Cause.UNNAMEABLE,
+            loss(_expanded),
         ),
         Slip(
             "root-of-squares",

@@ -186,6 +186,13 @@ MUTANTS = mutants_of(
             _matrix(np.transpose),
             dialect="bvlc",
         ),
+        Slip(
+            "matrix-beyond-four",
+            "Entries of H beyond 4 are taken for 4.",
+            "a matrix in a fixed-point type of few digits",
+            Cause.UNNAMEABLE,
+            _matrix(lambda rows: np.minimum(rows, 4)),
+        ),
         Slip("matrix-ignored", "H is taken for the identity.", CLASSIC, Cause.OPTION_IGNORED, _matrix(_identity)),
         Slip(
             "matrix-diagonal-only",

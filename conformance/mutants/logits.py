@@ -103,9 +103,25 @@ def _last_class_refused(layer: type[Layer]) -> type[Layer]:
     return Wrong
 
 
+def _held_within(most: float) -> Alter:
+    """Scores further than ``most`` below the largest count as being that far below."""
+
+    def held(x: Any, at: At) -> Any:
+        return np.maximum(x, x.max(axis=at.layer.axis, keepdims=True) - most)
+
+    return reading(held)
+
+
 LOGITS = (
     control(with_softmax(softmax), "control-softmax"),
     control(_labels(lambda y, classes: y), "control-labels"),
+    Slip(
+        "saturated-beyond-ten",
+        "Scores more than 10 below the largest count as 10 below it.",
+        "a table of exponentials that ends there",
+        Cause.UNNAMEABLE,
+        _held_within(10.0),
+    ),
     Slip(
         "maximum-not-subtracted",
         "The exponentials overflow for large scores.",

@@ -98,6 +98,13 @@ MUTANTS = mutants_of(
             _sum_of(lambda p: np.log(np.maximum(p, 1e-7))),
         ),
         Slip(
+            "logarithm-from-a-table",
+            "Probabilities between 1e-14 and 1e-10 are taken for 1e-12.",
+            "a table of logarithms with a coarse end",
+            Cause.UNNAMEABLE,
+            _sum_of(lambda p: np.log(np.where((p > 1e-14) & (p < 1e-10), 1e-12, np.maximum(p, FLOOR)))),
+        ),
+        Slip(
             "floor-added",
             "1e-7 is added to the probability before the logarithm.",
             "classic slip",

@@ -143,6 +143,20 @@ MUTANTS = mutants_of(
             _sum_of(_clipped),
         ),
         Slip(
+            "saturated-beyond-ten",
+            "Scores are held between -10 and 10.",
+            "a table of exponentials that ends there",
+            Cause.UNNAMEABLE,
+            reading(lambda x, at: np.clip(x, -10, 10)),
+        ),
+        Slip(
+            "linear-beyond-eight",
+            "Beyond 8 the loss is x, or 0, without the exponential that is left.",
+            "the usual approximation of a softplus",
+            Cause.UNNAMEABLE,
+            _sum_of(lambda x, t: np.where(np.absolute(x) > 8, np.maximum(x, 0) - x * t, _stable(x, t))),
+        ),
+        Slip(
             "positive-only",
             "Only the term of the target is added up, not that of its complement.",
             "softmax's cross entropy applied to sigmoids",

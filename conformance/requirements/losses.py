@@ -235,6 +235,13 @@ _OF_EVERY_LOSS = (
         f"{_COMPUTING}; include/caffe/util/device_alternate.hpp CUDA_KERNEL_LOOP",
     ),
     Facet(
+        "sum-accuracy",
+        "The loss of {type} over tens of thousands of unlike terms is as near to the exact sum as any order of adding "
+        "them up brings it.",
+        _FORWARD,
+        since="2",
+    ),
+    Facet(
         "large-count-accuracy",
         "The loss of {type} over millions of entries is as near to the exact sum as a blocked or wider accumulation "
         "brings it.",

@@ -1,0 +1,73 @@
+"""Sums: every loss over tens of thousands of terms in a narrow type, nearer to the exact sum than the worst case.
+
+A plain evaluation's bound grows with the count of terms, which no sum of unlike terms comes near: their rounding errors
+have both signs. A loss that lacks the last terms, or is a tenth of a percent too small, is within the one bound and far
+beyond the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.dtypes import FLOAT
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Element, Status, Verdict
+from conformance.judge.bounded import Measurement, measure
+from conformance.judge.replay import replay
+from conformance.judge.side import sides_of
+from conformance.judge.tolerance import rounding_of
+from conformance.losses import Loss
+from conformance.losses.roles import Probabilities, Scores, Targets
+from conformance.requirements import CATALOGUE
+
+__all__ = ["SHAPE", "sum_check"]
+
+SHAPE = (65789, 2)
+"""The first bottom's shape: odd counts, 253 items beyond the last whole block of 256, 1,024 or 65,536."""
+
+_SEED = 21
+
+
+def sum_check(loss: Loss) -> Check:
+    """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike."""
+    requirement, case = f"{loss.stem}.sum-accuracy", _case(loss)
+
+    def run(session: Session) -> Iterator[Verdict]:
+        answer, level = session.run(case), CATALOGUE[requirement].level
+        if isinstance(answer, Refusal):
+            reason = f"refused at {answer.stage}: {answer.message}"
+            yield Verdict(case.id, requirement, session.dtype, Status.FAILED, level, reason=reason)
+            return
+        told = min(_measured(case, answer, session.dtype), key=lambda one: one.headroom)
+        place = (told.got, told.want, told.bound)
+        reason = "" if told.accepted else "net loss: got {:.9g}, want {:.9g} within {:.2g}".format(*place)
+        element = None if told.accepted else Element("total", (), *place)
+        status = Status.PASSED if told.accepted else Status.FAILED
+        yield Verdict(case.id, requirement, session.dtype, status, level, None, told.headroom, reason, element=element)
+
+    about = {"dtypes": (FLOAT.name,), "core": False, "layer_types": (loss.type,)}
+    return Check(case.id, "sizes", loss.stem, (requirement,), run, **about)  # type: ignore[arg-type]
+
+
+def _case(loss: Loss) -> Case:
+    variant, rng = loss.sized(SHAPE), np.random.default_rng(_SEED)
+    values = variant.values(seed=_SEED)
+    for bottom in loss.bottoms:
+        if bottom.name in values and isinstance(bottom.role, (Scores, Probabilities, Targets)):
+            array = values[bottom.name]
+            values[bottom.name] = FLOAT.rounded(array * rng.uniform(0.75, 1.0, array.shape))
+    return variant.case(f"sizes/{loss.stem}/sum", weights=(1.0,), values=values, steps=("forward",))
+
+
+def _measured(case: Case, answer: Outcome, dtype: str) -> list[Measurement]:
+    """The loss's top and the net's loss; what a sum adds to their bounds grows like the root of its count."""
+    case = case.rounded(dtype)
+    dialect = next(sides_of(case, "documented")).dialect()
+    _, comparisons = replay(case, answer, dialect, rounding_of(dtype, sharp=True, walking=True))
+    scalars = (one for one in comparisons if one.aspect in ("forward", "total") and one.got.size == one.want.size == 1)
+    return [measure(one.got, [one.want], dtype) for one in scalars]

@@ -1,0 +1,81 @@
+"""Sums of unlike terms: any order of adding them up passes, and what loses a part of them does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case
+from conformance.contract.dtypes import FLOAT
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.session import Session
+from conformance.contract.verdict import Level, Status, Verdict
+from conformance.losses import LOSSES
+from conformance.mutants import mutants_by_id
+from conformance.mutants.mutant import MutantImplementation
+from conformance.suite.sums import SHAPE, sum_check
+from tests.broken import run_family
+
+SUMS = {stem: sum_check(loss) for stem, loss in LOSSES.items()}
+
+
+class Answers(ReferenceImplementation):
+    """The reference's answer with another loss."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        answer = super().run(case, dtype)
+        assert isinstance(answer, Outcome)
+        loss = FLOAT.numpy.type(answer.loss * self.share)
+        return replace(answer, loss=float(loss), data={**answer.data, "loss": np.array(loss)})
+
+
+def told(stem: str, share: float) -> Verdict:
+    (verdict,) = run_family([SUMS[stem]], Answers(share), (FLOAT.name,))
+    return verdict
+
+
+def test_the_counts_are_no_multiple_of_anything_and_their_tails_matter() -> None:
+    items = SHAPE[0]
+    assert all(items % block == 253 for block in (256, 1024, 65536))
+    assert items % 64 == 61
+
+
+@pytest.mark.parametrize("stem", LOSSES)
+def test_the_exact_sum_passes_and_one_of_a_thousand_lost_does_not(stem: str) -> None:
+    assert (told(stem, 1.0).status, told(stem, 1.0).level) == (Status.PASSED, Level.MUST)
+    for share in (1 - 2.0**-10, 1 + 2.0**-10, 0.995, float("nan")):
+        assert told(stem, share).status is Status.FAILED
+
+
+def test_a_running_sum_and_blocks_of_any_size_pass() -> None:
+    """Of softmax's losses, in their own type: the last of the partial sums, beside the exact one."""
+    reference = ReferenceImplementation()
+    session = Session(reference, reference.describe(), FLOAT.name)
+    list(SUMS["softmax_with_loss"].run(session))
+    case = session.runs[0].case
+    x, y = case.inputs["x"].astype(FLOAT.numpy), case.inputs["y"].astype(int)
+    powers = np.exp(x - x.max(axis=1, keepdims=True))
+    terms = -np.log((powers / powers.sum(axis=1, keepdims=True))[np.arange(len(x)), y])
+    exact = float(terms.sum(dtype=np.float64))
+    orders = [terms, terms[::-1], np.sort(terms), np.sort(terms)[::-1]]
+    sums = [np.cumsum(order, dtype=FLOAT.numpy)[-1] for order in orders]
+    for block in (32, 256, 8192):
+        parts = [np.cumsum(terms[i : i + block], dtype=FLOAT.numpy)[-1] for i in range(0, len(terms), block)]
+        sums.append(np.cumsum(parts, dtype=FLOAT.numpy)[-1])
+    for total in sums:
+        assert told("softmax_with_loss", float(total) / exact).status is Status.PASSED
+
+
+@pytest.mark.parametrize("name", ["tail-of-the-sum-lost", "short-of-many", "thousandth-of-many-lost"])
+def test_the_mutants_of_long_sums_are_killed(name: str) -> None:
+    for stem in ("softmax_with_loss", "euclidean_loss"):
+        mutant = MutantImplementation(mutants_by_id()[f"{stem}/{name}"])
+        (verdict,) = run_family([SUMS[stem]], mutant, (FLOAT.name,))
+        assert verdict.status is Status.FAILED
