@@ -13,7 +13,7 @@ from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Matrix
 from conformance.suite.judged import bundle
-from conformance.suite.sums import sum_check
+from conformance.suite.sums import sum_checks
 
 __all__ = ["SIZES", "checks"]
 
@@ -33,7 +33,7 @@ _NARROWER = {"entries": (3, 131)}
 
 
 def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
-    """One check for each layer, and one of its sum."""
+    """One check for each layer, and one or two of its sum."""
     for stem, loss in losses.items():
         sizes = SIZES | (_NARROWER if loss.bottom(Matrix) else {})
         cases = [
@@ -41,4 +41,4 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
             for name, shape in sizes.items()
         ]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(loss.type,))
-        yield sum_check(loss)
+        yield from sum_checks(loss)

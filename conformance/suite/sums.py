@@ -22,20 +22,30 @@ from conformance.judge.replay import replay
 from conformance.judge.side import sides_of
 from conformance.judge.tolerance import rounding_of
 from conformance.losses import Loss
+from conformance.losses.options import Options
 from conformance.losses.roles import Probabilities, Scores, Targets
 from conformance.requirements import CATALOGUE
 
-__all__ = ["SHAPE", "sum_check"]
+__all__ = ["SHAPE", "sum_checks"]
 
 SHAPE = (65789, 2)
 """The first bottom's shape: odd counts, 253 items beyond the last whole block of 256, 1,024 or 65,536."""
 
 _SEED = 21
+_IGNORED = 255
 
 
-def sum_check(loss: Loss) -> Check:
-    """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike."""
-    requirement, case = f"{loss.stem}.sum-accuracy", _case(loss)
+def sum_checks(loss: Loss) -> Iterator[Check]:
+    """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike; where it ignores
+    labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0."""
+    yield _check(loss, _case(loss, "sum", {}))
+    if loss.ignores and loss.default_mode:
+        valid: Options = {"loss_param.ignore_label": _IGNORED, "loss_param.normalization": "VALID"}
+        yield _check(loss, _case(loss, "sum-ignoring", valid))
+
+
+def _check(loss: Loss, case: Case) -> Check:
+    requirement = f"{loss.stem}.sum-accuracy"
 
     def run(session: Session) -> Iterator[Verdict]:
         answer, level = session.run(case), CATALOGUE[requirement].level
@@ -54,14 +64,17 @@ def sum_check(loss: Loss) -> Check:
     return Check(case.id, "sizes", loss.stem, (requirement,), run, **about)  # type: ignore[arg-type]
 
 
-def _case(loss: Loss) -> Case:
-    variant, rng = loss.sized(SHAPE), np.random.default_rng(_SEED)
+def _case(loss: Loss, name: str, options: Options) -> Case:
+    variant, rng = loss.sized(SHAPE).given(options), np.random.default_rng(_SEED)
     values = variant.values(seed=_SEED)
     for bottom in loss.bottoms:
         if bottom.name in values and isinstance(bottom.role, (Scores, Probabilities, Targets)):
             array = values[bottom.name]
             values[bottom.name] = FLOAT.rounded(array * rng.uniform(0.75, 1.0, array.shape))
-    return variant.case(f"sizes/{loss.stem}/sum", weights=(1.0,), values=values, steps=("forward",))
+    if options:
+        answers = values[loss.answer.name].ravel()
+        answers[np.linspace(0, answers.size - 1, answers.size % (1 << 16)).astype(int)] = _IGNORED
+    return variant.case(f"sizes/{loss.stem}/{name}", weights=(1.0,), values=values, steps=("forward",))
 
 
 def _measured(case: Case, answer: Outcome, dtype: str) -> list[Measurement]:

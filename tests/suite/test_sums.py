@@ -16,10 +16,11 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.losses import LOSSES
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import MutantImplementation
-from conformance.suite.sums import SHAPE, sum_check
+from conformance.suite.sums import SHAPE, sum_checks
 from tests.broken import run_family
 
-SUMS = {stem: sum_check(loss) for stem, loss in LOSSES.items()}
+SUMS = {stem: next(sum_checks(loss)) for stem, loss in LOSSES.items()}
+IGNORING = [check for loss in LOSSES.values() for check in list(sum_checks(loss))[1:]]
 
 
 class Answers(ReferenceImplementation):
@@ -79,3 +80,28 @@ def test_the_mutants_of_long_sums_are_killed(name: str) -> None:
         mutant = MutantImplementation(mutants_by_id()[f"{stem}/{name}"])
         (verdict,) = run_family([SUMS[stem]], mutant, (FLOAT.name,))
         assert verdict.status is Status.FAILED
+
+
+class CountsInSixteenBits(ReferenceImplementation):
+    """Divides by 1 where what counts is 0 in 16 bits."""
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        answer = super().run(case, dtype)
+        assert isinstance(answer, Outcome)
+        loss = FLOAT.numpy.type(answer.loss * (1 << 16))
+        return replace(answer, loss=float(loss), data={**answer.data, "loss": np.array(loss)})
+
+
+def test_what_counts_beside_ignored_labels_is_nothing_in_sixteen_bits() -> None:
+    assert {check.layer for check in IGNORING} == {loss.stem for loss in LOSSES.values() if loss.ignores}
+    right = run_family(IGNORING, ReferenceImplementation(), (FLOAT.name,))
+    assert {v.status for v in right} == {Status.PASSED}
+    wrong = run_family(IGNORING, CountsInSixteenBits(), (FLOAT.name,))
+    assert {v.status for v in wrong} == {Status.FAILED}
+    for check in IGNORING:
+        reference = ReferenceImplementation()
+        session = Session(reference, reference.describe(), FLOAT.name)
+        list(check.run(session))
+        answers = session.runs[0].case.inputs[LOSSES[check.layer].answer.name]
+        assert (answers != 255).sum() % 65536 == 0
+        assert (answers == 255).any()
