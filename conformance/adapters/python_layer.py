@@ -25,6 +25,7 @@ from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.dtypes import DOUBLE, FLOAT
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ImplementationError, Unsupported
+from conformance.losses import loss_of_type
 from conformance.protocol import layer_message
 from refimpl.blob import Blob as ReferenceBlob
 from refimpl.errors import LayerError
@@ -77,6 +78,15 @@ class PythonLayer:
         """The type of the layer in the suite's nets."""
         return self.kind or _TYPE
 
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """The limits of a layer whose options never reach it: a Python layer is told param_str and no more."""
+        loss = None if self.kind is None else loss_of_type(self.kind)
+        if loss is None or self.options_as_param_str:
+            return ()
+        blocks = dict.fromkeys(["loss_param", *(name.partition(".")[0] for name in loss.options)])
+        return tuple(f"{block} (--options-as-param-str passes it on)" for block in blocks)
+
     def param_str_of(self, param: LayerParameter) -> str:
         """``self.param_str`` in the place of a layer of the suite's. Raises `Unsupported` for options left untold."""
         own = [name for name in param.schema if name.endswith("_param") and name != "python_param" and param.has(name)]
@@ -106,6 +116,7 @@ def open_python_layer(argument: str, timeout: float | None = None) -> SingleLaye
         dtypes=(FLOAT.name,),
         differences=(DOUBLE.name,),
         snippets=() if layer.kind else (_snippet(layer),),
+        declines=layer.untold,
         environment={"file": str(layer.path), "numpy": np.__version__, "python": sys.version.split()[0]},
     )
     return SingleLayers({layer.type: wrapped}, description, timeout)

@@ -29,7 +29,7 @@ FIRST_PASS = "one pass"
 """The limit of one that is told of no further passes, as version 1 of the protocol has none."""
 
 _SIZE = re.compile(r"size>(\d+)")
-_OPTION = re.compile(r"(\w+_param(?:\.\w+)+)(?:=(.*))?")
+_OPTION = re.compile(r"(\w+_param(?:\.\w+)*)(?:=(.*?))?(?: \(.*\))?")
 _NAMED = 3
 """Layer types that a limit names; more are counted."""
 
@@ -39,7 +39,8 @@ class Limits:
     """What a description limits, and ``declines`` beside it, each in one of four forms.
 
     ``softmax_with_loss.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
-    net with a layer in which that option is set, ``loss_param.normalization=FULL`` where it has that value;
+    net with a layer in which that option is set (``loss_param``: the block), ``loss_param.normalization=FULL`` where it
+    has that value, and words in brackets after it say what to do;
     ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
     """
 

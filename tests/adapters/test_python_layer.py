@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.execution import execute
+from conformance.fixtures import load
 from conformance.losses import LOSSES
 from conformance.losses.nets import layer, source
 from conformance.suite import FAMILIES, all_checks
@@ -370,3 +372,22 @@ class TestTheStandIn:
     def standing_in(self) -> dict[str, str]:
         outcome_of(open_python_layer(f"{PROBE}:Probe"), self.net())
         return dict(sys.modules["python_layer_probe"].FACTS)
+
+
+def test_options_that_never_reach_the_layer_are_declined_beforehand_and_told_of() -> None:
+    spec = f"python-layer:{EXAMPLES}:EuclideanLoss --as"
+    fixed = open_implementation(f"{spec} HingeLoss", in_process=True).describe()
+    hint = "(--options-as-param-str passes it on)"
+    assert fixed.declines == (f"loss_param {hint}", f"hinge_loss_param {hint}")
+    told = open_implementation(f"{spec} HingeLoss --options-as-param-str", in_process=True).describe()
+    assert told.declines == ()
+    hinge = load("hinge_loss/grid-006").case
+    assert Limits.of(fixed).of_case(hinge) == f"hinge_loss_param {hint}"
+    assert Limits.of(told).of_case(hinge) == ""
+    assert Limits.of(fixed).of_case(load("euclidean_loss/grid-001").case) == ""
+
+
+def test_a_layer_in_a_process_of_its_own_runs_in_the_type_that_its_loss_is_differenced_in() -> None:
+    with closing(open_implementation(f"python-layer:{EXAMPLES}:EuclideanLoss --as EuclideanLoss")) as implementation:
+        assert implementation.describe().dtypes == ("float32",)
+        assert outcome_of(implementation, load("euclidean_loss/grid-001").case, "float64").dtype == "float64"
