@@ -52,10 +52,13 @@ class Deviation:
 
     @property
     def place(self) -> str:
-        """Its place in an outcome: loss, data/BLOB, diff/BLOB or param_diff/LAYER[I]."""
+        """Its place in an outcome: loss, data/BLOB, diff/BLOB or param_diff/LAYER[I]; of an earlier state, after which
+        pass."""
+        if self.aspect == "total":
+            return f"loss{self.blob.removeprefix('total')}"
         if self.aspect == "slope":
             return f"{'param_diff' if self.blob.endswith(']') else 'diff'}/{self.blob}"
-        return "loss" if self.aspect == "total" else f"{_PLACES.get(self.aspect, 'diff')}/{self.blob}"
+        return f"{_PLACES.get(self.aspect, 'diff')}/{self.blob}"
 
     @property
     def size(self) -> int:

@@ -72,10 +72,12 @@ class Evidence:
     def size(self) -> int:
         """How many numbers case and answer hold."""
         case, answer = self.case, self.answer
-        arrays = [*case.inputs.values(), *(a for some in case.params.values() for a in some)] if case else []
-        if isinstance(answer, Outcome):
-            arrays += [*answer.data.values(), *answer.diff.values()]
-            arrays += [array for some in answer.param_diff.values() for array in some]
+        arrays: list[Array] = []
+        for one in case.sequence if case else ():
+            arrays += [*one.inputs.values(), *(array for some in one.params.values() for array in some)]
+        for state in (answer, *answer.passes) if isinstance(answer, Outcome) else ():
+            arrays += [*state.data.values(), *state.diff.values()]
+            arrays += [array for some in state.param_diff.values() for array in some]
         return sum(int(np.size(array)) for array in arrays)
 
     def bounded(self) -> Evidence:
@@ -160,6 +162,8 @@ def _short(answer: Outcome) -> dict[str, Any]:
     whole["data"] = {name: _digits(array, dtype) for name, array in answer.data.items()}
     whole["diff"] = {name: _digits(array, dtype) for name, array in answer.diff.items()}
     whole["param_diff"] = {name: [_digits(a, dtype) for a in arrays] for name, arrays in answer.param_diff.items()}
+    if answer.passes:
+        whole["passes"] = [_short(one) for one in answer.passes]
     return whole
 
 

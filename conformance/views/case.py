@@ -6,29 +6,35 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conformance.contract.case import Array, Case
+    from conformance.contract.case import Array, Case, Pass
 
 __all__ = ["arrays_of", "given", "titled"]
 
 
 def given(case: Case) -> Iterator[str]:
-    """Inputs, parameters, diffs and steps of a case."""
-    yield from arrays_of("inputs", case.inputs)
-    yield from arrays_of(
-        "parameters", {f"{layer}[{i}]": a for layer, arrays in case.params.items() for i, a in enumerate(arrays)}
-    )
+    """Inputs, parameters, diffs and steps of a case, pass by pass."""
+    several = bool(case.passes)
+    for number, one in enumerate(case.sequence, start=1):
+        yield from _changes(one, f" of pass {number}" if several else "")
+        if number == 1 and case.files:
+            yield from titled("files")
+            yield from (f"  {name}: {len(content)} bytes" for name, content in case.files.items())
+        yield from titled(f"steps of pass {number}" if several else "steps")
+        added = "; the parameters' diffs are added to" if not one.clear else ""
+        yield f"  {', '.join(one.steps)} in phase {case.phase}{added}"
+
+
+def _changes(one: Pass, of_pass: str) -> Iterator[str]:
+    yield from arrays_of(f"inputs{of_pass}", one.inputs)
+    params = {f"{layer}[{i}]": array for layer, arrays in one.params.items() for i, array in enumerate(arrays)}
+    yield from arrays_of(f"parameters{of_pass}", params)
     for title, values in (
-        ("diffs before the first forward", case.prefill_diff),
-        ("diffs set after each forward", case.top_diff),
+        (f"diffs before the first {one.steps[0]}", one.prefill_diff),
+        ("diffs set after each forward", one.top_diff),
     ):
         if values:
-            yield from titled(title)
+            yield from titled(f"{title}{of_pass}")
             yield from (f"  {blob} = {value:g}" for blob, value in values.items())
-    if case.files:
-        yield from titled("files")
-        yield from (f"  {name}: {len(content)} bytes" for name, content in case.files.items())
-    yield from titled("steps")
-    yield f"  {', '.join(case.steps)} in phase {case.phase}"
 
 
 def titled(title: str) -> Iterator[str]:

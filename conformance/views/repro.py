@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -67,10 +67,15 @@ def _data(found: FailingCase) -> Iterator[str]:
     yield from (f"    {line!r}" for line in case.net.splitlines(keepends=True))
     yield ")"
     yield from _arrays("INPUTS", dict(case.inputs))
-    yield from _arrays(
-        "PARAMS", {f"{layer}[{i}]": a for layer, some in case.params.items() for i, a in enumerate(some)}
-    )
-    arrays = [array for array in evidence.arrays if array.aspect != "total" or array.blob == "total"]
+    yield from _arrays("PARAMS", _learnable(case.params))
+    yield "# Further passes through the same net: what each replaces, and whether the parameters' diffs are cleared."
+    yield "PASSES = []"
+    for one in case.passes:
+        yield from _arrays("inputs", dict(one.inputs))
+        yield from _arrays("params", _learnable(one.params))
+        rest = (dict(one.prefill_diff), dict(one.top_diff), one.clear, list(one.steps))
+        yield f"PASSES.append((inputs, params, {', '.join(map(repr, rest))}))"
+    arrays = [array for array in evidence.arrays if array.aspect != "total" or "after step" not in array.blob]
     yield from _arrays("EXPECTED", {array.place: array.want.reshape(array.shape) for array in arrays})
     yield "# How far off a plain evaluation in DTYPE may be."
     yield from _arrays("BOUND", {array.place: array.bound.reshape(array.shape) for array in arrays})
@@ -80,6 +85,10 @@ def _data(found: FailingCase) -> Iterator[str]:
     yield from _arrays("ANSWER", {array.place: array.got.reshape(array.shape) for array in answered})
     yield f"ANSWERED = {isinstance(answer, Outcome)}"
     yield f"REFUSED = {_said(answer) if isinstance(answer, Refusal) else ''!r}"
+
+
+def _learnable(params: Mapping[str, Sequence[Array]]) -> dict[str, Array]:
+    return {f"{layer}[{i}]": array for layer, arrays in params.items() for i, array in enumerate(arrays)}
 
 
 def _said(refusal: Refusal) -> str:

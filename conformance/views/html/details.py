@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,11 +55,17 @@ def _details(evidence: Evidence, case: Case, cause: Cause) -> dict[str, Any]:
         "also": also,
         "formula": printable(evidence.formula),
         "net": printable(case.net, 20_000),
-        "steps": ", ".join(case.steps),
+        "steps": "; ".join(", ".join(one.steps) for one in case.sequence),
         "answer": _answer(evidence.answer) or evidence.lacks,
-        "inputs": [[printable(name, 200), *_numbers(array)] for name, array in case.inputs.items()],
+        "inputs": [[printable(name, 200), *_numbers(array)] for name, array in _inputs(case)],
         "arrays": [_array(array) for array in answered if array.whole and (array.rejected or array.size > 1)],
     }
+
+
+def _inputs(case: Case) -> Iterator[tuple[str, NDArray[np.floating[Any]]]]:
+    yield from case.inputs.items()
+    for number, one in enumerate(case.passes, start=2):
+        yield from ((f"{name} in pass {number}", array) for name, array in one.inputs.items())
 
 
 def _answer(answer: Outcome | Refusal | None) -> str:
