@@ -24,7 +24,9 @@ def pass_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
             yield Cause.ACCUMULATES, 1.0
         elif np.isnan(held) and np.isnan(difference.got[difference.rejected]).all():
             yield Cause.ACCUMULATES, 0.8
-    rounds = case.steps.count("backward")
+    if case.passes and not any(d.blob.endswith(" after pass 1") for d in rejection.differences):
+        yield Cause.STALE_BUFFER, 0.6  # the first batch is right, where the answer tells
+    rounds = case.steps.count("backward") if not case.passes else 1
     if rounds > 1 and difference.aspect == "backward" and difference.is_explained_by(rounds * want):
         yield Cause.ACCUMULATES, 1.1
     if rounds > 1 and difference.aspect == "parameter" and difference.is_explained_by(want / rounds):

@@ -47,7 +47,7 @@ def _data(found: FailingCase) -> Iterator[str]:
         "CHECK": one_line(evidence.check),
         "IMPLEMENTATION": str(found.report.header["implementation"]["spec"])
         if evidence.own_answers
-        else one_line(implementation_of(found.report)),
+        else one_line(implementation_of(found.report.header)),
         "REASON": one_line(found.broken[0].verdict.reason),
         "HOME": os.getcwd(),
         "CAUSE": one_line(found.cause.sentence if found.cause else "not known"),
