@@ -44,8 +44,9 @@ class Net:
     """A net built from a prototxt, in one dialect and one storage type.
 
     ``dtype`` is a type's name (the arithmetic is float64, rounded where a layer writes), "complex128" (complex-step
-    differentiation) or a `Rounding`: then every blob carries the bound on its error. ``layers`` replaces the class of
-    a layer type, ``files`` the file system for layers that read a source, ``dialect`` is a name or a `Dialect`.
+    differentiation) or a `Rounding`: then every blob carries the bound on its error; or what makes an array of zeros in
+    a storage of the caller's. ``layers`` replaces the class of a layer type, ``files`` the file system for layers that
+    read a source, ``dialect`` is a name or a `Dialect`.
 
     ``blobs`` maps a name to its `Blob`, ``params`` a layer's name to its learnable blobs, ``layers`` lists the nodes
     after splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe; ``zeros`` makes an array
@@ -59,7 +60,7 @@ class Net:
         text: str | NetParameter,
         phase: str = "TRAIN",
         dialect: str | Dialect = "documented",
-        dtype: str | Rounding = DOUBLE.name,
+        dtype: str | Rounding | Zeros = DOUBLE.name,
         layers: Mapping[str, type[Layer]] | None = None,
         files: Mapping[str, bytes] | None = None,
         level: int | None = None,
@@ -229,7 +230,9 @@ class Net:
             blob.share_diff(shared)
 
 
-def _storage(dtype: str | Rounding, flags: Flags) -> Zeros:
+def _storage(dtype: str | Rounding | Zeros, flags: Flags) -> Zeros:
+    if callable(dtype):
+        return dtype
     if isinstance(dtype, Rounding):
         return lambda size: Approx.zeros(size, dtype, flags)
     if dtype not in (*TYPES, "complex128"):

@@ -29,6 +29,7 @@ from conformance.contract.implementation import (
 )
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import VERSION, Answer, outcome_message, read_case, refusal_message
+from conformance.suite.outside import installed, load_loss, loaded
 
 __all__ = ["Child", "main"]
 
@@ -37,7 +38,7 @@ class Child(ProcessImplementation):
     """What ``spec`` spells, opened in a process of its own; ``dialect`` and ``timeout`` as in `open_implementation`."""
 
     def __init__(self, spec: str, dialect: str | None = None, timeout: float = 60.0) -> None:
-        super().__init__(own_command(__name__, spec, dialect or "", repr(timeout)), timeout=timeout)
+        super().__init__(own_command(__name__, spec, dialect or "", repr(timeout), *loaded()), timeout=timeout)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """Raises as `ProcessImplementation.run` does."""
@@ -62,9 +63,15 @@ class Child(ProcessImplementation):
 
 
 def main() -> None:
-    """Answers requests until there are no more. The command line: spelling, dialect ("" for none), timeout."""
+    """Answers requests until there are no more.
+
+    The command line: spelling, dialect ("" for none), timeout, files of losses from outside.
+    """
     channel = Channel()
-    spec, dialect, timeout = sys.argv[1:]
+    spec, dialect, timeout, *losses = sys.argv[1:]
+    list(installed())
+    for name in losses:
+        load_loss(name)
     with os.fdopen(os.dup(0), "rb") as requests:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         served = _Served(spec, dialect or None, float(timeout))

@@ -91,9 +91,11 @@ class PythonLayer:
         """``self.param_str`` in the place of a layer of the suite's. Raises `Unsupported` for options left untold."""
         own = [name for name in param.schema if name.endswith("_param") and name != "python_param" and param.has(name)]
         options = {name: said for name in own if (said := layer_message(getattr(param, name)))}
-        untold = [*param.extra, *([] if self.options_as_param_str else options)]
+        options |= {name: said for (name, _), message in param.own.items() if (said := layer_message(message))}
+        foreign = [name for name in param.extra if name not in options]
+        untold = [*foreign, *([] if self.options_as_param_str else options)]
         if untold:
-            hint = "" if param.extra else "; --options-as-param-str passes options as JSON in param_str"
+            hint = "" if foreign else "; --options-as-param-str passes options as JSON in param_str"
             raise Unsupported(f"a Python layer cannot be told {' and '.join(untold)}{hint}")
         if self.options_as_param_str:
             return json.dumps(options)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from conformance.contract.errors import UsageError
+from conformance.contract.selection import Selection
 
-__all__ = ["python_layer_options", "read_snippets"]
+__all__ = ["about", "python_layer_options", "read_snippets"]
 
 SUFFIX = ".prototxt"
 
@@ -37,6 +39,18 @@ def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
         return function(implementation=" ".join([implementation, *map(shlex.quote, words)]), **others)
 
     return wrapped
+
+
+def about(selection: Selection, losses: tuple[str, ...]) -> Selection:
+    """The selection of a run with losses from outside: where it names nothing else, it is about them.
+
+    Raises `UsageError` for a file that describes no loss.
+    """
+    from conformance.suite.outside import PROFILE, installed, load_loss
+
+    found = [*installed(), *(load_loss(name) for name in losses)]
+    asked = selection.profiles or selection.names_checks
+    return selection if asked or not losses or not found else replace(selection, profiles=(PROFILE,))
 
 
 def read_snippets(layers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": "run the suite on an implementation",
     "smoke": "see whether an implementation is plugged in rightly, before a run",
     "list": "list cases, checks, requirements or implementations",
+    "losses": "list losses, show one, check or start a description of your own",
     "show": "print one case so that a person can read it",
     "eval": "compute losses and gradients of a net with the reference",
     "mutants": "measure what the suite would catch, on wrong implementations",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
-from conformance.cli.layer_options import python_layer_options, read_snippets
+from conformance.cli.layer_options import about, python_layer_options, read_snippets
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.dtypes import NAMES
@@ -82,6 +82,13 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     multiple=True,
     metavar="NAME",
     help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc.",
+)
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    metavar="FILE.py",
+    help="A loss described in a file (`lossconf losses new`); a run that names nothing else is about it; repeatable.",
 )
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
@@ -157,6 +164,7 @@ def command(
     families: tuple[str, ...],
     layers: tuple[str, ...],
     profiles: tuple[str, ...],
+    losses: tuple[str, ...],
     checks: tuple[str, ...],
     keyword: str,
     workers: int,
@@ -184,6 +192,7 @@ def command(
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:MyLoss --layer LAYER
       lossconf run python-layer:mylayers.py:MyLoss --as TYPE
+      lossconf run python-layer:mylayers.py:MyLoss --as MyLoss --loss my_loss.py
       lossconf run numba-cuda --simulate
       lossconf run numba-cpu --fresh
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
@@ -192,7 +201,8 @@ def command(
     if in_process:
         refuse_in_process(implementation)
     layers, snippets = read_snippets(layers)
-    selection = Selection(families, layers, checks, dtypes, profiles)
+    losses = tuple(str(Path(name).resolve()) for name in losses)
+    selection = about(Selection(families, layers, checks, dtypes, profiles), losses)
     shares = (shard,) if shard else ()
     stopped = stopped_run(path) if resume else None
     order = Order(
@@ -205,6 +215,7 @@ def command(
         snippets=snippets,
         declines=declines,
         fail_fast=fail_fast or 0,
+        losses=losses,
         seed=seed or (_new_seed(stopped) if explore > 1 else 0),
         explore=explore,
         in_process=in_process,

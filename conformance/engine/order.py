@@ -19,10 +19,10 @@ class Order:
     take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
     ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt;
     ``declines`` limits that are stated for the implementation beside its own (`conformance.contract.limits`);
-    ``fail_fast`` the failing checks after which the run ends, 0 for none; ``seed`` and ``explore``: what generated
-    cases are drawn from, and how many times as many as in a gate; ``in_process``: whether somebody's Python code shares
-    the process of the judge; ``fresh`` what the values of fixed cases are drawn anew from, 0 where they are as they
-    are published.
+    ``losses`` files that describe losses of somebody's own; ``fail_fast`` the failing checks after which the run ends,
+    0 for none; ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate;
+    ``in_process``: whether somebody's Python code shares the process of the judge; ``fresh`` what the values of fixed
+    cases are drawn anew from, 0 where they are as they are published.
     """
 
     spec: str
@@ -35,6 +35,7 @@ class Order:
     snippets: tuple[str, ...] = ()
     declines: tuple[str, ...] = ()
     fail_fast: int = 0
+    losses: tuple[str, ...] = ()
     seed: int = 0
     explore: int = 1
     in_process: bool = False
@@ -59,4 +60,7 @@ class Order:
         shares = tuple((index, count) for index, count in fields.pop("shares"))
         done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
         declines = tuple(fields.pop("declines"))
-        return cls(**fields, selection=selection, shares=shares, done=done, snippets=snippets, declines=declines)
+        losses = tuple(fields.pop("losses"))
+        return cls(
+            **fields, selection=selection, shares=shares, done=done, snippets=snippets, declines=declines, losses=losses
+        )

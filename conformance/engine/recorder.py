@@ -18,6 +18,7 @@ from conformance.record.reader import judged_from_json
 from conformance.record.report import SCHEMA, Judged, Report
 from conformance.record.writer import ReportWriter
 from conformance.requirements import CATALOGUE
+from conformance.suite.outside import digest_of
 
 __all__ = ["Display", "Recorder"]
 
@@ -129,6 +130,7 @@ class Recorder:
             "implementation": {"spec": order.spec, **self._ready["implementation"]},
             "limits": list(self._ready["limits"]),
             "dialect": order.dialect,
+            **({"losses": digest_of(order.losses)} if order.losses else {}),
             "seed": order.seed,
             "explore": order.explore,
             "fresh": order.fresh,

@@ -25,6 +25,7 @@ from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
 from conformance.record.writer import plain
 from conformance.requirements import CATALOGUE
+from conformance.suite.outside import installed, load_loss
 
 __all__ = ["main", "run_order"]
 
@@ -80,6 +81,9 @@ def _run(order: Order, emit: Emit) -> None:
 
 
 def _opened(order: Order, timeout: float, emit: Emit) -> Implementation:
+    list(installed())
+    for name in order.losses:
+        load_loss(name)
     opened = open_implementation(order.spec, order.dialect, timeout, in_process=order.in_process)
     watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
     return watched(opened, timeout, emit)

@@ -14,7 +14,7 @@ from conformance.record.report import Judged
 
 __all__ = ["StoppedRun", "stopped_run"]
 
-_SAME = ("schema", "suite", "dialect", "seed", "explore", "fresh", "dtypes", "limits", "selection")
+_SAME = ("losses", "schema", "suite", "dialect", "seed", "explore", "fresh", "dtypes", "limits", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
 
 _CHANGING = ("environment",)

@@ -16,6 +16,12 @@ from refimpl.running_error import Rounding
 __all__ = [
     "BIAS_ELEMENTS",
     "BIAS_SHARE",
+    "CHECK_COORDINATES",
+    "CHECK_JUMP",
+    "CHECK_LINES",
+    "CHECK_POINTS",
+    "CHECK_SHARE",
+    "CHECK_SPREAD",
     "DIFFERENCE_COORDINATES",
     "DIFFERENCE_LEVELS",
     "DIFFERENCE_POWER",
@@ -85,6 +91,24 @@ inconclusive."""
 
 DIFFERENCE_COORDINATES = 24
 """Coordinates of one case that are differenced."""
+
+CHECK_COORDINATES = 16
+"""Entries of each bottom at which a described loss is held against its own forward."""
+
+CHECK_SHARE = 1e-9
+"""How far, relative to the largest gradient, backward may be from the derivative of forward, beside its error."""
+
+CHECK_LINES = 2
+"""Lines through the values on which kinks are looked for."""
+
+CHECK_POINTS = 96
+"""Losses on either half of such a line."""
+
+CHECK_SPREAD = 1.0
+"""How far such a line goes from the values, in every entry."""
+
+CHECK_JUMP = 1e-3
+"""What a slope has to jump by, relative to the largest one on the line, to be a kink."""
 
 BIAS_SHARE = 1 / FACTOR
 """The share of the elements' bounds that an error common to all of them may have: where every operation is rounded

@@ -11,7 +11,18 @@ from conformance.losses.loss import Loss
 from conformance.losses.variant import Variant
 from refimpl.messages import NetParameter
 
-__all__ = ["KNOWN", "LOSSES", "PROFILES", "Loss", "Variant", "files_named", "loss_of_type", "profile_of", "variants"]
+__all__ = [
+    "KNOWN",
+    "LOSSES",
+    "PROFILES",
+    "Loss",
+    "Variant",
+    "add",
+    "files_named",
+    "loss_of_type",
+    "profile_of",
+    "variants",
+]
 
 
 def _found() -> Iterator[Loss]:
@@ -47,6 +58,12 @@ def _by_type() -> dict[str, Loss]:
 def loss_of_type(layer_type: str) -> Loss | None:
     """The loss that a layer type names; None for a layer that is no loss."""
     return _by_type().get(layer_type)
+
+
+def add(loss: Loss) -> None:
+    """Make a loss known that is not in this package."""
+    KNOWN[loss.stem] = loss
+    _by_type.cache_clear()
 
 
 def files_named(net: NetParameter) -> set[str]:

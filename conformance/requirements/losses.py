@@ -10,7 +10,7 @@ from conformance.contract.verdict import Level
 from conformance.losses import KNOWN, Loss
 from conformance.losses.roles import Matrix, Similarity, Targets
 
-__all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet"]
+__all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet", "requirements_of"]
 
 _COMPUTING = "{cpp} Forward_cpu, Backward_cpu"
 _CLASS = "{hpp} class comment"
@@ -307,7 +307,8 @@ FACETS = (*_OF_THE_FORMULA, *_OF_EDGES, *_OF_EVERY_LOSS)
 """Every facet that more than one loss can have."""
 
 
-def _requirements(loss: Loss) -> Iterator[Requirement]:
+def requirements_of(loss: Loss) -> Iterator[Requirement]:
+    """Every requirement on one loss."""
     yield Facet("forward", "{forward}", f"{_CLASS}; {_FORWARD}").requirement(loss)
     yield Facet("backward", "{backward}", "{hpp} Backward_cpu comment; {cpp} Backward_cpu").requirement(loss)
     yield from (facet.requirement(loss) for facet in _OF_THE_FORMULA if facet.of(loss))
@@ -320,4 +321,4 @@ def _dated(loss: Loss, requirement: Requirement) -> Requirement:
     return replace(requirement, since="2") if loss.layer.forms and requirement.since == "1" else requirement
 
 
-LOSS_REQUIREMENTS = tuple(_dated(loss, requirement) for loss in KNOWN.values() for requirement in _requirements(loss))
+LOSS_REQUIREMENTS = tuple(_dated(loss, requirement) for loss in KNOWN.values() for requirement in requirements_of(loss))
