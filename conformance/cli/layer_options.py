@@ -49,7 +49,7 @@ def about(selection: Selection, losses: tuple[str, ...]) -> Selection:
     from conformance.suite.outside import PROFILE, installed, load_loss
 
     found = [*installed(), *(load_loss(name) for name in losses)]
-    asked = selection.profiles or selection.names_checks
+    asked = selection.profiles or selection.layers or selection.checks
     return selection if asked or not losses or not found else replace(selection, profiles=(PROFILE,))
 
 
