@@ -147,8 +147,8 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
         rounding = rounding_of(dtype, subgradient=subgradient)
         _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
         findings = findings_of(versions, dtype, lacking)
-    lacking = tuple(unreported(net, case, answer))
-    return Judgement(side, (*findings, *structure_findings(net, answer)), lacking, net, versions)
+    untold = tuple(unreported(net, case, answer))
+    return Judgement(side, (*findings, *structure_findings(net, answer)), untold, net, versions)
 
 
 def _unexplained(findings: Iterable[Finding]) -> bool:

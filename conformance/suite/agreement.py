@@ -65,11 +65,12 @@ def differing(
         if allowed is None or name not in allowed or np.shape(got[name]) != np.shape(want[name]):
             yield from differ(name, got[name], want[name])
         else:
-            yield from _apart(name, *(np.ravel(np.asarray(a, np.float64)) for a in (got[name], want[name])), allowed)
+            mine, theirs = (np.ravel(np.asarray(array, np.float64)) for array in (got[name], want[name]))
+            yield from _apart(name, mine, theirs, np.ravel(allowed[name]))
 
 
-def _apart(name: str, got: Array, want: Array, allowed: Mapping[str, Array]) -> Iterator[Fault]:
-    bound = np.broadcast_to(np.ravel(allowed[name]), got.shape)
+def _apart(name: str, got: Array, want: Array, allowed: Array) -> Iterator[Fault]:
+    bound = np.broadcast_to(allowed, got.shape)
     with np.errstate(invalid="ignore"):
         off = np.where((got == want) | (np.isnan(got) & np.isnan(want)), 0.0, np.absolute(got - want))
     wrong = np.flatnonzero(~(off <= bound))

@@ -145,7 +145,7 @@ def _difference(
         return f"other blobs are reported {when}"
     if allowed is not None:
         fault = next(differing(mine, theirs, allowed), None)
-        return fault and f"{when}: {fault.reason}"
+        return None if fault is None else f"{when}: {fault.reason}"
     for name, array in mine.items():
         bits = [np.ascontiguousarray(a).view(np.uint8).reshape(-1, a.itemsize) for a in (array, theirs[name])]
         if bits[0].shape != bits[1].shape:
