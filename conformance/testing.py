@@ -18,6 +18,7 @@ from conformance.contract.selection import Planned, Selection
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.execution import execute
+from conformance.record.conclusion import is_must
 from conformance.requirements import CATALOGUE
 from conformance.suite import whole_suite
 
@@ -37,8 +38,9 @@ def conformance_checks(
 
     ``implementation`` is what ``lossconf run`` takes, or an object as ``direct:`` takes them: a class with forward and
     backward, a mapping from layer types to such classes. It becomes one test per check and dtype, those in which it has
-    no part left out. A test fails where a `must` or both sides of a quirk are missed, and is skipped where nothing was
-    decided. ``dialect``, ``dtypes``, ``families``, ``layers`` and ``timeout`` are the options of ``lossconf run``.
+    no part left out. A test fails where a `must` or both sides of a quirk are missed, and is skipped where a must that
+    it claims was not decided, or nothing was: a skipped test is no pass. ``dialect``, ``dtypes``, ``families``,
+    ``layers`` and ``timeout`` are the options of ``lossconf run``.
 
     Raises `UsageError` for a name that does not exist, `ValueError` for an object that is no implementation.
     """
@@ -83,15 +85,16 @@ class _UnderTest:
         session = Session(self.implementation, self.description, planned.dtype, self.dialect)
         verdicts = execute(planned.check, session)
         broken = [verdict for verdict in verdicts if verdict.status.breaks]
-        failed = [verdict for verdict in broken if verdict.level is not Level.SHOULD]
+        failed = [verdict for verdict in broken if is_must(verdict) and not verdict.limit]
+        undecided = [v for v in verdicts if is_must(v) and not v.limit and not v.status.decides]
         recommended = [verdict for verdict in broken if verdict.level is Level.SHOULD]
         properties += [("should", f"{verdict.requirement}: {verdict.reason}") for verdict in recommended]
         if failed:
             pytest.fail(
                 "\n".join([*map(_failure, failed), f"again: lossconf run {self.spec} --case {planned.check.id}"]), False
             )
-        if not any(verdict.status is Status.PASSED for verdict in verdicts):
-            pytest.skip("; ".join(dict.fromkeys(f"{v.status.value}: {v.reason}" for v in verdicts)))
+        if undecided or not any(verdict.status is Status.PASSED for verdict in verdicts):
+            pytest.skip("; ".join(dict.fromkeys(f"{v.status.value}: {v.reason}" for v in undecided or verdicts)))
 
 
 def _failing(message: str, detail: str) -> Callable[..., None]:

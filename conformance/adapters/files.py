@@ -10,14 +10,15 @@ from pathlib import Path
 from conformance.adapters.process import refuse_passes
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
-from conformance.contract.implementation import Description, ProtocolError, Unsupported
+from conformance.contract.implementation import Declined, Description, ProtocolError
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import VERSION, Answer, read_answer, read_description, read_outcome
 from conformance.protocol.index import Index, Item, digest
 
 __all__ = ["Answers", "open_files", "spelled"]
 
-_NOT_ASKED = "not among the exported cases: it takes an implementation that runs"
+_NOT_ASKED = "what can be exported"
+"""The limit of answers in files: relations between runs take an implementation that runs."""
 _Reader = Callable[[Item], Answer | None]
 
 
@@ -60,7 +61,7 @@ class Answers:
         refuse_passes(self._description, case)
         item = self._items.get(digest(case, dtype))
         if item is None:
-            raise Unsupported(_NOT_ASKED)
+            raise Declined(_NOT_ASKED)
         try:
             answer = self._answer(item)
             if answer is None:

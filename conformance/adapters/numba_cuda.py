@@ -11,13 +11,13 @@ from numba import cuda
 from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.case import Case
 from conformance.contract.dtypes import DEFAULT
-from conformance.contract.implementation import Crash, Description, DoesNotStart, Unsupported
+from conformance.contract.implementation import Crash, Declined, Description, DoesNotStart
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
 from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
 from refimpl.fast.cuda.layers import LAYERS
 from refimpl.fast.cuda.memory import SimulationError, TooLarge
-from refimpl.fast.cuda.simulator import Simulator
+from refimpl.fast.cuda.simulator import MOST_ENTRIES, Simulator
 
 __all__ = ["NumbaCudaImplementation", "SimulatedImplementation", "open_numba_cuda"]
 
@@ -46,12 +46,12 @@ class NumbaCudaImplementation(SingleLayers):
         super().__init__(LAYERS, description, timeout)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        """Raises `Unsupported` for what is too large to be simulated, `Crash` for what a GPU would leave undefined."""
+        """Raises `Declined` for what is too large to be simulated, `Crash` for what a GPU would leave undefined."""
         try:
             with using(self.device):
                 return super().run(case, dtype)
         except TooLarge as error:
-            raise Unsupported(str(error)) from None
+            raise Declined(f"simulated arrays of {MOST_ENTRIES} entries") from error
         except SimulationError as error:
             raise Crash(str(error)) from error
 

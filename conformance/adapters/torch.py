@@ -35,6 +35,7 @@ def open_torch(argument: str, timeout: float | None = None) -> Implementation:
         language="Python",
         capability="layer",
         dtypes=DEFAULT,
+        declines=("infogain_loss_param.source",),
         environment={"torch": torch.__version__, "threads": torch.get_num_threads(), "numpy": np.__version__},
     )
     return LayerImplementation(LAYERS, description, timeout)

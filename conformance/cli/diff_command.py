@@ -51,12 +51,25 @@ def _lines(changes: Differences) -> Iterator[str]:
     for title, some in (("the implementation", ours), ("the suite", theirs)):
         for kind in ("broke", "mended", "became"):
             yield from _section(f"{title} {kind}", [change for change in some if change.kind == kind])
+    yield from _failing_news(changes)
     before, after = changes.suites
     told = f" (suite {before} to {after})" if before != after else ""
     yield from _only(f"only in the new report{told}", changes.added)
     yield from _only(f"only in the old report{told}", changes.removed)
     if not changes.changed and not changes.added and not changes.removed:
         yield "nothing changed"
+
+
+def _failing_news(changes: Differences) -> Iterator[str]:
+    """The failures of what only the newer suite asks for."""
+    from conformance.contract.errors import one_line
+
+    failing = changes.failing_news
+    if failing:
+        yield f"failures that are the suite's news, asked for since suite {changes.suites[0]} ({len(failing)})"
+    yield from (f"  {one_line(f'{v.item} {v.requirement}: {v.reason}')}" for v in failing[:_SHOWN])
+    if len(failing) > _SHOWN:
+        yield f"  and {len(failing) - _SHOWN} more"
 
 
 def _section(title: str, changes: Sequence[Change]) -> Iterator[str]:

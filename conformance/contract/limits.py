@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.implementation import Description
 from refimpl.errors import PrototxtError
+from refimpl.messages import LayerParameter
 from refimpl.prototxt import parse_net
 from refimpl.schema import Message
 
@@ -29,7 +30,7 @@ FIRST_PASS = "one pass"
 """The limit of one that is told of no further passes, as version 1 of the protocol has none."""
 
 _SIZE = re.compile(r"size>(\d+)")
-_OPTION = re.compile(r"(\w+_param(?:\.\w+)*)(?:=(.*?))?(?: \(.*\))?")
+_OPTION = re.compile(r"(?:(\w+):)?(options|\w+_param(?:\.\w+)*)(?:=(.*?))?(?: \(.*\))?")
 _NAMED = 3
 """Layer types that a limit names; more are counted."""
 
@@ -40,8 +41,8 @@ class Limits:
 
     ``softmax_with_loss.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
     net with a layer in which that option is set (``loss_param``: the block), ``loss_param.normalization=FULL`` where it
-    has that value, and words in brackets after it say what to do;
-    ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
+    has that value, ``HingeLoss:options`` where a layer of that type has any, and words in brackets after it say what to
+    do; ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
     """
 
     capability: str = "net"
@@ -106,22 +107,32 @@ def _is_outside(case: Case, limit: str) -> bool:
     if size := _SIZE.fullmatch(limit):
         arrays = (array for each in case.sequence for array in each.inputs.values())
         return any(np.size(array) > int(size[1]) for array in arrays)
-    if option := _OPTION.fullmatch(limit):
-        return any(option[2] is None or option[2] == value for value in _values(case, option[1].split(".")))
-    return False
-
-
-def _values(case: Case, path: list[str]) -> Iterator[str]:
-    """Every value that a layer of the case's net sets an option to, as text."""
+    option = _OPTION.fullmatch(limit)
+    if option is None:
+        return False
+    kind, path, wanted = option.groups()
     try:
-        layers: tuple[Any, ...] = parse_net(case.net).layer
+        layers = [layer for layer in parse_net(case.net).layer if kind in (None, layer.type)]
     except PrototxtError:
-        return
-    for layer in layers:
-        held = layer
-        for name in path:
-            held = getattr(held, name) if isinstance(held, Message) and name in held.schema and held.has(name) else None
-        if isinstance(held, bool):
-            yield str(held).lower()
-        elif held is not None:
-            yield f"{held:g}" if isinstance(held, float) else str(held)
+        return False
+    if path == "options":
+        return any(_has_options(layer) for layer in layers)
+    found = [value for layer in layers if (value := _value(layer, path.split("."))) is not None]
+    return bool(found) if wanted is None else wanted in found
+
+
+def _has_options(layer: LayerParameter) -> bool:
+    blocks = [name for name in layer.schema if name.endswith("_param") and name != "python_param" and layer.has(name)]
+    return bool(layer.extra) or any(map(layer.has, blocks))
+
+
+def _value(layer: LayerParameter, path: list[str]) -> str | None:
+    """The value that a layer sets an option to, as text; None where it does not."""
+    held: Any = layer
+    for name in path:
+        if not isinstance(held, Message) or name not in held.schema or not held.has(name):
+            return None
+        held = getattr(held, name)
+    if isinstance(held, bool):
+        return str(held).lower()
+    return f"{held:g}" if isinstance(held, float) else str(held)

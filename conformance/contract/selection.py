@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -33,7 +33,8 @@ class Selection:
     """Names of suite families, layer stems, checks (or cases of theirs), dtypes and profiles.
 
     An empty tuple takes all there are; of dtypes, all that the implementation has; of profiles, which are sets of
-    losses, BVLC Caffe's and those of the layers and checks that are named.
+    losses, BVLC Caffe's and those of the layers and checks that are named. A layer takes the checks of the net along
+    that hold no other loss.
     """
 
     families: tuple[str, ...] = ()
@@ -59,11 +60,12 @@ class Selection:
         wanted_checks = {_check_of(name, whole) for name in self.checks}
         _refuse_unknown("dtype", self.dtypes, NAMES)
         wanted = self.dtypes or tuple(dtypes)
+        about = set(_of_the_net_about(self.layers, whole)) if self.layers else set()
         return [
             Planned(check, dtype)
             for check in sorted(whole, key=lambda check: check.undefined)
             if (not self.families or check.family in self.families)
-            and (not self.layers or check.layer in self.layers)
+            and (not self.layers or check.layer in self.layers or check.id in about)
             and (not self.checks or check.id in wanted_checks)
             for dtype in check.dtypes
             if dtype in wanted or (check.differences and not self.dtypes and dtype in differences)
@@ -75,6 +77,23 @@ def share(items: Sequence[T], index: int, count: int) -> list[T]:
     if not 1 <= index <= count:
         raise UsageError(f"no shard {index}/{count}: use 1/{count} to {count}/{count}")
     return list(items[index - 1 :: count])
+
+
+def _of_the_net_about(layers: Iterable[str], suite: Sequence[Check]) -> Iterator[str]:
+    """The ids of the net's checks of which every loss is among ``layers``, and there is one.
+
+    A loss's type is what all of its own checks hold.
+    """
+    types: dict[str, set[str]] = {}
+    for check in suite:
+        if check.layer != "net" and check.layer_types:
+            types[check.layer] = types.get(check.layer, set(check.layer_types)) & set(check.layer_types)
+    losses = set().union(*types.values())
+    chosen = set().union(*(types.get(layer, set()) for layer in layers))
+    for check in suite:
+        held = losses & set(check.layer_types)
+        if check.layer == "net" and held and held <= chosen:
+            yield check.id
 
 
 def _check_of(name: str, suite: Sequence[Check]) -> str:

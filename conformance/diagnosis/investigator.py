@@ -13,7 +13,7 @@ from conformance.contract.check import Check
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.diagnosis.clues import clues_of
+from conformance.diagnosis.clues import Clues, clues_of
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.measured import NO_FORMULA, SLOPES, differences_of, has_formula, measured_clues
 from conformance.judge.judgement import Judgement, judge_outcome, judgement_of
@@ -26,7 +26,16 @@ from refimpl.layers import REGISTRY
 __all__ = ["Investigator", "requirements_of", "with_expectation"]
 
 _THOROUGH = 16
-"""Cases per family, layer and type whose numbers alone do not tell, and that are run as others would have read them."""
+"""Cases per family and layer whose numbers alone do not tell, and that are run as others would have read them."""
+
+_IN_VAIN = 3
+"""Of these, the cases in a row that no other reading may explain before no more are tried."""
+
+_IN_VAIN_OF_A_LAYER = 12
+"""The same for a layer in all families: a layer that is wrong everywhere would be run again for every case."""
+
+_EXPLAINED = 0.95
+"""The weight from which a cause explains a case."""
 
 _TOTAL = "loss = sum over layers and their tops of loss_weight * sum(top)"
 
@@ -35,7 +44,9 @@ class Investigator:
     """Gathers the evidence for failing verdicts; of many alike, only the first are looked at closely."""
 
     def __init__(self) -> None:
-        self._runs_again: Counter[tuple[str, str, str]] = Counter()
+        self._runs_again: Counter[tuple[str, str]] = Counter()
+        self._in_vain: Counter[tuple[str, str]] = Counter()
+        self._in_vain_of: Counter[str] = Counter()
 
     def evidence(self, check: Check, session: Session, verdicts: Sequence[Verdict]) -> list[Evidence]:
         """One piece for every case among ``verdicts`` that broke."""
@@ -45,9 +56,21 @@ class Investigator:
                 broken.setdefault(verdict.check, []).append(verdict)
         return [self._piece(check, session, name, members) for name, members in broken.items()]
 
-    def _may_be_thorough(self, key: tuple[str, str, str]) -> bool:
+    def _may_be_thorough(self, key: tuple[str, str]) -> bool:
+        if self._in_vain[key] >= _IN_VAIN or self._in_vain_of[key[1]] >= _IN_VAIN_OF_A_LAYER:
+            return False
         self._runs_again[key] += 1
         return self._runs_again[key] <= _THOROUGH
+
+    def _clues(self, key: tuple[str, str], run: Run, answer: Outcome | Refusal, dtype: str, judged: Judgement) -> Clues:
+        """The clues of a run, and whether it was worth while to look closely."""
+        before = self._runs_again[key]
+        clues = clues_of(run.case, answer, dtype, judged, lambda: self._may_be_thorough(key))
+        if self._runs_again[key] != before:
+            explained = max(clues.causes.values()) >= _EXPLAINED
+            self._in_vain[key] = 0 if explained else self._in_vain[key] + 1
+            self._in_vain_of[key[1]] += not explained
+        return clues
 
     def _piece(self, check: Check, session: Session, name: str, verdicts: Sequence[Verdict]) -> Evidence:
         said = requirements_of(verdict.requirement for verdict in verdicts)
@@ -63,8 +86,7 @@ class Investigator:
             return replace(piece, formula=NO_FORMULA).bounded()
         judgement = None if run.answer is None else judgement_of(run, session)
         if judgement is not None and run.answer is not None and judgement.failures and not piece.causes:
-            key = (check.family, check.layer, session.dtype)
-            clues = clues_of(run.case, run.answer, session.dtype, judgement, lambda: self._may_be_thorough(key))
+            clues = self._clues((check.family, check.layer), run, run.answer, session.dtype, judgement)
             piece = replace(piece, causes=clues.causes, factor=clues.factor)
         return with_expectation(piece, session.dialect, judgement)
 

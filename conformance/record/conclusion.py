@@ -184,10 +184,15 @@ class Conclusion:
     @cached_property
     def selected(self) -> str:
         """What of the suite was chosen; empty where all of it was."""
+        return self._chosen()
+
+    def _chosen(self, but: str = "") -> str:
         chosen = self.report.header["selection"]
         named = {**(chosen.get("selection") or {}), "keyword": [chosen["keyword"]] if chosen.get("keyword") else []}
         words = {"families": "family", "layers": "layer", "checks": "case", "dtypes": "type", "keyword": "-k"}
-        return "; ".join(f"{word} {_listed(named[name])}" for name, word in words.items() if named.get(name))
+        return "; ".join(
+            f"{word} {_listed(named[name])}" for name, word in words.items() if named.get(name) and name != but
+        )
 
     @cached_property
     def claim(self) -> str:
@@ -195,7 +200,7 @@ class Conclusion:
         header = self.report.header
         told = [" and ".join(map(str, header["dtypes"]))]
         told += [f"the {header['dialect']} dialect"] if header["dialect"] else []
-        told += [self.selected] if self.selected else []
+        told += [self._chosen(but="dtypes")] if self._chosen(but="dtypes") else []
         return one_line("; ".join(told), 200)
 
     @cached_property

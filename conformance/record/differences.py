@@ -8,6 +8,8 @@ from typing import Any
 
 from conformance.contract.item import dtype_of
 from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.version import is_news
+from conformance.record.conclusion import is_must
 from conformance.record.report import Report
 
 __all__ = ["Change", "Differences", "differences_between"]
@@ -34,12 +36,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Differences:
-    """``added`` and ``removed`` are verdicts that only one report has; ``suites`` are the two versions of the suite."""
+    """``added`` and ``removed`` are verdicts that only one report has; ``suites`` are the two versions of the suite.
+
+    ``news`` are those of the added ones that the older suite did not ask for.
+    """
 
     changed: tuple[Change, ...]
     added: tuple[Verdict, ...]
     removed: tuple[Verdict, ...]
     suites: tuple[str, str]
+    news: tuple[Verdict, ...] = ()
+
+    @property
+    def failing_news(self) -> list[Verdict]:
+        """Failures that are the suite's news: nothing got worse, something more is asked."""
+        return [verdict for verdict in self.news if verdict.status.breaks and is_must(verdict)]
 
     @property
     def regressions(self) -> list[Change]:
@@ -55,8 +66,11 @@ def differences_between(old: Report, new: Report) -> Differences:
     """
     before, after = _by_key(old), _by_key(new)
     cases, cases_now = _digests(old), _digests(new)
-    suites = (old.header["suite"]["version"], new.header["suite"]["version"])
-    judge_alone = suites[0] != suites[1] and _identity(old) == _identity(new)
+    suites = (old.suite, new.suite)
+    programs = {report.header["suite"]["version"] for report in (old, new)}
+    judge_alone = (len(programs) > 1 or suites[0] != suites[1]) and _identity(old) == _identity(new)
+    since = {_key(each.verdict): each.since for each in new.judged}
+    added = tuple(verdict for key, verdict in after.items() if key not in before)
     changed = tuple(
         Change(before[key], after[key], judge_alone or cases.get(key[:2]) != cases_now.get(key[:2]))
         for key in before.keys() & after.keys()
@@ -64,15 +78,19 @@ def differences_between(old: Report, new: Report) -> Differences:
     )
     return Differences(
         tuple(sorted(changed, key=lambda c: (c.new.check, c.new.dtype, c.new.requirement))),
-        tuple(verdict for key, verdict in after.items() if key not in before),
+        added,
         tuple(verdict for key, verdict in before.items() if key not in after),
         suites,
+        tuple(verdict for verdict in added if is_news(since[_key(verdict)], old.suite)),
     )
 
 
 def _by_key(report: Report) -> dict[Key, Verdict]:
-    verdicts = (judged.verdict for judged in report.judged)
-    return {(v.check, v.dtype, v.requirement): v for v in verdicts}
+    return {_key(judged.verdict): judged.verdict for judged in report.judged}
+
+
+def _key(verdict: Verdict) -> Key:
+    return verdict.check, verdict.dtype, verdict.requirement
 
 
 def _digests(report: Report) -> dict[tuple[str, str], str]:

@@ -32,9 +32,13 @@ Served = tuple[Case, Sequence[str]]
 def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     for stem, loss in losses.items():
         yield bundle(f"{FAMILY}/{stem}", stem, list(_cases(loss)), layer_types=(loss.type,))
-    if losses is LOSSES:
-        yield bundle(f"{FAMILY}/net/rules", "net", list(_rules()), needs_net=True)
-        yield bundle(f"{FAMILY}/net/phase", "net", list(_test_phase()), needs_net=True)
+    if losses is not LOSSES:
+        return
+    yield bundle(f"{FAMILY}/net/rules", "net", list(_rules()), needs_net=True)
+    yield bundle(f"{FAMILY}/net/phase", "net", list(_learning_phases()), needs_net=True)
+    for loss in losses.values():
+        case, served = _test_phase(loss)
+        yield bundle(case.id, "net", [(case, served)], needs_net=True, layer_types=(loss.type,))
 
 
 def _cases(loss: Loss) -> Iterator[Served]:
@@ -175,11 +179,14 @@ def _inputs(name: str) -> dict[str, Array]:
     return {name: _X, "y": _X[::-1].copy(), "z": np.abs(_X)}
 
 
-def _test_phase() -> Iterator[Served]:
+def _test_phase(loss: Loss) -> Served:
     """A net in phase TEST has its loss and its gradients as in TRAIN."""
-    for stem, loss in LOSSES.items():
-        case = loss.plain.case(f"{FAMILY}/net/phase/{stem}", weights=(WEIGHT,), seed=9, phase="TEST")
-        yield case, ["net.phase", "net.total-loss"]
+    case = loss.plain.case(f"{FAMILY}/net/phase/{loss.stem}", weights=(WEIGHT,), seed=9, phase="TEST")
+    return case, ["net.phase", "net.total-loss"]
+
+
+def _learning_phases() -> Iterator[Served]:
+    """Parameters learn in either phase."""
     trunk = source("data", _X.shape) + layer(
         "x", "InnerProduct", ["data"], options="inner_product_param { num_output: 3 }"
     )
