@@ -189,7 +189,8 @@ class Conclusion:
     def _chosen(self, but: str = "") -> str:
         chosen = self.report.header["selection"]
         named = {**(chosen.get("selection") or {}), "keyword": [chosen["keyword"]] if chosen.get("keyword") else []}
-        words = {"families": "family", "layers": "layer", "checks": "case", "dtypes": "type", "keyword": "-k"}
+        words = {"profiles": "profile", "families": "family", "layers": "layer", "checks": "case"}
+        words |= {"dtypes": "type", "keyword": "-k"}
         return "; ".join(
             f"{word} {_listed(named[name])}" for name, word in words.items() if named.get(name) and name != but
         )
