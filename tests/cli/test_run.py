@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -159,7 +160,7 @@ def test_what_an_implementation_prints_reaches_neither_the_report_nor_the_output
 
 def test_nothing_judged_is_no_conformance(lossconf: Lossconf) -> None:
     ended = lossconf("run", "-j", "0", MINIATURE + "Euclidean", "--case", "hinge_loss/grid-006")
-    assert ended.code == 1
+    assert ended.code == 7
     assert "nothing was judged" in ended.out
 
 
@@ -257,3 +258,21 @@ def test_fresh_values_come_from_a_seed_that_the_report_names(lossconf: Lossconf,
         digests.append(json.dumps([end["cases"] for end in report.ended]))
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_run_ends_after_as_many_failing_checks_as_it_was_to_bear(lossconf: Lossconf, report: Path) -> None:
+    some = ("--family", "loss_weight", "--layer", "euclidean_loss", "--dtype", "float32", "-j", "0", "--fail-fast", "2")
+    ended = lossconf("run", MINIATURE + "IgnoresWeight", *some)
+    assert (ended.code, "stopped after 2 failing check(s)" in ended.out) == (1, True)
+    footer = json.loads(report.read_text("utf-8").splitlines()[-1])
+    assert (footer["exit"], footer["stopped_after"]) == (1, 2)
+
+
+def test_what_is_declined_is_told_and_never_run(lossconf: Lossconf) -> None:
+    some = ("--case", "euclidean_loss/grid-001", "--dtype", "float32", "-j", "0")
+    ended = lossconf("run", "reference", *some, "--declines", "net.*", "--declines", "euclidean_loss.forward")
+    assert ended.code == 0
+    assert re.search(r"declined \((net\.\*|euclidean_loss\.forward): \d+", ended.out)
+    all_of_it = lossconf("run", "reference", *some, "--declines", "size>1")
+    assert (all_of_it.code, "nothing was judged" in all_of_it.out) == (7, True)
+    assert lossconf("run", "reference", *some, "--declines", "net.spilt").code == 2
