@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,9 +79,9 @@ def test_the_script_holds_every_pass(tmp_path: Path) -> None:
     assert [line.partition(" wrong")[0].strip() for line in ran.stdout.splitlines() if " wrong in " in line] == [
         "diff/x after pass 2"
     ]
-    told: dict[str, object] = {}
+    told: dict[str, Any] = {}
     exec(compile(script.partition("def compare")[0], "repro", "exec"), told)
-    (second, third) = told["PASSES"]  # type: ignore[misc]
+    second, third = told["PASSES"]
     np.testing.assert_array_equal(second[0]["x"], SECOND.inputs["x"])
     assert second[2:] == ({"x": 7.0}, {"loss": 4.0}, False, ["forward", "backward"])
     assert third == ({}, {}, {}, {}, True, ["backward"])
