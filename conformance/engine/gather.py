@@ -18,7 +18,7 @@ __all__ = ["gather"]
 _UNFILED = ("determinism", "properties", "formula_free")
 """Families that run a case again to compare, or choose the next one by the answer to the last."""
 
-_IN_TURN = ("loss_weight",)
+_IN_TURN = ("loss_weight", "passes")
 """Families with checks that run several cases one after the other and stop where one is not answered."""
 
 
