@@ -65,6 +65,11 @@ def _ends(rng: np.random.Generator, size: int, classes: int) -> Array:
     return np.where(rng.random(size) < 0.5, 0.0, classes - 1.0)
 
 
+def _low(rng: np.random.Generator, size: int, classes: int) -> Array:
+    """Classes that are the opposites of what an ignore_label below 0 is."""
+    return np.asarray(np.take([1.0, 7.0, 2.0, 0.0], rng.integers(0, 4, size)) % classes, dtype=np.float64)
+
+
 def _fractional(rng: np.random.Generator, size: int, classes: int) -> Array:
     """Fractions that float32 holds beside any class there is, and that rounding takes for another class."""
     return np.asarray(rng.integers(0, classes, size) + rng.integers(1, 8, size) / 8)
@@ -108,6 +113,7 @@ _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
         "ends": _labels(_ends),
         "upper-half": _labels(lambda rng, size, classes: rng.integers(classes // 2, classes, size)),
         "fractional": _labels(_fractional),
+        "low": _labels(_low),
         "minus-zero": _labels(lambda rng, size, classes: np.resize([-0.0, classes - 1.0, -0.75], size)),
     },
     Similarity: {

@@ -143,16 +143,22 @@ class Space:
         return tuple(limit for limit in found if set(limit.fields) <= self.dimensions.keys())
 
     @property
-    def large(self) -> Iterator[dict[str, str]]:
-        """Rows about counts that are too many for 16 bits: of what options change, and of classes."""
+    def further(self) -> Iterator[dict[str, str]]:
+        """Rows that pairs do not promise: labels that are the opposites of an ignore_label, and counts that are too
+        many for 16 bits, of what options change and of classes."""
+        if self.loss.ignores and self.loss.labelled:
+            for ignored in ("-1", "-7"):
+                yield {"entries": "16", "items": "16", self.loss.answer.name: "low", "ignore_label": ignored}
         first = self.loss.bottoms[0].name
-        chosen = [_field(path) for path in self.options] + ["ignore_label", "ignored"]
+        chosen = [*map(_field, self.options), "ignore_label"]
         changed = {name: self.dimensions[name][1] for name in chosen if name in self.dimensions}
+        if "normalization" in changed:  # what counts what is not ignored
+            changed["normalization"] = "VALID" if "VALID" in self.dimensions["normalization"] else UNSET
         kind = {first: self.dimensions[first][1]} if first in self.dimensions else {}
         if changed:
             yield {**kind, **changed, "items": "65536", "layout": self._layouts[1]}
         if self.loss.labelled and not self.loss.bottom(Matrix):
-            yield {**kind, "items": "one", "entries": "32768", self.loss.answer.name: "upper-half"}
+            yield {**kind, "items": "one", "entries": "32768", self.loss.answer.name: "last"}
 
     def allowed(self, row: Row) -> bool:
         """Whether a row is one of the space; dimensions that it leaves out have their defaults."""

@@ -93,7 +93,7 @@ def grown(space: Space, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     conditions = [{"operator": "fn", "requires": list(limit.fields), "evaluate": limit.holds} for limit in space.limits]
     threes = [{"fields": list(three), "strength": 3} for three in space.threes if set(three) <= factors.keys()]
     made = make(factors, strength=2, sub_models=threes, constraints=conditions, presets=kept)
-    for row in (*made, *map(space.whole, space.large)):
+    for row in (*made, *map(space.whole, space.further)):
         digest = digest_of(space, row)
         if digest not in seen:
             seen.add(digest)

@@ -39,6 +39,7 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
         yield _siblings()
         yield _several_losses()
         yield _deep_supervision()
+        yield _unlike_diffs()
 
 
 def _combinations(tops: int) -> Iterator[tuple[float, ...]]:
@@ -156,3 +157,32 @@ def _deep_supervision() -> Check:
             )
         )
     return bundle(f"{FAMILY}/net/deep", "net", cases, needs_net=True)
+
+
+def _unlike_diffs() -> Check:
+    """Layers around a loss whose tops' diffs are all unlike: three factors, rows added up, ten readers of a blob."""
+    rng = np.random.default_rng(12)
+    a, b, c, target = (exact(rng.random((2, 6)) * 4 - 2) for _ in range(4))
+    inputs = {"x": a, "b": b, "c": c, "z": target}
+    factors = _X + source("b", a.shape) + source("c", a.shape) + source("z", a.shape)
+    product_ = layer("f", "Eltwise", ["x", "b", "c"], options="eltwise_param { operation: PROD }")
+    rows = layer("f", "Reduction", ["x"], options="reduction_param { operation: SUMSQ axis: 1 coeff: 0.75 }")
+    readers = "".join(
+        layer(f"p{i}", "Power", ["x"], weights=(0.25 * i - 1,), options=f"power_param {{ power: 2 shift: {i / 4} }}")
+        for i in range(10)
+    )
+    nets = {
+        "three-factors": (factors + product_ + layer("loss", DISTANCE.type, ["f", "z"]), inputs, "layer.Eltwise"),
+        "rows-added-up": (
+            _X + source("r", (2,)) + rows + layer("loss", DISTANCE.type, ["f", "r"]),
+            {"x": a, "r": exact([0.75, -2.5])},
+            "layer.Reduction",
+        ),
+        "ten-readers": (_X + readers, {"x": a}, "net.split"),
+    }
+    check_id = f"{FAMILY}/net/unlike-diffs"
+    cases = [
+        (Case(f"{check_id}/{name}", net, fed), [requirement, "net.total-loss"])
+        for name, (net, fed, requirement) in nets.items()
+    ]
+    return bundle(check_id, "net", cases, needs_net=True, layer_types=("Eltwise", "Reduction", "Split"))
