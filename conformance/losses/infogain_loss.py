@@ -131,6 +131,11 @@ LOSS = Loss(
             for name, facets, x, y, options in extreme_logits(floor=46.0517)
         ),
         Extreme(
+            "nan-beside-a-row-of-zeros",
+            ("nonfinite",),
+            (exact([[np.nan, 1, 2], [3, 0.5, 0]]), exact([1, 0]), _MATRIX * [[1], [0], [1]]),
+        ),
+        Extreme(
             "huge-weight",
             ("loss-weight",),
             (exact([[0.75] * 5]), exact([4]), _near_identity(5)),
