@@ -12,7 +12,7 @@ import numpy as np
 from conformance.contract.case import Array
 from conformance.contract.requirement import Requirement
 from conformance.losses.options import Option, Options
-from conformance.losses.roles import Labels, Matrix, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
 from refimpl.layer import Layer
 
@@ -154,6 +154,7 @@ class Loss:
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
     the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
     a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
+    ``needs`` are options that no net of it can do without, from the shape of the first bottom.
     ``profile`` is the set of losses that it is run with; without ``recorded`` it was read, not measured.
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
     entry, transcendental functions a label, pair or item).
@@ -176,6 +177,7 @@ class Loss:
     misreadings: tuple[Misreading, ...] = ()
     equivalents: Mapping[str, str] = field(default_factory=dict)
     operations: tuple[int, int, int] = (0, 0, 0)
+    needs: Callable[[Shape], Options] | None = None
     profile: str = "bvlc"
     recorded: bool = True
 
@@ -229,7 +231,7 @@ class Loss:
         """What the loss is a sum over: a "position" (all classes of a label), an "entry", or a whole "sample"."""
         if self.axis_option:
             return "position"
-        return "sample" if isinstance(self.answer.role, (Labels, Similarity)) else "entry"
+        return "sample" if isinstance(self.answer.role, (Counterpart, Labels, Similarity)) else "entry"
 
     @property
     def labelled(self) -> bool:
@@ -280,8 +282,15 @@ class Loss:
         axis = self._axis(shape, options)
         return {bottom.name: bottom.role.shape(shape, axis) for bottom in self.needed}
 
+    def completed(self, shape: Shape, options: Options) -> Options:
+        """The options with those that it cannot do without."""
+        return {**(self.needs(shape) if self.needs else {}), **options}
+
     def classes(self, shape: Shape, options: Options) -> int:
         """How many classes scores of ``shape`` tell apart."""
+        role = self.answer.role
+        if isinstance(role, Labels) and role.classes:
+            return int(str(self.completed(shape, options)[role.classes]))
         axis = self._axis(shape, options)
         return int(np.prod(shape[1:])) if axis is None else shape[axis]
 
@@ -299,11 +308,12 @@ class Loss:
         """The plainest variant on a first bottom of another shape, its other bottoms made to fit."""
         if "flat" in self.traits:
             shape = (shape[0], int(np.prod(shape[1:])))
-        return self._bound(Published(self.plain.name, shape, self.plain.options))
+        return self._bound(Published(self.plain.name, shape, {**self.plain.options, **self.completed(shape, {})}))
 
     def on(self, name: str, bottoms: Sequence[Array], options: Options) -> Variant:
         """A variant of the shapes of given arrays, in the order of the bottoms; what it draws itself is of no use."""
         shapes = {bottom: array.shape for bottom, array in zip(self.names, bottoms, strict=False)}
+        options = self.completed(bottoms[0].shape, options)
         return Variant(self, name, shapes, options, self.classes(bottoms[0].shape, options))
 
     def named(self, facets: Sequence[str]) -> tuple[str, ...]:
@@ -322,7 +332,7 @@ class Loss:
             loss=self,
             name=published.name,
             shapes={**self.shapes(published.shape, published.options), **published.shapes},
-            options=published.options,
+            options=self.completed(published.shape, published.options),
             classes=self.classes(published.shape, published.options),
             ignored=published.ignored,
             fill=published.fill,

@@ -9,7 +9,18 @@ import numpy as np
 
 from conformance.contract.case import Array
 
-__all__ = ["Labels", "Matrix", "Probabilities", "Role", "Scores", "Shape", "Similarity", "Targets", "Weights"]
+__all__ = [
+    "Counterpart",
+    "Labels",
+    "Matrix",
+    "Probabilities",
+    "Role",
+    "Scores",
+    "Shape",
+    "Similarity",
+    "Targets",
+    "Weights",
+]
 
 Shape = tuple[int, ...]
 
@@ -48,6 +59,11 @@ class Scores(Role):
 
 
 @dataclass(frozen=True)
+class Counterpart(Scores):
+    """Items that the first bottom's are held against as wholes, by their distance."""
+
+
+@dataclass(frozen=True)
 class Probabilities(Role):
     """Numbers between 0 and 1, not necessarily of a distribution."""
 
@@ -65,8 +81,10 @@ class Targets(Role):
 
 @dataclass(frozen=True)
 class Labels(Role):
-    """Indices of classes: one for each position beside the class axis, or for each item."""
+    """Indices of classes: one for each position beside the class axis, or for each item. ``classes`` is the option that
+    says how many there are, empty where the scores do."""
 
+    classes: str = ""
     integers = True
 
     def shape(self, scores: Shape, axis: int | None) -> Shape:

@@ -77,7 +77,7 @@ def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
         if isinstance(bottom.role, Labels):
             entries = _labels(loss.classes(shape, options), ignored)
         else:
-            entries = _ENTRIES[type(bottom.role)]
+            entries = next(_ENTRIES[kind] for kind in type(bottom.role).__mro__ if kind in _ENTRIES)
             if bottom is loss.answer and ignored is not None:
                 entries = st.one_of(entries, st.just(float(ignored)))
         values[bottom.name] = _array(draw, entries, wanted)

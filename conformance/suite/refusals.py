@@ -10,12 +10,14 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.judge.reference import build, run_steps
 from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.losses.nets import layer, source
 from conformance.losses.options import options_text
 from conformance.losses.roles import Shape
 from conformance.suite.judged import bundle
 from conformance.suite.stock import CLASSIFIER, DISTANCE, MARGINS
+from refimpl.errors import NetError
 
 __all__ = ["RefusedNet", "checks", "refused_nets"]
 
@@ -57,23 +59,37 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 
 def refused_nets(losses: Mapping[str, Loss] = LOSSES) -> Iterator[RefusedNet]:
     for loss in losses.values():
-        yield from (*_counts(loss), *_batches(loss), *_labels(loss), *_in_place(loss), *_axes(loss))
-        for own in loss.refused:
-            yield _changed(
-                loss,
-                own.name,
-                own.facet,
-                own.stage,
-                declared=own.declared,
-                fed=own.fed,
-                bottoms=own.bottoms,
-                options=options_text(own.options),
-                files=own.files,
-            )
+        yield from filter(_refuses, _of_loss(loss)) if loss.layer.forms else _of_loss(loss)
     if losses is LOSSES:
         yield from _around()
         yield from _learnt()
         yield from _texts()
+
+
+def _refuses(net: RefusedNet) -> bool:
+    """Whether the reference refuses the net: forks leave out checks that Caffe makes."""
+    case = net.case()
+    try:
+        run_steps(build(case), case)
+    except NetError:
+        return True
+    return False
+
+
+def _of_loss(loss: Loss) -> Iterator[RefusedNet]:
+    yield from (*_counts(loss), *_batches(loss), *_labels(loss), *_in_place(loss), *_axes(loss))
+    for own in loss.refused:
+        yield _changed(
+            loss,
+            own.name,
+            own.facet,
+            own.stage,
+            declared=own.declared,
+            fed=own.fed,
+            bottoms=own.bottoms,
+            options=options_text(own.options),
+            files=own.files,
+        )
 
 
 _SCORES = (2, 3)
@@ -108,6 +124,7 @@ def _changed(
     """The loss over inputs, changed in one thing: a shape, the list of bottoms or tops, an option."""
     shapes = {**_shapes(loss), **(declared or {})}
     net = "".join(source(blob, shape, blob in learnt) for blob, shape in shapes.items())
+    options = f"{options_text(loss.completed(_SCORES, {}))} {options}".strip()
     net += layer("loss", loss.type, shapes if bottoms is None else bottoms, tops, weights, options)
     inputs = _zeros({blob: shape for blob, shape in {**shapes, **(fed or {})}.items() if blob not in learnt})
     return RefusedNet(loss.stem, name, facet, stage, net, {"inputs": inputs, **fields})
