@@ -101,7 +101,6 @@ def _layer(loss: Loss) -> type[_Autograd]:
         "torch": torch,
         "F": F,
         "integers": _integers,
-        "own": lambda param, name: param.own.get((name, loss.layer.messages[name]), loss.layer.messages[name]()),
         "counted": _counted,
         "divisor": _divisor,
         "normalisation": lambda param: Normalisation.of(param.loss_param, loss.default_mode),

@@ -159,7 +159,9 @@ class Point:
     def _variant(self, items: int, stream: int) -> Variant:
         scores = self._scores(items, self._random(stream))
         axis = _AXES.get(self.row["layout"])
-        options: dict[str, Option] = {**self.loss.completed(scores, {} if axis is None else {self.loss.axis_option: axis})}
+        options: dict[str, Option] = {
+            **self.loss.completed(scores, {} if axis is None else {self.loss.axis_option: axis})
+        }
         for path, classes in self.space.options.items():
             options[path] = classes[self.row[path.rpartition(".")[2]]]
         if self.loss.ignores and not self.has("ignore_label", UNSET):

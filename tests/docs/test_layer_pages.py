@@ -137,7 +137,7 @@ def test_every_requirement_of_a_layer_is_named_on_its_page(page: Page) -> None:
 def quirks_of(kind: type[Layer]) -> set[str]:
     """The quirks of a layer, and of what all loss layers share."""
     classes = [base for base in kind.__mro__ if base not in (Layer, LossLayer)]
-    classes += [] if kind.exact_tops == 1 else [LossLayer]
+    classes += [] if kind.exact_tops == 1 or not kind.implicit_weight else [LossLayer]
     return {quirk.name for found in classes for quirk in vars(found).get("quirks", ())}
 
 
