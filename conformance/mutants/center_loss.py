@@ -76,7 +76,7 @@ class _AllOfThem(CenterLoss):
 
     def _update(self, slope: Any, labels: Labels, weight: Any) -> Any:
         right = super()._update(slope, labels, weight)
-        alone = ~pick_label(labels, self.blobs[0].shape[0], 0).any(1)
+        alone = pick_label(labels, self.blobs[0].shape[0], 0).sum(1) == 0
         return np.where(alone[:, None], -slope.sum(0) / (1 + len(labels)), right)
 
 
