@@ -21,7 +21,7 @@ from conformance.requirements import CATALOGUE
 from refimpl.errors import NetError
 from refimpl.net import Net
 
-__all__ = ["Judgement", "judge", "judge_outcome", "judgement_of", "verdicts_of", "versions_of"]
+__all__ = ["Judgement", "judge", "judge_outcome", "explained_by", "judgement_of", "verdicts_of", "versions_of"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,28 @@ def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: st
             best = judged
     assert best is not None
     return best
+
+
+def explained_by(
+    case: Case, answer: Outcome | Refusal, dtype: str, side: Side, dialect: str | None = None, *, departing: bool = True
+) -> bool:
+    """Whether an answer is right under one side; the case is as the type holds it.
+
+    Without ``departing``, only with the formula of the form, where that is not the derivative of its loss.
+    """
+    judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
+    if judged.failures:
+        return False
+    if departing or not judged.versions or judged.net is None or not judged.net.met.departed:
+        return True
+    own = _versions_left(judged)
+    return all(finding.accepted for finding in findings_of(own, dtype))
+
+
+def _versions_left(judged: Judgement) -> list[list[Comparison]]:
+    """The versions of a judgement without those whose gradient is the true derivative: the last one or two."""
+    count = 1 + judged.net.met.blurred + judged.net.met.overflowed if judged.net is not None else 1
+    return [list(version) for version in judged.versions[:count]]
 
 
 def judgement_of(run: Run, session: Session) -> Judgement:
@@ -145,7 +167,8 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
         losses = {node.type for node in net.layers if node.layer.implicit_weight}
         wrong = losses.intersection(finding.layer_type for finding in findings if not finding.accepted)
         rounding = rounding_of(dtype, subgradient=subgradient)
-        _, lacking = replay(case, answer, side.dialect(), rounding, settled, weightless(wrong or losses))
+        layers = weightless(wrong or losses, side.dialect().classes)
+        _, lacking = replay(case, answer, side.dialect(), rounding, settled, layers)
         findings = findings_of(versions, dtype, lacking)
     untold = tuple(unreported(net, case, answer))
     return Judgement(side, (*findings, *structure_findings(net, answer)), untold, net, versions)

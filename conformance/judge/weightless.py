@@ -6,7 +6,7 @@ through the net.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from refimpl.blob import Blob
 from refimpl.layer import Layer
@@ -15,9 +15,11 @@ from refimpl.layers import REGISTRY
 __all__ = ["weightless"]
 
 
-def weightless(types: Iterable[str]) -> dict[str, type[Layer]]:
-    """Layer classes of these types that leave the diff of their first top out of their gradients."""
-    return {kind: type(f"Weightless{kind}", (_Weightless, REGISTRY[kind]), {}) for kind in types}
+def weightless(types: Iterable[str], forms: Mapping[str, type[Layer]] | None = None) -> dict[str, type[Layer]]:
+    """Layer classes of these types, or of the ``forms`` of some, that leave the diff of their first top out of their
+    gradients."""
+    classes = {**REGISTRY, **(forms or {})}
+    return {kind: type(f"Weightless{kind}", (_Weightless, classes[kind]), {}) for kind in types}
 
 
 class _Weightless(Layer):

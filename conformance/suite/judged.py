@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from conformance.contract.case import Case
 from conformance.contract.check import Check
@@ -18,6 +19,7 @@ from conformance.contract.implementation import (
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
+from conformance.judge.fingerprint import fingerprint_of
 from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
 from conformance.suite.fresh import renewed
@@ -64,8 +66,15 @@ def judged_answer(
     session: Session, check: str, requirements: Sequence[str], answer: Outcome | Refusal
 ) -> list[Verdict]:
     """The verdicts on an answer that the session has been given."""
-    judgement = judgement_of(session.run_of(answer), session)
-    return verdicts_of(judgement, check, requirements, session.dtype)
+    run = session.run_of(answer)
+    judgement = judgement_of(run, session)
+    verdicts = verdicts_of(judgement, check, requirements, session.dtype)
+    if not judgement.side.forms or not verdicts:
+        return verdicts
+    known = fingerprint_of(session.implementation, session.dtype)
+    forms = known.told_by(run.case, answer, session.dtype, session.dialect)
+    told = {"forms": {kind: list(found) for kind, found in forms.items()}} if forms else {}
+    return [replace(verdicts[0], detail={**verdicts[0].detail, **told}), *verdicts[1:]]
 
 
 def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, **fields: object) -> Check:

@@ -20,6 +20,7 @@ from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
 from conformance.record.report import Judged, Report
+from conformance.views.forms import forms_told
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 
 __all__ = ["output", "render"]
@@ -60,6 +61,8 @@ def render(report: Report, console: Console, path: str) -> None:
     console.print(_heading(report))
     if report.judged:
         console.print(_grid(report.judged, console.width))
+    for told in forms_told(report):
+        console.print(Text(one_line(told)), soft_wrap=True)
     musts = [each for each in report.judged if each.verdict.status.breaks and is_must(each.verdict)]
     shoulds = [each for each in report.judged if each.verdict.status.breaks and not is_must(each.verdict)]
     diagnosis = diagnosis_of(report)

@@ -28,8 +28,8 @@ def raised(x: Any, power: float) -> Any:
     if not isinstance(x, Approx):
         return np.power(x, power)
     if power < 0:
-        return -x.through(lambda value: -np.power(np.maximum(value, 0.0), power))
-    return x.through(lambda value: np.power(np.where(value < 0, 0.0, value), power))
+        return -x.through(lambda value: -np.power(np.maximum(value, 0.0), power), np.power)
+    return x.through(lambda value: np.power(np.where(value < 0, 0.0, value), power), np.power)
 
 
 class FocalParameter(Message):

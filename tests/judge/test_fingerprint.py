@@ -1,0 +1,104 @@
+"""The fingerprint names the form that an implementation has, and no other; mixtures are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from conformance.adapters.reference import ran
+from conformance.contract.case import Array, Case
+from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.verdict import Status, Verdict
+from conformance.judge.fingerprint import Fingerprint
+from conformance.judge.reference import build
+from conformance.record.report import Judged, Report
+from conformance.views.forms import forms_told
+from refimpl.dialect import QUIRKS, Dialect
+from refimpl.errors import NetError
+
+KIND = "SmoothL1Loss"
+FORMS = ("synopsys", "ssd", "jolibrain", "girshick", "deepcut")
+
+
+def case(bottoms: int, options: str = "") -> Case:
+    """A net on small arrays, weights neither 0 nor 1 among them."""
+    rng = np.random.default_rng(bottoms)
+    names = "xtuv"[:bottoms]
+    inputs = {name: rng.integers(-24, 25, (3, 2, 1, 1)) / 8.0 for name in names[:2]}
+    inputs |= {name: rng.choice([0.5, 2.0, 0.25], (3, 2, 1, 1)) for name in names[2:]}
+    net = "force_backward: true\n" + "".join(
+        f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ dim: 3 dim: 2 dim: 1 dim: 1 }} }} }}\n'
+        for n in names
+    )
+    fed = " ".join(f'bottom: "{name}"' for name in names)
+    net += f'layer {{ name: "l" type: "{KIND}" {fed} top: "l" loss_weight: 2.5 {options} }}\n'
+    return Case(f"fingerprint/bottoms-{bottoms}", net, inputs)
+
+
+CASES = (case(2), case(3), case(4), case(2, "smooth_l1_loss_param { sigma: 3 }"))
+
+
+def answer(form: str, asked: Case) -> Outcome | Refusal:
+    """What the reference gives in one form."""
+    try:
+        return ran(build(asked, dialect=Dialect("bvlc", QUIRKS, forms={KIND: form})), asked, "float64")
+    except NetError as error:
+        return Refusal(error.stage, str(error), error.layer)
+
+
+def left(answers: Callable[[int, Case], Outcome | Refusal]) -> tuple[str, ...]:
+    """The forms that explain the answers to all cases."""
+    found = Fingerprint()
+    for i, asked in enumerate(CASES):
+        found.told_by(asked, answers(i, asked), "float64")
+    return found.left[KIND]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_told_from_the_others(form: str) -> None:
+    found = left(lambda _, asked: answer(form, asked))
+    assert set(FORMS) & set(found) == {form}
+
+
+def test_one_form_here_and_another_there_is_none() -> None:
+    assert left(lambda i, asked: answer("synopsys" if i % 2 else "jolibrain", asked)) == ()
+
+
+def by_hand(asked: Case) -> Outcome:
+    """SSD's layer of two bottoms, written without the reference."""
+    x, t = asked.inputs["x"], asked.inputs["t"]
+    difference = x - t
+    inside = np.abs(difference) < 1
+    loss = float(np.sum(np.where(inside, 0.5 * difference**2, np.abs(difference) - 0.5)) / len(x))
+    slope: Array = 2.5 * np.where(inside, difference, np.sign(difference)) / len(x)
+    data = {**asked.inputs, "l": np.array(loss)}
+    return Outcome("float64", 2.5 * loss, data, {"x": slope, "t": -slope, "l": np.array(2.5)}, {})
+
+
+def test_a_layer_written_by_hand_is_named() -> None:
+    answers = [by_hand(CASES[0]), *(answer("ssd", asked) for asked in CASES[1:])]
+    assert "ssd" in left(lambda i, _: answers[i])
+    assert not {"synopsys", "jolibrain", "girshick", "deepcut"} & set(left(lambda i, _: answers[i]))
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([["ssd", "girshick"], ["ssd"]], "SmoothL1Loss: the form ssd, which explains all of 2 cases"),
+        ([["a", "b"], ["a", "b", "c"]], "SmoothL1Loss: a or b; each explains all of 2 cases"),
+        (
+            [["a"], ["b"]],
+            "SmoothL1Loss: none of the forms that are known explains all of 2 cases; some",
+        ),
+    ],
+)
+def test_the_report_says_which_form_it_is_or_none(told: list[list[str]], said: str) -> None:
+    verdicts = [
+        Judged("f", KIND, Verdict("a/b/c", "r.s", "float64", Status.PASSED, detail={"forms": {KIND: forms}}))
+        for forms in told
+    ]
+    report = Report.__new__(Report)
+    object.__setattr__(report, "judged", verdicts)
+    assert next(forms_told(report)).startswith(said)
