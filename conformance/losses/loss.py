@@ -251,7 +251,7 @@ class Loss:
     @property
     def two_tops(self) -> bool:
         """Whether a second top gives the probabilities."""
-        return self.layer.max_tops == 2
+        return self.layer.max_tops == 2 and bool(self.axis_option)
 
     @property
     def ignores(self) -> bool:

@@ -8,7 +8,8 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused
+from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
@@ -36,6 +37,10 @@ def _large_count(terms: int) -> LargeCount:
     return LargeCount((tenth * row, 0 * row), terms * tenth**2 / 2)
 
 
+_TWICE = "force_backward: true\n" + source("x", (2, 3)) + source("t", (2, 3))
+_TWICE += layer("loss", SmoothL1Loss.type, ["x", "t"], options="smooth_l1_loss_param { sigma: 2 }")
+_FED = {"x": np.array([[0.125, 2.0, 3.0], [0.5, -1.0, 0.25]]), "t": np.zeros((2, 3))}
+
 _EQUIVALENTS = {
     "torch": """
 def loss(x, t, ignored):
@@ -62,6 +67,7 @@ def tops(bottom, param):
 
 LOSS = Loss(
     layer=SmoothL1Loss,
+    source="smooth_L1_loss",
     profile="detection",
     forward="The top of SmoothL1Loss is the sum of f over the differences of its first two bottoms, over the batch "
     "size, f(d) half the square of sigma d where |d| is below 1 / sigma^2 and |d| - 1 / (2 sigma^2) elsewhere.",
@@ -136,6 +142,13 @@ LOSS = Loss(
     refused=(
         *(refused for shapes in ({"t": (2, 4)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)),
         Refused("five-axes", "axes", declared={"x": (2, 3, 1, 1, 1), "t": (2, 3, 1, 1, 1)}),
+    ),
+    quirk_nets=(
+        QuirkNet(
+            "smooth-l1-backward-overwrites",
+            _TWICE,
+            fields={"inputs": _FED, "steps": ("forward", "backward", "backward")},
+        ),
     ),
     misreadings=(
         Misreading(_SIGMA, "option-ignored", lambda sigma: (1.0,) if sigma != 1 else ()),

@@ -83,8 +83,10 @@ class Variant:
         weights: Sequence[float] = (),
         extra: str = "",
     ) -> str:
-        """The loss layer's prototxt; tops are suffixed like the layer's name."""
+        """The loss layer's prototxt; tops are suffixed like the layer's name. What weighs nothing unasked weighs 1."""
         tops = [top if name == "loss" else f"{top}_{name}" for top in self.tops]
+        if not weights and not self.loss.layer.implicit_weight:
+            weights = (1.0, *(0.0 for _ in tops[1:]))
         options = f"{options_text(self.options)} {extra}".strip()
         return layer(name, self.loss.type, list(self.shapes), tops, weights, options)
 

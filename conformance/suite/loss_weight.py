@@ -54,6 +54,8 @@ def _weights(variant: Variant) -> Check:
     facet = f"{stem}.loss-weight"
     cases = []
     for name, weights in WEIGHTS.items():
+        if not weights and not variant.loss.layer.implicit_weight:
+            continue
         kind = "net.explicit-loss-weight" if weights else "net.implicit-loss-weight"
         zero = ["net.zero-loss-weight"] if weights and FLOAT.rounded(weights[0]) == 0 else []
         case = variant.case(f"{FAMILY}/{stem}/{variant.name}/{name}", weights=weights)

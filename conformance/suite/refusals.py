@@ -140,8 +140,8 @@ def _counts(loss: Loss) -> Iterator[RefusedNet]:
     fewest = sum(not bottom.optional for bottom in loss.bottoms)
     for count in (fewest - 1, len(loss.bottoms) + 1):
         yield _changed(loss, f"{count}-bottoms", "bottom-count", bottoms=(names * count)[:count])
-    most = 2 if loss.two_tops else 1
-    tops = ("loss", "second", "third")
+    most = loss.layer.max_tops or 1
+    tops = ("loss", "second", "third", "fourth")
     yield _changed(loss, f"{most + 1}-tops", "top-count", tops=tops[: most + 1])
     for count in (2, 3):
         yield _changed(loss, f"{count}-weights", "loss-weight-count", weights=(1.0, 0.5, 2.0)[:count])
@@ -161,7 +161,7 @@ def _batches(loss: Loss) -> Iterator[RefusedNet]:
     yield _changed(loss, "batch-mismatch", "batch-mismatch", declared=longer)
     yield _changed(loss, "batch-mismatch-fed", "batch-mismatch", "forward", fed=longer)
     none = {b.name: (0, *shapes[b.name][1:]) if b.role.by_item else shapes[b.name] for b in loss.needed}
-    yield _changed(loss, "empty-batch", "empty-batch", "setup" if loss.two_tops else "forward", declared=none)
+    yield _changed(loss, "empty-batch", "empty-batch", "setup" if loss.axis_option else "forward", declared=none)
     yield _changed(loss, "label-without-axes", "axis", declared={second: ()})
 
 

@@ -73,8 +73,12 @@ class FocalLoss(SoftmaxWithLoss):
     def softmax_axis(self) -> int:
         return int(self.own["focal_loss_param"].axis)
 
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().reshape(bottom, top)
+        self.inner_axis = bottom[0].canonical_axis(self.param.softmax_param.axis)
+
     def keep_softmax(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        probability = softmax(bottom[0].wide, self._inner_axis(bottom))
+        probability = softmax(bottom[0].wide, self.inner_axis)
         for blob in (self.probability, *top[1:]):
             blob.data[...] = probability
 
@@ -130,13 +134,10 @@ class FocalLoss(SoftmaxWithLoss):
         below = may_be_below(p, FLOOR)
         return below if below.any() and self.dialect.derivative(LOG_FLOOR) else np.zeros_like(below)
 
-    def _inner_axis(self, bottom: Sequence[Blob]) -> int:
-        return bottom[0].canonical_axis(self.param.softmax_param.axis)
-
     def _of_label(self, bottom: Sequence[Blob], labels: NDArray[np.int64]) -> tuple[Any, Any]:
         """The label's probability and its logarithm, for each position."""
         index = self.along_classes(labels)
-        logarithms = log_softmax(bottom[0].wide, self._inner_axis(bottom), FLOOR)
+        logarithms = log_softmax(bottom[0].wide, self.inner_axis, FLOOR)
         return tuple(
             np.squeeze(np.take_along_axis(x, index, self.axis), self.axis) for x in (self.probability.wide, logarithms)
         )

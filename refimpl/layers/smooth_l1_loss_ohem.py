@@ -32,6 +32,7 @@ class SmoothL1LossOHEM(UnchainedSmoothL1):
     """
 
     type = "SmoothL1LossOHEM"
+    max_bottoms = 3
     messages: ClassVar = {"loss_param": PreFixedLossParameter}
     forms = (Form("intel", _CPP, {"bottoms": (2, 3), "inside": 2, "forgets": True, "tops": 2}),)
     departures = (

@@ -1,0 +1,110 @@
+"""FocalLoss over softmax probabilities: what the suite knows of it (`refimpl.layers.focal_loss`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused, by_normalisation
+from conformance.losses.roles import Labels, Scores
+from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, halves
+from refimpl.layers.focal_loss import FocalLoss
+
+__all__ = ["LOSS"]
+
+_CPP = "troyliu0105/caffe@63708b33 src/caffe/layers/focal_loss_layer.cpp"
+_ALPHA, _GAMMA, _IGNORE = "focal_loss_param.alpha", "focal_loss_param.gamma", "loss_param.ignore_label"
+_IMAGE = (2, 3, 2, 2)
+
+_EQUIVALENTS = {
+    "torch": """
+def loss(x, y, ignored):
+    losses = F.cross_entropy(x, y, reduction="none", ignore_index=-100 if ignored is None else ignored)
+    counted = y.numel() if ignored is None else (y != ignored).sum()
+    return (0.25 * (1 - torch.exp(-losses)) ** 2 * losses).sum() / counted
+""",
+}
+
+
+_TORCH_LAYER = """\
+# cross_entropy of each position, times alpha (1 - p)^gamma.
+def tops(bottom, param):
+    mode, given = normalisation(param), own(param, "focal_loss_param")
+    axis = param.softmax_param.axis % bottom[0].ndim
+    logits = bottom[0].movedim(axis, -1).reshape(-1, bottom[0].shape[axis])
+    labels = integers(bottom[1]).reshape(-1)
+    ignored = -100 if mode.ignored is None else mode.ignored
+    if mode.ignored is None and bool((labels < 0).any()):
+        raise ValueError(f"label {int(labels.min())} is no class")
+    each = F.cross_entropy(logits, labels, ignore_index=ignored, reduction="none")
+    focal = given.alpha * (1 - torch.exp(-each)) ** given.gamma * each
+    sizes = {"VALID": max(1, int((labels != ignored).sum()))}
+    loss = focal.sum() / sizes.get(mode.mode, divisor(mode, bottom[0].shape, axis))
+    return [loss, F.softmax(bottom[0], dim=axis)]
+"""
+
+LOSS = Loss(
+    layer=FocalLoss,
+    profile="detection",
+    forward="The first top of FocalLoss is the sum of -alpha (1 - p)^gamma log p over the counted positions, p the "
+    "label's softmax probability, over the normaliser.",
+    backward="FocalLoss's gradient at a counted position is (p - 1 at the label, p elsewhere) times alpha, times what "
+    "(1 - p)^gamma log p makes of it, times the top's diff over the normaliser.",
+    bottoms=(Bottom("x", Scores(axis="softmax_param.axis"), learns=True), Bottom("y", Labels(of="x"))),
+    options={
+        "softmax_param.axis": (1,),
+        _ALPHA: (0.25, 1.0, 0.75),
+        _GAMMA: (2.0, 1.5, 3.0, 0.0),
+        "loss_param.normalization": ("VALID", "FULL", "BATCH_SIZE", "NONE"),
+        _IGNORE: (None, 255, -1),
+        "loss_param.normalize": (None, True, False),
+    },
+    traits=frozenset({"batch-mean", "shift-invariant"}),
+    requirements=(
+        Requirement(
+            "focal_loss.alpha",
+            "FocalLoss's alpha, 0.25 unless given, multiplies loss and gradient of every class alike.",
+            MUST,
+            f"{_CPP}:82",
+        ),
+        Requirement(
+            "focal_loss.gamma",
+            "FocalLoss raises 1 - p to the power of gamma, 2 unless given; with gamma 0 and alpha 1 it is the softmax "
+            "loss.",
+            MUST,
+            f"{_CPP}:82",
+        ),
+    ),
+    published=(
+        Published("plain", (4, 5)),
+        Published("spatial", _IMAGE, shapes={"y": (2, 1, 2, 2)}),
+        Published("one-sample", (1, 3)),
+        Published("one-class", (3, 1)),
+        Published("softmax", (4, 5), {_ALPHA: 1, _GAMMA: 0}),
+        Published("gamma-fraction", (4, 5), {_ALPHA: 0.75, _GAMMA: 1.5}),
+        Published("gamma-3", _IMAGE, {_GAMMA: 3}),
+        Published("ignore-first-last", (5, 3), {_IGNORE: 255}, (0, -1)),
+        *by_normalisation(_IMAGE, (0, -1)),
+    ),
+    extremes=(
+        Extreme("equal", FORMULA, (exact([[0.75] * 5] * 3), exact([0, 2, 4]))),
+        Extreme("last-class", FORMULA, (exact([[1, 2, 3], [0.5, -1, 0.25], [3, 0, 0]]), exact([2, 2, 2]))),
+        Extreme("unlikely", FORMULA, (exact([[8, 0, 0], [0, 12, 1]]), exact([1, 0]))),
+        Extreme("huge-weight", ("loss-weight",), (exact([[0.75] * 5]), exact([2])), weight=HUGE_WEIGHT),
+    ),
+    large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0)) / 16),
+    refused=(
+        *(
+            refused
+            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
+            for refused in Refused.counts(shapes)
+        ),
+        Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
+    ),
+    misreadings=(
+        Misreading(_ALPHA, "option-ignored", lambda alpha: (1.0,) if alpha != 1 else ()),
+        Misreading(_GAMMA, "option-ignored", lambda gamma: (2.0, 0.0) if gamma not in (0, 2) else ()),
+    ),
+    operations=(1, 5, 2),
+    equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+)
