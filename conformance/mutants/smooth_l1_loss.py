@@ -146,8 +146,10 @@ class _SquaredInside(SmoothL1Loss):
 class _OverWeights(SmoothL1Loss):
     """Divides by the number of weights that are not 0."""
 
-    def divisor(self, bottom: Blobs) -> Any:
-        return super().divisor(bottom) if len(bottom) == 2 else float(max(1, np.count_nonzero(self.inside(bottom))))
+    def loss_divisor(self, bottom: Blobs) -> Any:
+        return (
+            super().loss_divisor(bottom) if len(bottom) == 2 else float(max(1, np.count_nonzero(self.inside(bottom))))
+        )
 
 
 class _SecondNotNegated(SmoothL1Loss):

@@ -19,27 +19,27 @@ def _of_mode(change: Callable[[str], str]) -> Alter:
     """Another normalization than the one asked for."""
 
     class Wrong(SmoothL1LossOHEM):
-        def divisor(self, bottom: Blobs) -> Any:
+        def loss_divisor(self, bottom: Blobs) -> Any:
             own = self.normalisation
             positions = np.ones(bottom[0].num * bottom[0].height * bottom[0].width, bool)
-            self.cached = type(own)(change(own.mode), own.ignored, own.pre_fixed).divisor(bottom[0].num, positions)
-            return self.cached
+            self.divisor = type(own)(change(own.mode), own.ignored, own.pre_fixed).divisor(bottom[0].num, positions)
+            return self.divisor
 
     return instead(Wrong)
 
 
 class _Unguarded(SmoothL1LossOHEM):
-    def divisor(self, bottom: Blobs) -> Any:
-        super().divisor(bottom)
+    def loss_divisor(self, bottom: Blobs) -> Any:
+        super().loss_divisor(bottom)
         if self.normalisation.mode == "PRE_FIXED":
-            self.cached = self.normalisation.pre_fixed
-        return self.cached
+            self.divisor = self.normalisation.pre_fixed
+        return self.divisor
 
 
 class _OverEntries(SmoothL1LossOHEM):
-    def divisor(self, bottom: Blobs) -> Any:
-        self.cached = super().divisor(bottom) * (bottom[0].channels if self.normalisation.mode == "FULL" else 1)
-        return self.cached
+    def loss_divisor(self, bottom: Blobs) -> Any:
+        self.divisor = super().loss_divisor(bottom) * (bottom[0].channels if self.normalisation.mode == "FULL" else 1)
+        return self.divisor
 
 
 class _WeightsIgnored(SmoothL1LossOHEM):

@@ -78,7 +78,7 @@ class SmoothL1(LossLayer):
         """What the slope f' is multiplied by, in the shape of x; None: nothing."""
         return product(self.inside(bottom), self.outside(bottom))
 
-    def divisor(self, bottom: Sequence[Blob]) -> Any:
+    def loss_divisor(self, bottom: Sequence[Blob]) -> Any:
         """Z of the loss."""
         return float(bottom[0].num)
 
@@ -114,7 +114,7 @@ class SmoothL1(LossLayer):
         self.difference.data[...] = kept = difference if inside is None else inside * difference
         self.overwritten = 0
         errors = self.errors(kept, bottom)
-        top[0].data[...] = exact_sum(self.summed(errors)) / self.divisor(bottom)
+        top[0].data[...] = exact_sum(self.summed(errors)) / self.loss_divisor(bottom)
 
     def errors(self, kept: Any, bottom: Sequence[Blob]) -> Any:
         """The loss of each entry."""

@@ -53,17 +53,17 @@ class SmoothL1LossOHEM(UnchainedSmoothL1):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)
         self.normalisation = PreFixedNormalisation.of(self.own["loss_param"], "VALID")
-        self.cached = 0.0
+        self.divisor = 0.0
 
-    def divisor(self, bottom: Sequence[Blob]) -> Any:
+    def loss_divisor(self, bottom: Sequence[Blob]) -> Any:
         positions = np.ones(bottom[0].num * bottom[0].height * bottom[0].width, bool)
-        self.cached = self.normalisation.divisor(bottom[0].num, positions)
-        return self.cached
+        self.divisor = self.normalisation.divisor(bottom[0].num, positions)
+        return self.divisor
 
     def gradient_divisor(self, bottom: Sequence[Blob], which: int) -> Any:
-        if self.cached == 0:
+        if self.divisor == 0:
             raise LayerError("the normaliser is not known before the first forward", "run forward first")
-        return self.cached
+        return self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         super().backward(top, propagate_down, bottom)

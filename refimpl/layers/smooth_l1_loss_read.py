@@ -75,12 +75,12 @@ class RfcnSmoothL1Loss(UnchainedSmoothL1):
         super().setup(bottom, top)
         self.normalisation = PreFixedNormalisation.of(self.own["loss_param"], "VALID")
 
-    def divisor(self, bottom: Sequence[Blob]) -> Any:
+    def loss_divisor(self, bottom: Sequence[Blob]) -> Any:
         positions = np.ones(bottom[0].num * bottom[0].height * bottom[0].width, bool)
         return self.normalisation.divisor(bottom[0].num, positions)
 
     def gradient_divisor(self, bottom: Sequence[Blob], which: int) -> Any:
-        return self.divisor(bottom)
+        return self.loss_divisor(bottom)
 
 
 class CaffeMexSmoothL1Loss(RfcnSmoothL1Loss):
@@ -98,7 +98,7 @@ class CaffeMexSmoothL1Loss(RfcnSmoothL1Loss):
         ),
     )
 
-    def divisor(self, bottom: Sequence[Blob]) -> Any:
+    def loss_divisor(self, bottom: Sequence[Blob]) -> Any:
         weights = self.inside(bottom)
         if weights is None:
             return self._normaliser(bottom) + rounded(_EPSILON, bottom[0].wide)
@@ -106,7 +106,7 @@ class CaffeMexSmoothL1Loss(RfcnSmoothL1Loss):
 
     def gradient_divisor(self, bottom: Sequence[Blob], which: int) -> Any:
         if len(bottom) > 2 and self.dialect.derivative("caffemex-smooth-l1-divisors"):
-            return self.divisor(bottom)
+            return self.loss_divisor(bottom)
         return self._normaliser(bottom)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -115,7 +115,7 @@ class CaffeMexSmoothL1Loss(RfcnSmoothL1Loss):
 
     def _normaliser(self, bottom: Sequence[Blob]) -> Any:
         if self.normalisation.mode != "VALID":
-            return super().divisor(bottom)
+            return super().loss_divisor(bottom)
         if len(bottom) == 2:
             raise LayerError("VALID counts weights, and there are none", "give weights or another normalization")
         return np.maximum(exact_sum(magnitude(self.inside(bottom))), 1.0)
@@ -169,13 +169,13 @@ class DeepcutSmoothL1Loss(UnchainedSmoothL1):
         if self._samples(bottom) == 0:
             top[0].data[...] = held
 
-    def divisor(self, bottom: Sequence[Blob]) -> Any:
+    def loss_divisor(self, bottom: Sequence[Blob]) -> Any:
         return float(max(1, self._samples(bottom)))
 
     def gradient_divisor(self, bottom: Sequence[Blob], which: int) -> Any:
         few = self._samples(bottom) < _LEAST_SAMPLES
         if few and self.dialect.derivative("deepcut-smooth-l1-few-samples"):
-            return self.divisor(bottom)
+            return self.loss_divisor(bottom)
         return float(max(_LEAST_SAMPLES, self._samples(bottom)))
 
     def _samples(self, bottom: Sequence[Blob]) -> int:
