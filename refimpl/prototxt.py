@@ -85,14 +85,15 @@ class _Reader:
         given: dict[str, Any] = {}
         several: dict[str, list[Any]] = {}
         merged: dict[str, list[Field]] = {}
-        unknown: dict[str, tuple[Block, ...]] = {}
+        kept: dict[str, tuple[Block, ...]] = {}
+        unknown: dict[str, list[Block]] = {}
         try:
             if cls is LayerParameter:
-                block, given["own"], unknown = self._own(block)
+                block, given["own"], kept = self._own(block)
             for item in block.fields:
                 field = cls.schema.get(item.name)
                 if field is None or field.kind in ("extra", "own"):
-                    unknown[item.name] = unknown.get(item.name, ()) + self._unknown(cls, item, where)
+                    unknown.setdefault(item.name, []).extend(self._unknown(cls, item, where))
                 elif field.repeated:
                     values = [self._value(item, value, field, where) for value in item.values]
                     several.setdefault(item.name, []).extend(value for value in values if value is not None)
@@ -110,8 +111,9 @@ class _Reader:
                 given[name] = self.message(cls.schema[name].message or Message, Block(tuple(fields)), name)
         except PrototxtError as error:
             raise _in_layer(error, block) if cls in (LayerParameter, V1LayerParameter) else error from None
-        if unknown := {name: blocks for name, blocks in unknown.items() if blocks}:
-            given["extra"] = Extra(unknown)
+        kept |= {name: tuple(blocks) for name, blocks in unknown.items() if blocks}
+        if kept:
+            given["extra"] = Extra(kept)
         return cls(**given, **{name: tuple(values) for name, values in several.items()})
 
     def _own(self, block: Block) -> tuple[Block, Own, dict[str, tuple[Block, ...]]]:
@@ -160,7 +162,9 @@ class _Reader:
         except PrototxtError:
             is_type = item.name == "type" and where == "layers"
             self.foreign.append(Foreign("type" if is_type else "value", f"{value} of {where}.{item.name}", item.line))
-            return value.text if is_type else None
+            # A rule with a fork's phase holds in none of Caffe's; without it, it would hold in all.
+            is_rule = item.name == "phase" and where in ("include", "exclude")
+            return value.text if is_type or is_rule else None
 
     def _unknown(self, cls: type[Message], item: Field, where: str) -> tuple[Block, ...]:
         """The blocks of a field that the schema lacks: a layer keeps those named `*_param`; anything else is refused or

@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "list cases, checks, requirements or implementations",
     "losses": "list losses, show one, check or start a description of your own",
     "show": "print one case so that a person can read it",
+    "audit": "say what the loss of a training net is, and which layers it trains",
     "eval": "compute losses and gradients of a net with the reference",
     "mutants": "measure what the suite would catch, on wrong implementations",
     "bench": "time implementations, compare machines, gate regressions",

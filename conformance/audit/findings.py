@@ -1,0 +1,299 @@
+"""Findings: what in a net is wrong, surprising or worth knowing; each with an id, a level, a place and a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from conformance.audit.document import Document
+from conformance.audit.graph import Graph, is_loss
+from conformance.audit.paper import is_known
+from conformance.audit.terms import trained
+from conformance.losses import loss_of_type
+from refimpl.messages import LayerParameter
+
+__all__ = ["IDS", "Finding", "Level", "findings_of"]
+
+
+class Level(str, Enum):
+    """``error``: the net cannot be built, or trains something else than it says."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``layer`` and ``line`` are where; 0 where the whole net is meant."""
+
+    id: str
+    level: Level
+    sentence: str
+    layer: str = ""
+    line: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "level": self.level.value}
+
+
+_SHOWN = 4
+
+Found = Iterator[tuple[Level, str, str]]
+"""Level, the layer's name, the sentence."""
+
+Look = Callable[[Document, Graph], Found]
+
+
+def findings_of(document: Document, graph: Graph) -> list[Finding]:
+    """Everything that is found, errors first, each kind in the net's order."""
+    found = [
+        Finding(name, level, sentence, layer, document.line(layer))
+        for name, look in IDS.items()
+        for level, layer, sentence in look(document, graph)
+    ]
+    order = list(Level)
+    return sorted(dict.fromkeys(found), key=lambda finding: (order.index(finding.level), finding.line))
+
+
+def _not_fed(document: Document, graph: Graph) -> Found:
+    missing = {stopped.missing: stopped.layer for stopped in reversed(graph.stopped) if stopped.missing}
+    if missing:
+        names = ", ".join(map(repr, reversed(missing)))
+        yield (
+            Level.ERROR,
+            list(missing.values())[-1],
+            f"nothing feeds {names} in phase {graph.phase}{_elsewhere(document, graph, set(missing))}",
+        )
+
+
+def _elsewhere(document: Document, graph: Graph, missing: set[str]) -> str:
+    """Where the blobs that nobody makes could come from."""
+    other = "TEST" if graph.phase == "TRAIN" else "TRAIN"
+    there = [layer for layer in document.net.layer if any(rule.phase == other for rule in layer.include)]
+    if missing & {top for layer in there for top in layer.top}:
+        return f": try --phase {other}"
+    stages = {stage for layer in document.net.layer for rule in layer.include for stage in rule.stage}
+    if stages and missing & {top for layer in document.net.layer for top in layer.top}:
+        return f": try --stage {' or --stage '.join(sorted(stages))}"
+    return ": no layer makes it" if len(missing) == 1 else ": no layer makes them"
+
+
+def _not_built(document: Document, graph: Graph) -> Found:
+    for stopped in graph.stopped:
+        if not stopped.missing:
+            yield Level.ERROR, stopped.layer, f"Caffe cannot build the net: {stopped.reason}"
+
+
+def _consumed_losses(graph: Graph) -> Iterator[tuple[LayerParameter, list[LayerParameter]]]:
+    for layer in graph.layers:
+        if is_loss(layer.type) and layer.top:
+            readers = [other for other in graph.readers(layer.top[0]) if other.name != layer.name]
+            if readers:
+                yield layer, readers
+
+
+def _silenced(document: Document, graph: Graph) -> Found:
+    for layer, readers in _consumed_losses(graph):
+        node = graph.node(layer.name)
+        if not layer.loss_weight and node is not None and not node.need_backward and _learns_below(graph, layer):
+            names = ", ".join(other.name for other in readers)
+            yield (
+                Level.ERROR,
+                layer.name,
+                f"its loss counts and trains nothing: {names} takes its top and has no gradient, and a weight that is "
+                "implicit is no use of its own; give loss_weight, or take the reader away",
+            )
+
+
+def _learns_below(graph: Graph, layer: LayerParameter) -> bool:
+    wanted, seen = list(layer.bottom), set(layer.bottom)
+    while wanted:
+        maker = graph.makers.get(wanted.pop())
+        if maker is None:
+            continue
+        node = graph.node(maker.name)
+        if node is not None and node.layer.blobs:
+            return True
+        wanted += [blob for blob in maker.bottom if blob not in seen]
+        seen.update(maker.bottom)
+    return False
+
+
+def _counted_twice(document: Document, graph: Graph) -> Found:
+    for layer, readers in _consumed_losses(graph):
+        if layer.loss_weight and layer.loss_weight[0]:
+            names = ", ".join(other.name for other in readers)
+            yield (
+                Level.ERROR,
+                layer.name,
+                f"its loss counts once more than its weight says ({layer.loss_weight[0]:g} + 1), because {names} takes "
+                "its top: Caffe moves the weight to a Split and adds the implicit one",
+            )
+
+
+def _weights_lost(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        weighted = [top for top, weight in zip(layer.top, layer.loss_weight, strict=False) if weight]
+        read = [top for top in weighted if graph.readers(top)]
+        lost = [top for top in weighted if top not in read]
+        if read and lost:
+            yield (
+                Level.ERROR,
+                layer.name,
+                f"the weights of {', '.join(lost)} are lost, because {read[0]} is "
+                "read by another layer: its Split takes all of the layer's weights away",
+            )
+
+
+def _zero(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        if is_loss(layer.type) and layer.loss_weight and not any(layer.loss_weight):
+            yield Level.NOTE, layer.name, "its loss_weight is 0: it is reported, does not count and trains nothing"
+
+
+def _negative(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        if any(weight < 0 for weight in layer.loss_weight):
+            yield Level.WARNING, layer.name, "its loss_weight is negative: training makes this loss larger"
+
+
+def _plain_layers(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        if any(layer.loss_weight) and not is_loss(layer.type) and layer.type != "Python" and is_known(layer.type):
+            yield Level.NOTE, layer.name, "no loss layer, but weighted: every entry of its top counts, undivided"
+
+
+def _no_loss(document: Document, graph: Graph) -> Found:
+    if not any(any(node.loss_weights) for node in graph.nodes):
+        yield Level.WARNING, "", "no top has a weight: the loss is 0 and nothing is trained"
+
+
+def _not_trained(document: Document, graph: Graph) -> Found:
+    if not any(any(node.loss_weights) for node in graph.nodes):
+        return
+    reasons: dict[str, list[str]] = {}
+    for node, why in trained(graph):
+        if why:
+            reasons.setdefault(why, []).append(node.name)
+    for why, names in reasons.items():
+        blocked = why.startswith("a loss above")
+        yield Level.WARNING if blocked else Level.NOTE, names[0], f"{_listed(names)} not trained: {why}"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    return f"{shown} {'are' if len(names) > 1 else 'is'}"
+
+
+def _backward_fatal(document: Document, graph: Graph) -> Found:
+    for node in graph.nodes:
+        if node.need_backward and not node.layer.has_backward and any(node.bottom_need_backward):
+            yield (
+                Level.ERROR,
+                node.name,
+                f"{node.type} has no backward, and the net runs it backward: Caffe stops there",
+            )
+
+
+def _label_path(document: Document, graph: Graph) -> Found:
+    for node in graph.nodes:
+        loss = loss_of_type(node.type)
+        if loss is None or not loss.answer_takes_no_gradient or not node.need_backward or len(node.bottoms) < 2:
+            continue
+        if node.bottom_need_backward[1]:
+            yield (
+                Level.ERROR,
+                node.name,
+                "something that learns lies under its labels: Caffe stops in backward; give propagate_down: true "
+                "propagate_down: false",
+            )
+
+
+def _options_without_use(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        loss = loss_of_type(layer.type)
+        if loss is None:
+            continue
+        unread = sorted(name for name in layer.loss_param.present if f"loss_param.{name}" not in loss.options)
+        if unread:
+            yield Level.WARNING, layer.name, f"{layer.type} does not read {', '.join(unread)} of loss_param"
+
+
+def _python(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        last = layer.top and not any(graph.readers(top) for top in layer.top)
+        if layer.type == "Python" and last and not layer.loss_weight and "loss" in f"{layer.name} {layer.top}".lower():
+            yield (
+                Level.WARNING,
+                layer.name,
+                "a Python layer has no implicit weight, whatever it is called: give loss_weight: 1 if it is a loss",
+            )
+
+
+def _fork_types(graph: Graph, losses: bool) -> Iterator[tuple[str, list[LayerParameter]]]:
+    kinds: dict[str, list[LayerParameter]] = {}
+    for layer in graph.layers:
+        if not is_known(layer.type) and is_loss(layer.type) is losses:
+            kinds.setdefault(layer.type, []).append(layer)
+    yield from kinds.items()
+
+
+def _unknown_losses(document: Document, graph: Graph) -> Found:
+    for kind, layers in _fork_types(graph, losses=True):
+        unasked = not all(layer.loss_weight for layer in layers)
+        own = (
+            "; unasked it weighs 1 if it derives from LossLayer, which is what is taken here, else 0" if unasked else ""
+        )
+        yield (
+            Level.NOTE,
+            layers[0].name,
+            f"{kind} ({len(layers)} in the net) is a fork's: what it computes is not known{own}",
+        )
+
+
+def _unknown_types(document: Document, graph: Graph) -> Found:
+    for kind, layers in _fork_types(graph, losses=False):
+        said = "it is taken to have a backward and as many learnable blobs as it has param"
+        if any(
+            layer.bottom and layer.top and not layer.loss_weight and not any(map(graph.readers, layer.top))
+            for layer in layers
+        ):
+            said += "; nobody takes its top: if it derives from LossLayer, it counts with weight 1"
+        yield Level.NOTE, layers[0].name, f"{kind} ({len(layers)} in the net) is a fork's: {said}"
+
+
+def _foreign(document: Document, graph: Graph) -> Found:
+    for name, count in Counter(f"{each.kind} {each.name}" for each in document.foreign).items():
+        times = f", {count} times" if count > 1 else ""
+        if name.endswith((" of include.phase", " of exclude.phase")):
+            yield Level.NOTE, "", f"not Caffe's: {name}{times}: a rule that asks for it is taken never to hold"
+        elif name.startswith("value ") and ".normalization" in name:
+            yield Level.WARNING, "", f"not Caffe's: {name}{times}: what that loss is divided by is the fork's to say"
+        elif not name.startswith("message "):
+            yield Level.NOTE, "", f"not Caffe's: {name}{times}, left out"
+
+
+IDS: dict[str, Look] = {
+    "not-fed": _not_fed,
+    "not-built": _not_built,
+    "loss-silenced": _silenced,
+    "loss-counted-twice": _counted_twice,
+    "weights-lost": _weights_lost,
+    "backward-fatal": _backward_fatal,
+    "label-path": _label_path,
+    "no-loss": _no_loss,
+    "not-trained": _not_trained,
+    "negative-weight": _negative,
+    "option-without-use": _options_without_use,
+    "python-without-weight": _python,
+    "zero-weight": _zero,
+    "plain-layer-weighted": _plain_layers,
+    "unknown-loss": _unknown_losses,
+    "unknown-type": _unknown_types,
+    "foreign": _foreign,
+}
+"""What is looked for, by its id; docs/audit.md has a section for each."""

@@ -1,0 +1,133 @@
+"""Paper layers: what is known of a layer type without building it: its learnable blobs, its backward, its weight."""
+
+from __future__ import annotations
+
+from refimpl.layers import REGISTRY
+from refimpl.messages import LayerParameter
+
+__all__ = ["DATA", "KNOWN", "PaperLayer", "is_known"]
+
+DATA = frozenset(
+    {"AnnotatedData", "Data", "DummyData", "HDF5Data", "ImageData", "Input", "MemoryData", "Parameter", "WindowData"}
+)
+"""Types without bottoms."""
+
+_LEARNT = {
+    "Convolution": ("convolution_param", 2),
+    "Deconvolution": ("convolution_param", 2),
+    "InnerProduct": ("inner_product_param", 2),
+    "Embed": ("embed_param", 2),
+}
+"""Types with weights and, unless ``bias_term`` is false, a bias: the block that says so, and how many blobs."""
+
+_COUNTS = {"BatchNorm": 3, "PReLU": 1, "Normalize": 1, "LSTM": 3, "RNN": 5, "Parameter": 1, "CenterLoss": 1}
+_FIXED = frozenset({"BatchNorm"})
+"""Types whose blobs are updated by the layer itself, and by no gradient."""
+
+_PLAIN = frozenset(
+    [
+        "AbsVal",
+        "Accuracy",
+        "ArgMax",
+        "BatchReindex",
+        "BNLL",
+        "Clip",
+        "Concat",
+        "Convolution",
+        "Crop",
+        "CuDNNConvolution",
+        "Data",
+        "Deconvolution",
+        "Dropout",
+        "DummyData",
+        "ELU",
+        "Eltwise",
+        "Embed",
+        "Exp",
+        "Filter",
+        "Flatten",
+        "HDF5Data",
+        "HDF5Output",
+        "Im2col",
+        "ImageData",
+        "LRN",
+        "LSTM",
+        "LSTMUnit",
+        "Log",
+        "MVN",
+        "MemoryData",
+        "Pooling",
+        "Power",
+        "PReLU",
+        "Python",
+        "RNN",
+        "ReLU",
+        "Recurrent",
+        "SPP",
+        "Sigmoid",
+        "Silence",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Swish",
+        "TanH",
+        "Threshold",
+        "Tile",
+        "WindowData",
+        "BatchNorm",
+        "Bias",
+        "Scale",
+        "Input",
+        "Parameter",
+        "Reduction",
+        "Reshape",
+        "InnerProduct",
+    ]
+)
+"""Layer types of BVLC Caffe."""
+
+KNOWN = _PLAIN | REGISTRY.keys()
+
+
+def is_known(kind: str) -> bool:
+    """Whether BVLC Caffe has the type, or the reference does."""
+    return kind in KNOWN
+
+
+class PaperLayer:
+    """A layer by its parameters alone, with what a plan of the backward pass asks of a layer."""
+
+    def __init__(self, param: LayerParameter, weights: list[float]) -> None:
+        self.param = param
+        self.loss_weights = weights
+        self.blobs: list[None] = [None] * _learnt(param)
+        self.param_propagate_down = [True] * len(self.blobs)
+        self.own = REGISTRY.get(param.type)
+        self.has_backward = self.own.has_backward if self.own else True
+
+    def allow_force_backward(self, index: int) -> bool:
+        """Whether ``force_backward`` asks for a gradient into this bottom; a loss of no known kind takes none of its
+        labels."""
+        if self.own is not None:
+            return self.own.allow_force_backward(self, index)  # type: ignore[arg-type]
+        return not (index == 1 and self.param.type.endswith("Loss"))
+
+
+def _learnt(param: LayerParameter) -> int:
+    if param.type in _FIXED:
+        return 0
+    if param.type in _COUNTS:
+        return _COUNTS[param.type]
+    if param.type in ("Scale", "Bias"):
+        return int(len(param.bottom) == 1) + int(param.type == "Scale" and param.scale_param.bias_term)
+    if param.type in _LEARNT:
+        block, count = _LEARNT[param.type]
+        return count - int(_says_no_bias(param, block))
+    return len(param.param) if not is_known(param.type) else 0
+
+
+def _says_no_bias(param: LayerParameter, block: str) -> bool:
+    known = getattr(param, block, None)
+    if known is not None:
+        return not known.bias_term
+    return any(str(value) == "false" for raw in param.extra.get(block, ()) for value in raw.all("bias_term"))
