@@ -18,7 +18,7 @@ from conformance.adapters.direct import LayerImplementation
 from conformance.contract.case import Array
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, Implementation
-from conformance.losses import KNOWN, Loss, loss_of_type
+from conformance.losses import KNOWN, LOSSES, Loss, loss_of_type
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter
 
@@ -35,7 +35,7 @@ def open_torch(argument: str, timeout: float | None = None) -> Implementation:
         language="Python",
         capability="layer",
         dtypes=DEFAULT,
-        declines=("infogain_loss_param.source",),
+        declines=tuple(bottom.file for loss in LOSSES.values() for bottom in loss.bottoms if bottom.file),
         environment={"torch": torch.__version__, "threads": torch.get_num_threads(), "numpy": np.__version__},
     )
     return LayerImplementation(LAYERS, description, timeout)

@@ -39,9 +39,9 @@ _NAMED = 3
 class Limits:
     """What a description limits, and ``declines`` beside it, each in one of four forms.
 
-    ``softmax_with_loss.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
+    ``LAYER.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
     net with a layer in which that option is set (``loss_param``: the block), ``loss_param.normalization=FULL`` where it
-    has that value, ``HingeLoss:options`` where a layer of that type has any, and words in brackets after it say what to
+    has that value, ``TYPE:options`` where a layer of that type has any, and words in brackets after it say what to
     do; ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
     """
 
