@@ -51,7 +51,7 @@ class Fingerprint:
                     break
                 for kind, form in named:
                     found.setdefault(kind, set()).add(form)
-        told = {kind: tuple(sorted(exactly.get(kind) or loosely.get(kind, ()))) for kind in sorted(tried)}
+        told = {kind: tuple(sorted(exactly.get(kind) or loosely.get(kind) or ())) for kind in sorted(tried)}
         self.left.update(told)
         return told
 

@@ -148,7 +148,9 @@ class _OverWeights(SmoothL1Loss):
 
     def loss_divisor(self, bottom: Blobs) -> Any:
         return (
-            super().loss_divisor(bottom) if len(bottom) == 2 else float(max(1, np.count_nonzero(self.inside(bottom))))
+            super().loss_divisor(bottom)
+            if len(bottom) == 2
+            else float(max(1, int(np.count_nonzero(self.inside(bottom)))))
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from conformance.mutants.common import COMMON
 from conformance.mutants.logits import LOGITS
 from conformance.mutants.slips import Alter, Blobs, Slip, control, gradient, instead, loss, mutants_of
 from conformance.record.cause import Cause
+from refimpl.layers.pre_fixed import PreFixedNormalisation
 from refimpl.layers.softmax_with_loss_ohem import SoftmaxWithLossOHEM
 
 __all__ = ["MUTANTS"]
@@ -24,7 +26,7 @@ def _of_mode(change: Callable[[str], str]) -> Alter:
         def setup(self, bottom: Blobs, top: Blobs) -> None:
             super().setup(bottom, top)
             own = self.normalisation
-            self.normalisation = type(own)(change(own.mode), own.ignored, own.pre_fixed)
+            self.normalisation = replace(own, mode=change(own.mode))
 
     return instead(Wrong)
 
@@ -32,9 +34,11 @@ def _of_mode(change: Callable[[str], str]) -> Alter:
 class _Unguarded(SoftmaxWithLossOHEM):
     def forward(self, bottom: Blobs, top: Blobs) -> None:
         super().forward(bottom, top)
-        if self.normalisation.mode == "PRE_FIXED" and self.normalisation.pre_fixed < 1:
-            top[0].data[...] = top[0].wide / self.normalisation.pre_fixed
-            self.cached = self.normalisation.pre_fixed
+        own = self.normalisation
+        assert isinstance(own, PreFixedNormalisation)
+        if own.mode == "PRE_FIXED" and own.pre_fixed < 1:
+            top[0].data[...] = top[0].wide / own.pre_fixed
+            self.cached = own.pre_fixed
 
 
 class _Counting(SoftmaxWithLossOHEM):

@@ -184,7 +184,8 @@ def read_description(body: Mapping[str, Any]) -> Description:
         raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness versions {spoken}")
     if body["capability"] == "layer" and not body.get("layers"):
         raise ValueError("an implementation of capability layer names its layers")
-    return Description(**{key: tuple(value) if isinstance(value, list) else value for key, value in body.items()})
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    return Description(**given)
 
 
 def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ def net_loss(net: Net) -> float:
     return float(sum(WEIGHT * float(np.real(net.blobs[top].data).ravel()[0]) for top in net.loss_weights))
 
 
-def _ran(case: Case, **options: object) -> Net:
+def _ran(case: Case, **options: Any) -> Net:
     net = build(case, **options)
     run_steps(net, case)
     return net
@@ -234,17 +235,17 @@ def _bounds(variant: Variant, case: Case) -> Iterator[str]:
     for part in ("data", "diff"):
         for name, blob in bounded.blobs.items():
             held: Approx = getattr(blob, part)
-            error = np.asarray(held.error)
-            if not np.isfinite(error).all():
+            bound = np.asarray(held.error)
+            if not np.isfinite(bound).all():
                 yield f"{part} of {name}: its error has no bound in {FLOAT.name}: a division or a logarithm near 0"
                 return
             got = np.asarray(getattr(plain.blobs[name], part).value, np.float64)
             off = np.abs(got - np.asarray(getattr(exact.blobs[name], part), np.float64))
-            if (off > error).any():
-                at = int(np.argmax(off - error))
+            if (off > bound).any():
+                at = int(np.argmax(off - bound))
                 yield (
                     f"{part} of {name}: a plain {FLOAT.name} evaluation is off by {off.ravel()[at]:.3g} where the "
-                    f"bound is {error.ravel()[at]:.3g}: errors are lost where a formula leaves .wide (value_of, .real)"
+                    f"bound is {bound.ravel()[at]:.3g}: errors are lost where a formula leaves .wide (value_of, .real)"
                 )
                 return
 

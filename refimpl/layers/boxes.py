@@ -81,10 +81,10 @@ def decode(prior: Box, variance: Box, code: str, in_target: bool, offset: Box) -
     """The box that an offset from a prior means: the inverse of `encode`."""
     scaled = offset if in_target else variance * offset
     if code == "CORNER":
-        return prior + scaled
+        return np.asarray(prior + scaled)
     px, py, pw, ph = _centred(prior)
     if code == "CORNER_SIZE":
-        return prior + scaled * np.array([pw, ph, pw, ph], F)
+        return np.asarray(prior + scaled * np.array([pw, ph, pw, ph], F))
     x, y = scaled[0] * pw + px, scaled[1] * ph + py
     w, h = (F(np.exp(np.float64(s))) * size for s, size in zip(scaled[2:], (pw, ph), strict=True))
     return np.array([x - w * HALF, y - h * HALF, x + w * HALF, y + h * HALF], F)

@@ -55,7 +55,7 @@ class FocalLoss(SoftmaxWithLoss):
     v1_type = ""
     messages: ClassVar = {"focal_loss_param": FocalParameter}
     forms = (Form("F1", _F1),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "focal-certain",
             "the label's probability rounds to 1, and gamma is below 1",
@@ -138,6 +138,7 @@ class FocalLoss(SoftmaxWithLoss):
         """The label's probability and its logarithm, for each position."""
         index = self.along_classes(labels)
         logarithms = log_softmax(bottom[0].wide, self.inner_axis, FLOOR)
-        return tuple(
+        p, log_p = (
             np.squeeze(np.take_along_axis(x, index, self.axis), self.axis) for x in (self.probability.wide, logarithms)
         )
+        return p, log_p

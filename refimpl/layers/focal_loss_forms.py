@@ -48,7 +48,7 @@ class GuardedFocalLoss(FocalLoss):
 
     messages: ClassVar = {"focal_loss_param": TypedFocalParameter}
     forms = (Form("F2", _F2),)
-    departures = ()
+    departures: ClassVar[tuple[Departure, ...]] = ()
     sign = -1.0
 
     def softmax_axis(self) -> int:
@@ -79,7 +79,7 @@ class AlphaInsideFocalLoss(GuardedFocalLoss):
 
     messages: ClassVar = {"focal_loss_param": AddingFocalParameter}
     forms = (Form("F3", _F3),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             ALPHA_INSIDE,
             "alpha is not 1 and gamma not 0",
@@ -121,7 +121,7 @@ class ClassWeightedFocalLoss(FocalLoss):
 
     messages: ClassVar = {"focal_loss_param": ListedFocalParameter}
     forms = (Form("F5", _F5),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             SPARE,
             "always",

@@ -101,7 +101,7 @@ class MultiBoxLoss(LossLayer):
     """
 
     type = "MultiBoxLoss"
-    exact_bottoms = 4
+    exact_bottoms: ClassVar[int | None] = 4
     messages: ClassVar = {"multibox_loss_param": MultiBoxParameter}
     forms: ClassVar[tuple[Form, ...]] = (Form("ssd", _SSD),)
     quirks: ClassVar[tuple[Quirk, ...]] = (
@@ -298,7 +298,7 @@ class MultiBoxLoss(LossLayer):
                     boxes = self.prior_boxes if given.use_prior_for_nms else self._decoded(i, label, self.prior_boxes)
                     kept = suppressed(
                         [boxes[m] for m in eligible],
-                        losses[eligible],
+                        list(losses[eligible]),
                         given.nms_param.nms_threshold,
                         given.nms_param.top_k,
                     )
@@ -388,7 +388,7 @@ class MultiBoxLoss(LossLayer):
         given = self.given
         if given.map_object_to_agnostic:
             self._refuse(given.num_classes != 2, "an agnostic object needs two classes", "set num_classes: 2")
-            return given.background_label_id + 1
+            return int(given.background_label_id) + 1
         self._refuse(
             not 0 <= label < given.num_classes, f"label {label} of {given.num_classes} classes", "give a class"
         )

@@ -31,6 +31,7 @@ class PreFixedNormalisation(Normalisation):
     @classmethod
     def of(cls, param: LossParameter, default: str) -> Self:
         own = super().of(param, default)
+        assert isinstance(own, cls)
         assert isinstance(param, PreFixedLossParameter)
         return replace(own, pre_fixed=param.pre_fixed_normalizer)
 

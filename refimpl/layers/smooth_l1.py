@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class SmoothL1(LossLayer):
             f"{_CPP}:105; include/caffe/layer.hpp Backward",
         ),
     )
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             NAN_SLOPE,
             "a weighted difference is NaN",

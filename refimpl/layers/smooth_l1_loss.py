@@ -37,7 +37,7 @@ class SmoothL1Loss(WeightedSmoothL1):
     type = "SmoothL1Loss"
     messages: ClassVar = {"smooth_l1_loss_param": AbssumParameter}
     forms = (Form("synopsys", _SYNOPSYS, {"bottoms": (2, 3, 4), "inside": 2, "outside": 3}),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "synopsys-smooth-l1-weight-missing",
             f"abssum is true and {_FLOATING}",
@@ -89,7 +89,7 @@ class _SsdSmoothL1Loss(WeightedSmoothL1):
             {"bottoms": (2, 3), "outside": 2, "absolute": True},
         ),
     )
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "ssd-three-bottoms-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_SSD}; rbgirshick/fast-rcnn#134"
         ),
@@ -117,7 +117,9 @@ class _JolibrainSmoothL1Loss(WeightedSmoothL1):
     type = "SmoothL1Loss"
     messages: ClassVar = {"smooth_l1_loss_param": SigmaParameter}
     forms = (Form("jolibrain", _JOLIBRAIN, {"bottoms": (2, 4), "inside": 2, "forgets": True}),)
-    departures = (Departure("jolibrain-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_JOLIBRAIN}:94"),)
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure("jolibrain-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_JOLIBRAIN}:94"),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)

@@ -35,7 +35,7 @@ class SmoothL1LossOHEM(UnchainedSmoothL1):
     max_bottoms = 3
     messages: ClassVar = {"loss_param": PreFixedLossParameter}
     forms = (Form("intel", _CPP, {"bottoms": (2, 3), "inside": 2, "forgets": True, "tops": 2}),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure(
             "intel-smooth-l1-weight-missing",
             "a weight is neither 0 nor 1",

@@ -69,7 +69,9 @@ class RfcnSmoothL1Loss(UnchainedSmoothL1):
     type = "SmoothL1Loss"
     messages: ClassVar = {"loss_param": PreFixedLossParameter}
     forms = (Form("rfcn", _RFCN, {"bottoms": (2, 3), "inside": 2, "forgets": True, "tops": 2}),)
-    departures = (Departure("rfcn-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_RFCN}; rbgirshick/fast-rcnn#134"),)
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure("rfcn-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_RFCN}; rbgirshick/fast-rcnn#134"),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)
@@ -88,7 +90,7 @@ class CaffeMexSmoothL1Loss(RfcnSmoothL1Loss):
     VALID is N V: another number. With less than 1 of weight the bottoms' diffs stay as they were."""
 
     forms = (Form("caffemex", f"{_CAFFEMEX}.cu:82-85", {"bottoms": (2, 3), "inside": 2, "forgets": True, "tops": 2}),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure("caffemex-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_CAFFEMEX}.cu:118"),
         Departure(
             "caffemex-smooth-l1-divisors",
@@ -128,7 +130,9 @@ class HappynearSmoothL1Loss(UnchainedSmoothL1):
     type = "SmoothL1Loss"
     messages: ClassVar = {"smoothl1_param": TurnPointParameter}
     forms = (Form("happynear", f"{_HAPPYNEAR}:19-60", {"bottoms": (2, 3), "inside": 2, "forgets": True}),)
-    departures = (Departure("happynear-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_HAPPYNEAR}:60"),)
+    departures: ClassVar[tuple[Departure, ...]] = (
+        Departure("happynear-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_HAPPYNEAR}:60"),
+    )
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)
@@ -153,7 +157,7 @@ class DeepcutSmoothL1Loss(UnchainedSmoothL1):
 
     type = "SmoothL1Loss"
     forms = (Form("deepcut", f"{_DEEPCUT}:47-83", {"bottoms": (3,), "inside": 2, "forgets": True}),)
-    departures = (
+    departures: ClassVar[tuple[Departure, ...]] = (
         Departure("deepcut-smooth-l1-weight-missing", _FLOATING, _MISSED, f"{_DEEPCUT}:75"),
         Departure(
             "deepcut-smooth-l1-few-samples",
