@@ -11,7 +11,19 @@ import numpy as np
 from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Similarity
 from conformance.mutants.mutant import Mutant
-from conformance.mutants.slips import At, Blobs, Slip, counting, dividing, gradient, loss, mutants_of, reading, weight
+from conformance.mutants.slips import (
+    HALF,
+    At,
+    Blobs,
+    Slip,
+    counting,
+    dividing,
+    gradient,
+    loss,
+    mutants_of,
+    reading,
+    weight,
+)
 from conformance.record.cause import Cause
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY
@@ -138,10 +150,10 @@ def _of_labels(index: int) -> Iterator[Slip]:
 
     yield Slip(
         "labels-in-half-precision",
-        "{type} holds labels as float16, which has no odd numbers beyond 2048.",
+        "{type} holds labels in half precision, which has no odd numbers beyond 2048.",
         _SURVIVED,
         Cause.UNNAMEABLE,
-        reading(held(np.float16), index),
+        reading(held(HALF), index),
         at_scale=True,
     )
     yield Slip(
@@ -208,7 +220,7 @@ def _of_pairs() -> Iterator[Slip]:
     )
     yield Slip(
         "margin-in-half-precision",
-        "{type} holds its margin as float16.",
+        "{type} holds its margin in half precision.",
         _SURVIVED,
         Cause.MARGIN,
         _half_margin,
@@ -229,7 +241,7 @@ def _half_margin(layer: type[Layer]) -> type[Layer]:
         def setup(self, bottom: Blobs, top: Blobs) -> None:
             super().setup(bottom, top)
             own: float = self.margin
-            self.margin: float = float(np.float16(own))
+            self.margin: float = float(HALF(own))
 
     return Wrong
 

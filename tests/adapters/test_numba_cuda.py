@@ -80,7 +80,7 @@ def test_threads_are_told_apart_by_their_order() -> None:
 
 
 def test_what_is_too_large_to_simulate_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match=r"^an array of 1048576 entries: the simulator takes at most 262144"):
+    with pytest.raises(Unsupported, match=r"^outside what is claimed: simulated arrays of 262144 entries"):
         open_numba_cuda("--simulate").run(case(1 << 18), "float32")
 
 

@@ -37,7 +37,7 @@ class Listening:
 
 def drawn(seed: int = 0, explore: int = 1) -> list[str]:
     listening = Listening()
-    check = next(check for check in properties.checks(seed, explore) if check.id == CHECK)
+    check = next(check for check in properties.checks(seed=seed, explore=explore) if check.id == CHECK)
     check.run(Session(listening, listening.describe(), "float64"))
     return listening.heard
 

