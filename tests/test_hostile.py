@@ -209,6 +209,7 @@ def _with(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["header", "verdict", "evidence", "end", "harness_error", "resumed", "footer"])
 def test_a_line_of_any_shape_is_refused_in_one_line_or_shown(tmp_path: Path, kind: str) -> None:
     whole = [json.loads(line) for line in failing_run(tmp_path).read_text("utf-8").splitlines()]

@@ -38,6 +38,7 @@ def run_pytest(project: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run(line, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_three_lines_of_the_page_make_a_test_of_every_check(project: Path) -> None:
     ran = run_pytest(project, "-q", "-k", "grid-00 or loss_weight")
     assert ran.returncode == 0, ran.stdout + ran.stderr

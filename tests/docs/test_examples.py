@@ -60,6 +60,7 @@ def conformity(command: list[str], layer: str, report: Path) -> dict[str, int]:
     return Counter(line["status"] for line in lines if line["kind"] == "verdict" and "limit" not in line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["euclidean_loss", "hinge_loss"])
 def test_the_cpp_example_conforms(cpp: list[str], layer: str, tmp_path: Path) -> None:
     counts = conformity(cpp, layer, tmp_path / "report.jsonl")
@@ -67,6 +68,7 @@ def test_the_cpp_example_conforms(cpp: list[str], layer: str, tmp_path: Path) ->
     assert set(counts) <= {"passed", "not_applicable"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["euclidean_loss", "multinomial_logistic_loss"])
 def test_the_node_example_conforms(node: list[str], layer: str, tmp_path: Path) -> None:
     counts = conformity(node, layer, tmp_path / "report.jsonl")

@@ -151,7 +151,7 @@ def test_a_case_that_was_not_exported_is_unsupported(lossconf: Lossconf, tmp_pat
     lossconf("export", "cases", "--case", CASE, "--dtype", "float32")
     answer_all(tmp_path / "cases")
     for case_id, dtype in ((CASE, "float64"), ("euclidean_loss/grid-002", "float32")):
-        with pytest.raises(Unsupported, match="what can be exported|not among the exported cases"):
+        with pytest.raises(Unsupported, match=r"what can be exported|not among the exported cases"):
             open_files("cases").run(load(case_id).case, dtype)
 
 

@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_page_leads_from_nothing_to_a_judged_layer(tmp_path: Path) -> None:
     layers = blocks("python")[0]
     (tmp_path / "mylayers.py").write_text(layers)

@@ -61,6 +61,7 @@ def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return lossconf_in(tmp_path, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_the_report_names_the_seed_and_the_run_is_told_apart(lossconf: Lossconf, tmp_path: Path) -> None:
     run = ("run", "reference", "-j", "0", "--case", CHECK, "--dtype", "float64")
     ended = lossconf(*run, "--explore", "2")

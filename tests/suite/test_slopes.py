@@ -105,6 +105,7 @@ def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     return lossconf_in(tmp_path, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_the_command_tells_slopes_and_the_script_calls_the_layer(lossconf: Lossconf, tmp_path: Path) -> None:
     snippet = tmp_path / "huber.prototxt"
     named = f'module: "{OWN.stem}" layer: "Huber" param_str: "sign"'
