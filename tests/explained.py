@@ -144,7 +144,7 @@ class Explainer:
         ]
 
     def _take(self, verdict: Verdict, cases: Mapping[str, Case], check: Check) -> None:
-        if verdict.status in self.fine or _decides_nothing(check, verdict):
+        if verdict.status in self.fine or verdict.limit or _decides_nothing(check, verdict):
             return
         looked_at = [cases[verdict.check]] if verdict.check in cases else list(cases.values())
         losses = [loss for case in looked_at for loss in _losses(case, verdict.dtype)]
