@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LossParameter
 from refimpl.schema import enum, floating
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["PreFixedLossParameter", "PreFixedNormalisation"]
 

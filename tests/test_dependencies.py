@@ -1,0 +1,53 @@
+"""What the product imports as it starts is in the standard library or among the dependencies that installing brings."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OWN = {"refimpl", "conformance", "fixtures"}
+
+
+def test_no_module_needs_what_installing_does_not_bring() -> None:
+    known = set(sys.stdlib_module_names) | OWN | set(modules_of_dependencies())
+    missing = {
+        f"{path.relative_to(ROOT)}:{line}: {module}"
+        for path in [*ROOT.glob("refimpl/**/*.py"), *ROOT.glob("conformance/**/*.py")]
+        for module, line in imported_at_once(ast.parse(path.read_text("utf-8")).body)
+        if module not in known
+    }
+    assert not missing
+
+
+def test_an_import_for_the_type_checker_alone_is_not_counted() -> None:
+    source = "from __future__ import annotations\nif TYPE_CHECKING:\n    import a\nelse:\n    import b\nimport c.d\n"
+    assert dict(imported_at_once(ast.parse(source).body)) == {"__future__": 1, "b": 5, "c": 6}
+
+
+def imported_at_once(statements: list[ast.stmt]) -> Iterator[tuple[str, int]]:
+    """The top-level modules that executing `statements` imports, with their lines."""
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                yield alias.name.partition(".")[0], statement.lineno
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            yield (statement.module or "").partition(".")[0], statement.lineno
+        elif isinstance(statement, ast.If):
+            for_the_checker = "TYPE_CHECKING" in ast.unparse(statement.test)
+            yield from imported_at_once(statement.orelse if for_the_checker else statement.body + statement.orelse)
+
+
+def modules_of_dependencies() -> Iterator[str]:
+    """The top-level modules of the distributions that pyproject.toml names: those alone, not what these require."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    lists = re.findall(r"^(?:dependencies|torch|jax|cuda|bench|oracle) = \[(.*?)\]$", project, re.MULTILINE | re.DOTALL)
+    names = {name.lower() for names in lists for name in re.findall(r'"([A-Za-z0-9_-]+)', names)}
+    yield from (name.replace("-", "_") for name in names)
+    for module, distributions in importlib.metadata.packages_distributions().items():
+        if names & {name.lower() for name in distributions}:
+            yield module
