@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ __all__ = ["Document", "read_document"]
 T = TypeVar("T")
 
 _TEMPLATE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|%\(\w+\)[sd]|@[A-Z_]+@")
-_NOT_IN_SOLVERS = ("net", "train_net", "test_net")
+_NOT_THE_LAYERS = (" of include", " of exclude", ".phase", " of param", " of solver")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,25 @@ class Document:
     def line(self, layer: str) -> int:
         """The line of a layer of this name; 0 for no layer of the net's."""
         return self._lines.get(layer, 0)
+
+    def foreign_in(self, layer: str) -> list[Foreign]:
+        """What only a fork knows in a layer of this name, its rules and its blobs' rates apart."""
+        return self._foreign_in.get(layer, [])
+
+    @cached_property
+    def _foreign_in(self) -> dict[str, list[Foreign]]:
+        """Layers that begin on one line share what is foreign there."""
+        begun: dict[int, list[str]] = {}
+        for layer, line in zip(self.net.layer, self.lines, strict=True):
+            begun.setdefault(line, []).append(layer.name)
+        starts = sorted(begun)
+        found: dict[str, list[Foreign]] = {}
+        for each in self.foreign:
+            at = bisect_right(starts, each.line) - 1
+            if at >= 0 and not each.name.endswith(_NOT_THE_LAYERS):
+                for name in begun[starts[at]]:
+                    found.setdefault(name, []).append(each)
+        return found
 
     @cached_property
     def _lines(self) -> dict[str, int]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from conformance.audit.document import Document
 from conformance.audit.graph import Graph, is_loss
+from conformance.audit.meaning import Meaning, meaning_of
 from conformance.audit.paper import is_known
-from conformance.audit.terms import trained
+from conformance.audit.terms import trained, unasked
 from conformance.losses import loss_of_type
 from refimpl.messages import LayerParameter
 
@@ -36,8 +37,13 @@ class Finding:
     layer: str = ""
     line: int = 0
 
+    @property
+    def page(self) -> str:
+        """Where to read about it."""
+        return f"docs/audit.md#{self.id}"
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "level": self.level.value}
+        return {**asdict(self), "level": self.level.value, "page": self.page}
 
 
 _SHOWN = 4
@@ -99,7 +105,9 @@ def _consumed_losses(graph: Graph) -> Iterator[tuple[LayerParameter, list[LayerP
 def _silenced(document: Document, graph: Graph) -> Found:
     for layer, readers in _consumed_losses(graph):
         node = graph.node(layer.name)
-        if not layer.loss_weight and node is not None and not node.need_backward and _learns_below(graph, layer):
+        if layer.loss_weight or node is None or not _learns_below(graph, layer):
+            continue
+        if not node.need_backward or (graph.force and any(other.type == "Silence" for other in readers)):
             names = ", ".join(other.name for other in readers)
             yield (
                 Level.ERROR,
@@ -128,10 +136,10 @@ def _counted_twice(document: Document, graph: Graph) -> Found:
         if layer.loss_weight and layer.loss_weight[0]:
             names = ", ".join(other.name for other in readers)
             yield (
-                Level.ERROR,
+                Level.WARNING,
                 layer.name,
-                f"its loss counts once more than its weight says ({layer.loss_weight[0]:g} + 1), because {names} takes "
-                "its top: Caffe moves the weight to a Split and adds the implicit one",
+                f"Caffe reports its loss {layer.loss_weight[0]:g} + 1 times, because {names} takes its top: "
+                "the weight moves to a Split and the implicit one is added; the gradient keeps to the weight",
             )
 
 
@@ -180,13 +188,16 @@ def _not_trained(document: Document, graph: Graph) -> Found:
         if why:
             reasons.setdefault(why, []).append(node.name)
     for why, names in reasons.items():
-        blocked = why.startswith("a loss above")
+        blocked = why.startswith("a loss above") and not any(_may_be_loss(graph, layer) for layer in graph.layers)
         yield Level.WARNING if blocked else Level.NOTE, names[0], f"{_listed(names)} not trained: {why}"
 
 
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
 def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return f"{shown} {'are' if len(names) > 1 else 'is'}"
+    return f"{_some(names)} {'are' if len(names) > 1 else 'is'}"
 
 
 def _backward_fatal(document: Document, graph: Graph) -> Found:
@@ -242,28 +253,38 @@ def _fork_types(graph: Graph, losses: bool) -> Iterator[tuple[str, list[LayerPar
     yield from kinds.items()
 
 
+def _weight_by_fork(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        if layer.loss_weight or not layer.top or not is_known(layer.type):
+            continue
+        if rules := unasked(layer.type, meaning_of(document, layer)):
+            zero = [who for who, weight in rules if weight == 0]
+            others = [who for who, weight in rules if weight]
+            one = f", 1 in {_some(others)}" if others else ", and trains nothing"
+            yield Level.WARNING, layer.name, f"without loss_weight it weighs 0 in {_some(zero)}{one}: give loss_weight"
+
+
 def _unknown_losses(document: Document, graph: Graph) -> Found:
     for kind, layers in _fork_types(graph, losses=True):
-        unasked = not all(layer.loss_weight for layer in layers)
-        own = (
-            "; unasked it weighs 1 if it derives from LossLayer, which is what is taken here, else 0" if unasked else ""
-        )
-        yield (
-            Level.NOTE,
-            layers[0].name,
-            f"{kind} ({len(layers)} in the net) is a fork's: what it computes is not known{own}",
-        )
+        said = f"{kind} ({len(layers)} in the net) is a fork's: what it computes is not known"
+        if not all(layer.loss_weight for layer in layers):
+            each = " and ".join(f"{weight:g} by {who}" for who, weight in unasked(kind, Meaning()))
+            said += f"; without loss_weight it weighs {each}; 1 is taken here"
+        yield Level.NOTE, layers[0].name, said
 
 
 def _unknown_types(document: Document, graph: Graph) -> Found:
     for kind, layers in _fork_types(graph, losses=False):
         said = "it is taken to have a backward and as many learnable blobs as it has param"
-        if any(
-            layer.bottom and layer.top and not layer.loss_weight and not any(map(graph.readers, layer.top))
-            for layer in layers
-        ):
+        if any(_may_be_loss(graph, layer) for layer in layers):
             said += "; nobody takes its top: if it derives from LossLayer, it counts with weight 1"
         yield Level.NOTE, layers[0].name, f"{kind} ({len(layers)} in the net) is a fork's: {said}"
+
+
+def _may_be_loss(graph: Graph, layer: LayerParameter) -> bool:
+    """Whether it is of a fork's type that weighs 1 unasked if it is a loss, although its name does not say so."""
+    last = layer.bottom and layer.top and not any(map(graph.readers, layer.top))
+    return bool(last) and not (layer.loss_weight or is_known(layer.type) or is_loss(layer.type))
 
 
 def _foreign(document: Document, graph: Graph) -> Found:
@@ -290,6 +311,7 @@ IDS: dict[str, Look] = {
     "negative-weight": _negative,
     "option-without-use": _options_without_use,
     "python-without-weight": _python,
+    "weight-by-fork": _weight_by_fork,
     "zero-weight": _zero,
     "plain-layer-weighted": _plain_layers,
     "unknown-loss": _unknown_losses,

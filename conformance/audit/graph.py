@@ -15,7 +15,7 @@ from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter, NetState
 from refimpl.splits import included, insert_splits, is_inserted
 
-__all__ = ["Graph", "Stopped", "graph_of", "is_loss"]
+__all__ = ["AUTOMATIC", "Graph", "Stopped", "graph_of", "is_loss"]
 
 AUTOMATIC = "(automatic)"
 
@@ -32,12 +32,14 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Graph:
-    """``layers`` are those that the phase, level and stages choose, as written; ``nodes`` those after splitting.
+    """``layers`` are those that the phase, level and stages choose, as written, ``lines`` where each begins; ``nodes``
+    are those after splitting.
 
     ``touched`` are the quirks that play a part.
     """
 
     layers: tuple[LayerParameter, ...]
+    lines: tuple[int, ...]
     nodes: tuple[Node, ...]
     touched: frozenset[str]
     stopped: tuple[Stopped, ...]
@@ -51,6 +53,18 @@ class Graph:
     def readers(self, blob: str) -> list[LayerParameter]:
         """The layers that take a blob, as written."""
         return self._readers.get(blob, [])
+
+    @cached_property
+    def origins(self) -> tuple[int, ...]:
+        """For each node the index in ``layers`` of the one that it is, or, for a Split that Caffe puts in, follows."""
+        found: list[int] = []
+        at = -1
+        for node in self.nodes:
+            following = self.layers[at + 1] if at + 1 < len(self.layers) else None
+            if following is not None and (following.name, following.type) == (node.name, node.type):
+                at += 1
+            found.append(at)
+        return tuple(found)
 
     @cached_property
     def makers(self) -> dict[str, LayerParameter]:
@@ -93,11 +107,12 @@ def graph_of(document: Document, phase: str, level: int, stages: Sequence[str], 
     """The graph that a document's net makes, in the state that the solver, the net and the caller ask for."""
     state = NetState(phase=phase, level=level or document.state.level, stage=(*document.state.stage, *stages))
     stopped: list[Stopped] = []
-    layers = []
-    for layer in document.net.layer:
+    layers, lines = [], []
+    for layer, line in zip(document.net.layer, document.lines, strict=True):
         try:
             if included(layer, state):
                 layers.append(layer)
+                lines.append(line)
         except NetError as error:
             stopped.append(Stopped(layer.name, error.message))
     layers = _with_known_bottoms(layers, stopped)
@@ -106,7 +121,13 @@ def graph_of(document: Document, phase: str, level: int, stages: Sequence[str], 
     nodes = _nodes(split, stopped, sides)
     plan_backward(nodes, sides, document.net.force_backward)
     return Graph(
-        tuple(layers), tuple(nodes), frozenset(sides.touched), tuple(stopped), document.net.force_backward, phase
+        tuple(layers),
+        tuple(lines),
+        tuple(nodes),
+        frozenset(sides.touched),
+        tuple(stopped),
+        document.net.force_backward,
+        phase,
     )
 
 
@@ -153,13 +174,14 @@ def _nodes(layers: Sequence[LayerParameter], stopped: list[Stopped], dialect: Di
 
 
 def _weights(param: LayerParameter, tops: Sequence[str], stopped: list[Stopped], dialect: Dialect) -> list[float]:
-    """One weight per top, as LossLayer and Layer set them."""
+    """One weight per top, as LossLayer and Layer set them; what a fork's type with several tops does is its own."""
     given = list(param.loss_weight)
     if not given and is_loss(param.type):
         given = [1.0]
         if len(tops) > 1 and not dialect.takes("implicit-weight-once"):
             given += [0.0] * (len(tops) - 1)
-    if given and len(given) != len(tops) and not is_inserted(param.name, tops):
+    asked = bool(param.loss_weight) or is_known(param.type)
+    if asked and given and len(given) != len(tops) and not is_inserted(param.name, tops):
         stopped.append(
             Stopped(param.name, f"{len(given)} loss_weight for {len(tops)} top(s): give one per top, or none")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from conformance.losses import loss_of_type
 from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter
 
@@ -20,7 +21,7 @@ _LEARNT = {
 }
 """Types with weights and, unless ``bias_term`` is false, a bias: the block that says so, and how many blobs."""
 
-_COUNTS = {"BatchNorm": 3, "PReLU": 1, "Normalize": 1, "LSTM": 3, "RNN": 5, "Parameter": 1, "CenterLoss": 1}
+_COUNTS = {"BatchNorm": 3, "PReLU": 1, "Normalize": 1, "LSTM": 3, "RNN": 5, "Parameter": 1}
 _FIXED = frozenset({"BatchNorm"})
 """Types whose blobs are updated by the layer itself, and by no gradient."""
 
@@ -123,6 +124,9 @@ def _learnt(param: LayerParameter) -> int:
     if param.type in _LEARNT:
         block, count = _LEARNT[param.type]
         return count - int(_says_no_bias(param, block))
+    loss = loss_of_type(param.type)
+    if loss is not None:
+        return loss.blobs
     return len(param.param) if not is_known(param.type) else 0
 
 

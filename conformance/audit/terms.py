@@ -6,22 +6,21 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from conformance.audit.divisor import divisor_of
 from conformance.audit.document import Document
-from conformance.audit.graph import Graph, is_loss
+from conformance.audit.graph import AUTOMATIC, Graph, is_loss
+from conformance.audit.meaning import Meaning, meaning_of
 from conformance.audit.paper import is_known
-from conformance.losses import Loss, loss_of_type
+from conformance.audit.shapes import sizes_of
+from conformance.losses import Loss
 from refimpl.backward_plan import Node
 from refimpl.messages import LayerParameter
-from refimpl.textformat import Scalar
 
-__all__ = ["Term", "equation", "terms_of", "trained"]
+__all__ = ["AGAIN", "Term", "equation", "terms_of", "trained", "unasked"]
 
-_COUNTED = {
-    "FULL": "all {unit}s",
-    "VALID": "the {unit}s that count",
-    "BATCH_SIZE": "the batch size",
-    "NONE": "nothing",
-}
+
+AGAIN = "implicit, once more"
+"""The origin of the weight that a loss adds whose own has moved to a Split."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,10 @@ class Term:
     """``weight`` times the sum of ``top``; ``origin`` is explicit, implicit, or "implicit, unknown type".
 
     ``formula`` says what the top is, ``divisor`` what it is divided by; both empty where the type is not known.
-    ``forms`` are what forks mean by the type, where they mean different things.
+    ``count`` is the divisor as a number, as far as it is known (see `Divisor`).
+    ``forms`` are what forks mean by the type, where they mean different things. ``rules`` are the weights that BVLC's
+    rule and those of forks give the type unasked, where they may differ and nobody was asked. ``index`` is the layer's
+    in the graph.
     """
 
     layer: str
@@ -39,36 +41,48 @@ class Term:
     origin: str
     formula: str = ""
     divisor: str = ""
+    count: float | None = None
     forms: tuple[str, ...] = ()
+    rules: tuple[tuple[str, float], ...] = ()
     line: int = 0
+    index: int = 0
+
+    @property
+    def place(self) -> str:
+        """What to call it: its top, or its layer where no top is named."""
+        return self.layer if self.top == AUTOMATIC else self.top
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "forms": list(self.forms)}
+        said = {**asdict(self), "forms": list(self.forms), "rules": dict(self.rules)}
+        del said["index"]
+        return said
 
 
 def terms_of(document: Document, graph: Graph) -> list[Term]:
     """The weighted tops in the net's order; a Split that Caffe put in speaks for the layer it follows."""
-    written = {layer.name: layer for layer in graph.layers}
-    batch = _batch(graph)
+    sizes = sizes_of(graph.layers)
     found = []
-    for node in graph.nodes:
+    for node, at in zip(graph.nodes, graph.origins, strict=True):
+        source = graph.layers[at]
         for top, weight in zip(node.tops, node.loss_weights, strict=True):
             if weight == 0:
                 continue
-            source = written.get(node.name) or graph.makers[node.bottoms[0]]
-            blob = top if node.name in written else node.bottoms[0]
-            loss = loss_of_type(source.type)
+            meaning = meaning_of(document, source)
+            divisor = divisor_of(source, meaning, sizes[at], document.iter_size)
             found.append(
                 Term(
                     source.name,
                     source.type,
-                    blob,
+                    top if node.name == source.name else node.bottoms[0],
                     weight,
                     _origin(source, node),
-                    _formula(source, loss),
-                    _divisor(source, loss, batch),
-                    tuple(form.name for form in loss.layer.forms) if loss else (),
-                    document.line(source.name),
+                    _formula(source, meaning.loss),
+                    divisor.words,
+                    divisor.number,
+                    meaning.forms if len(meaning.forms) > 1 else (),
+                    () if source.loss_weight else unasked(source.type, meaning),
+                    graph.lines[at],
+                    at,
                 )
             )
     return found
@@ -78,18 +92,14 @@ def equation(terms: list[Term]) -> str:
     """``L = 0.3·Σ loss1/loss1 + 1·Σ loss3/loss3``."""
     if not terms:
         return "L = 0"
-    parts = [f"{term.weight:.7g}·Σ {_place(term)}" for term in terms]
+    parts = [f"{term.weight:.7g}·Σ {term.place}" for term in terms]
     return "L = " + " + ".join(parts).replace("+ -", "- ")
-
-
-def _place(term: Term) -> str:
-    return term.layer if term.top == "(automatic)" else term.top
 
 
 def _origin(layer: LayerParameter, node: Node) -> str:
     if layer.loss_weight:
         again = node.name == layer.name and not node.layer.param.loss_weight
-        return "implicit, once more" if again else "explicit"
+        return AGAIN if again else "explicit"
     return "implicit" if is_known(layer.type) else "implicit, unknown type"
 
 
@@ -101,34 +111,11 @@ def _formula(layer: LayerParameter, loss: Loss | None) -> str:
     return f"every entry of the top of {layer.type}, added up" if is_known(layer.type) else ""
 
 
-def _batch(graph: Graph) -> str:
-    """The batch size that the data layers give, where they agree on one."""
-    sizes = {
-        int(value.text)
-        for layer in graph.layers
-        for blocks in layer.extra.values()
-        for block in blocks
-        for value in block.all("batch_size")
-        if isinstance(value, Scalar) and value.text.isdigit()
-    }
-    return f" ({sizes.pop()})" if len(sizes) == 1 else ""
-
-
-def _divisor(layer: LayerParameter, loss: Loss | None, batch: str) -> str:
-    if loss is None:
-        return ""
-    if not loss.default_mode:
-        return f"what its formula says{batch and f'; the batch is{batch}'}"
-    given = layer.loss_param
-    mode, why = loss.default_mode, "by default"
-    if given.has("normalization"):
-        mode, why = given.normalization, "asked for"
-    elif given.has("normalize"):
-        mode, why = ("VALID" if given.normalize else "BATCH_SIZE"), "by normalize"
-    words = _COUNTED[mode].format(unit=loss.unit)
-    if mode == "VALID" and given.has("ignore_label"):
-        words += f" (label other than {given.ignore_label})"
-    return f"{words}{batch if mode == 'BATCH_SIZE' else ''}: {mode}, {why}"
+def unasked(kind: str, meaning: Meaning) -> tuple[tuple[str, float], ...]:
+    """What a loss type weighs without ``loss_weight``, by whose rule; nothing where all rules agree on 1."""
+    if is_known(kind):
+        return meaning.weights if any(weight == 0 for _, weight in meaning.weights) else ()
+    return (("BVLC Caffe, as of a LossLayer", 1.0), ("forks whose layer does not call LossLayer's set-up", 0.0))
 
 
 def trained(graph: Graph) -> Iterator[tuple[Node, str]]:

@@ -23,10 +23,10 @@ def lines(audit: Audit) -> Iterator[str]:
         yield f"    {one_line(term.layer)} ({one_line(term.type)}): weight {term.weight:.7g}, {term.origin}"
         if term.divisor:
             yield f"      divided by {term.divisor}"
-        if len(term.forms) > 1:
+        for weight in sorted({weight for _, weight in term.rules}, reverse=True):
+            yield f"      unasked it weighs {weight:g} by {_names([who for who, each in term.rules if each == weight])}"
+        if term.forms:
             yield f"      forks mean different things by the type: {', '.join(term.forms)}"
-    if document.iter_size > 1:
-        yield f"  gradients of {document.iter_size} batches are added and divided by {document.iter_size} (iter_size)"
     yield f"  trained: {_names(audit.learning)}"
     reasons: dict[str, list[str]] = {}
     for name, why in audit.still:
@@ -36,7 +36,7 @@ def lines(audit: Audit) -> Iterator[str]:
     for finding in audit.findings:
         where = f" line {finding.line}," if finding.line else ""
         layer = f" {one_line(finding.layer)}:" if finding.layer else ""
-        yield f"  {finding.level.value}:{where}{layer} {one_line(finding.sentence, 400)} [{finding.id}]"
+        yield f"  {finding.level.value}:{where}{layer} {one_line(finding.sentence, 400)} [{finding.page}]"
 
 
 def _names(names: Sequence[str]) -> str:
@@ -71,5 +71,7 @@ def markdown(audit: Audit) -> str:
     page += ["", f"Trained: {_names(audit.learning)}.", ""]
     page += [f"- not trained: {name}, {why}" for name, why in audit.still]
     page += ["", "| level | line | layer | finding |", "|---|---:|---|---|"] if audit.findings else []
-    page += [f"| {f.level.value} | {f.line or ''} | {f.layer} | {f.sentence} (`{f.id}`) |" for f in audit.findings]
+    page += [
+        f"| {f.level.value} | {f.line or ''} | {f.layer} | {f.sentence} ([{f.id}]({f.page})) |" for f in audit.findings
+    ]
     return "\n".join(page) + "\n"

@@ -26,6 +26,8 @@ __all__ = ["command"]
 @click.option("--check", "checking", is_flag=True, help="End with 1 where there is an error or a warning.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option("--torch", "as_torch", is_flag=True, help="Print the loss of one net as a Python module in PyTorch.")
+@click.option("--svg", "as_svg", is_flag=True, help="Print a drawing of one net: which layers lead to which loss.")
 def command(
     nets: tuple[Path, ...],
     phase: str,
@@ -35,6 +37,8 @@ def command(
     checking: bool,
     as_json: bool,
     as_markdown: bool,
+    as_torch: bool,
+    as_svg: bool,
 ) -> int:
     """Say what the loss of NETS is a sum of and which layers are trained by it, from the prototxt of a net or a solver
     alone.
@@ -44,12 +48,21 @@ def command(
       lossconf audit train_val.prototxt
       lossconf audit solver.prototxt --check
       lossconf audit a.prototxt b.prototxt --json
+      lossconf audit train_val.prototxt --torch > loss.py
     """
     from conformance.audit.audit import SCHEMA, audit
     from conformance.audit.findings import IDS, Level
+    from conformance.audit.pytorch import in_pytorch
+    from conformance.audit.svg import drawing
     from conformance.audit.text import lines, markdown, table
     from conformance.contract.errors import unknown
 
+    forms = {"--json": as_json, "--markdown": as_markdown, "--torch": as_torch, "--svg": as_svg}
+    asked = [name for name, wanted in forms.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} are several forms: ask for one at a time")
+    if len(nets) > 1 and (as_torch or as_svg):
+        raise UsageError(f"{asked[0]} is about one net: give one, not {len(nets)}")
     for name in ignored:
         if name not in IDS:
             raise unknown("finding", name, IDS)
@@ -66,6 +79,10 @@ def command(
         click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
     elif as_markdown:
         click.echo("\n".join(markdown(each) for each in audits), nl=False)
+    elif as_torch:
+        click.echo("".join(map(in_pytorch, audits)), nl=False)
+    elif as_svg:
+        click.echo("".join(map(drawing, audits)), nl=False)
     elif len(nets) > 1:
         click.echo("\n".join(table(audits)))
     else:

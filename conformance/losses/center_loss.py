@@ -8,11 +8,13 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import NoExpression
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores, Shape
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.center_loss import CenterLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -45,6 +47,11 @@ def loss(x, y, ignored):
 """,
 }
 
+
+def _expression(param: LayerParameter) -> str:
+    raise NoExpression("its centres are arrays of its own, which it updates by a rule that is no gradient")
+
+
 LOSS = Loss(
     layer=CenterLoss,
     profile="faces",
@@ -55,6 +62,7 @@ LOSS = Loss(
     "their number.",
     bottoms=(Bottom("x", Scores(), learns=True), Bottom("y", Labels(of="x", classes=_CLASSES))),
     needs=_needs,
+    blobs=1,
     traits=frozenset({"batch-mean"}),
     requirements=(
         Requirement(
@@ -93,4 +101,6 @@ LOSS = Loss(
     ),
     operations=(0, 4, 1),
     equivalents=_EQUIVALENTS,
+    batches=2,
+    expression=_expression,
 )

@@ -10,12 +10,14 @@ import numpy as np
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
+from conformance.losses.expression import number
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Shape, Similarity
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, Rows, exact
 from refimpl.layers.contrastive_loss import ContrastiveLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -134,6 +136,16 @@ def tops(bottom, param):
     return [torch.where(similar, squared, apart).sum() / (2 * len(a))]
 """
 
+
+def _expression(param: LayerParameter) -> str:
+    given = param.contrastive_loss_param
+    distance = "squared" if given.legacy_version else "torch.linalg.vector_norm(difference, dim=1)"
+    apart = f"F.relu({number(given.margin)} - {distance})" + ("" if given.legacy_version else ".square()")
+    return f"""difference = x.flatten(1) - z.flatten(1)
+squared = difference.square().sum(1)
+torch.where(s.long().flatten()[: len(x)] != 0, squared, {apart}).sum() / (2 * len(x))"""
+
+
 LOSS = Loss(
     layer=ContrastiveLoss,
     forward="The top of ContrastiveLoss is the sum of d^2 over similar pairs and of max(margin - d, 0)^2 over the "
@@ -200,4 +212,6 @@ LOSS = Loss(
     ),
     operations=(0, 6, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    batches=2,
+    expression=_expression,
 )

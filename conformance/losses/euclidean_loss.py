@@ -12,6 +12,7 @@ from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published
 from conformance.losses.roles import Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.euclidean_loss import EuclideanLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -43,6 +44,11 @@ _TORCH_LAYER = """\
 def tops(bottom, param):
     return [F.mse_loss(bottom[0], bottom[1].reshape(bottom[0].shape), reduction="sum") / (2 * len(bottom[0]))]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    return 'F.mse_loss(x, z.reshape(x.shape), reduction="sum") / (2 * x.shape[0])'
+
 
 LOSS = Loss(
     layer=EuclideanLoss,
@@ -89,4 +95,6 @@ LOSS = Loss(
     ),
     operations=(0, 5, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    batches=2,
+    expression=_expression,
 )

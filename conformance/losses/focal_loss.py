@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import NoExpression, batch_before, cross_entropy, number, over, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused, by_normalisation
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, halves
 from refimpl.layers.focal_loss import FocalLoss
+from refimpl.layers.normalisation import Normalisation
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -42,6 +45,17 @@ def tops(bottom, param):
     loss = focal.sum() / sizes.get(mode.mode, divisor(mode, bottom[0].shape, axis))
     return [loss, F.softmax(bottom[0], dim=axis)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    given, axis = own(param, FocalLoss, "focal_loss_param"), param.softmax_param.axis
+    if given.axis != axis:
+        raise NoExpression(f"its softmax runs along axis {axis}, its labels along axis {given.axis}")
+    norm = Normalisation.of(param.loss_param, "VALID")
+    return f"""each = {cross_entropy(axis, norm.ignored, "none")}
+focal = {number(given.alpha)} * (1 - torch.exp(-each)) ** {number(given.gamma)} * each
+focal.sum(){over(param.loss_param, "VALID", "y", batch_before(axis))}"""
+
 
 LOSS = Loss(
     layer=FocalLoss,
@@ -107,4 +121,5 @@ LOSS = Loss(
     ),
     operations=(1, 5, 2),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

@@ -15,6 +15,7 @@ from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.hinge_loss import HingeLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -98,6 +99,14 @@ def tops(bottom, param):
     return [(margins * margins if squared else margins).sum() / len(x)]
 """
 
+
+def _expression(param: LayerParameter) -> str:
+    squared = ".square()" if param.hinge_loss_param.norm == "L2" else ""
+    return f"""scores, labels = x.flatten(1), y.long().flatten()[: len(x)]
+margins = F.relu(1 - scores * (2 * F.one_hot(labels, scores.shape[1]) - 1))
+margins{squared}.sum() / len(x)"""
+
+
 LOSS = Loss(
     layer=HingeLoss,
     forward="The top of HingeLoss is the sum of the margins max(0, 1 - x) at the label and max(0, 1 + x) elsewhere "
@@ -148,4 +157,5 @@ LOSS = Loss(
     misreadings=(Misreading(_NORM, "option-ignored", lambda norm: ("L2",) if norm == "L1" else ()),),
     operations=(0, 4, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.requirement import MUST, PROTO, QUIRK, SHOULD, Requirement
+from conformance.losses.expression import NoExpression, batch_before, labels, over
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Matrix, Scores
 from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
 from refimpl.layers.infogain_loss import InfogainLoss
+from refimpl.layers.normalisation import Normalisation
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -66,6 +69,20 @@ def tops(bottom, param):
     loss = losses.mean() if mode.mode == "VALID" else losses.sum()
     return [loss / divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    if len(param.bottom) < 3:
+        raise NoExpression("its matrix is read from a file: give it as a third bottom")
+    axis, norm = param.infogain_loss_param.axis, Normalisation.of(param.loss_param, "VALID")
+    known, counted = "labels", ""
+    if norm.ignored is not None:
+        known, counted = f"torch.where(labels != {norm.ignored}, labels, 0)", f" * (labels != {norm.ignored})"
+    return f"""labels = {labels(axis)}
+rows = H.reshape(x.shape[{axis}], -1)[{known}]
+logarithms = F.log_softmax(x.movedim({axis}, -1), dim=-1)
+-((rows * logarithms).sum(-1){counted}).sum(){over(param.loss_param, "VALID", "y", batch_before(axis))}"""
+
 
 LOSS = Loss(
     layer=InfogainLoss,
@@ -191,4 +208,5 @@ LOSS = Loss(
     ),
     operations=(1, 9, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

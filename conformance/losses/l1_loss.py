@@ -12,6 +12,7 @@ from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published
 from conformance.losses.roles import Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.l1_loss import L1Loss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -42,6 +43,11 @@ _TORCH_LAYER = """\
 def tops(bottom, param):
     return [F.l1_loss(bottom[0], bottom[1].reshape(bottom[0].shape), reduction="sum") / len(bottom[0])]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    return 'F.l1_loss(x, z.reshape(x.shape), reduction="sum") / x.shape[0]'
+
 
 LOSS = Loss(
     layer=L1Loss,
@@ -88,4 +94,5 @@ LOSS = Loss(
     ),
     operations=(0, 5, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

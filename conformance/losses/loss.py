@@ -15,6 +15,7 @@ from conformance.losses.options import Option, Options
 from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
 from refimpl.layer import Layer
+from refimpl.messages import LayerParameter
 
 __all__ = [
     "FACTS",
@@ -154,6 +155,10 @@ class Loss:
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
     the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
     a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
+    ``expression`` is the same in PyTorch's words for a layer's options (see `conformance.losses.expression`).
+    ``counts`` is what its normaliser counts, where that is not its `unit`.
+    ``batches`` counts how often a loss without ``loss_param.normalization`` divides by the batch size, ``blobs`` its
+    learnable arrays.
     ``needs`` are options that no net of it can do without, from the shape of the first bottom.
     ``profile`` is the set of losses that it is run with; without ``recorded`` it was read, not measured.
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
@@ -176,7 +181,11 @@ class Loss:
     source: str = ""
     misreadings: tuple[Misreading, ...] = ()
     equivalents: Mapping[str, str] = field(default_factory=dict)
+    expression: Callable[[LayerParameter], str] | None = None
     operations: tuple[int, int, int] = (0, 0, 0)
+    counts: str = ""
+    batches: int = 1
+    blobs: int = 0
     needs: Callable[[Shape], Options] | None = None
     profile: str = "bvlc"
     recorded: bool = True
@@ -232,6 +241,11 @@ class Loss:
         if self.axis_option:
             return "position"
         return "sample" if isinstance(self.answer.role, (Counterpart, Labels, Similarity)) else "entry"
+
+    @property
+    def counted(self) -> str:
+        """What FULL and VALID count."""
+        return self.counts or self.unit
 
     @property
     def labelled(self) -> bool:

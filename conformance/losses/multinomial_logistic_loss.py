@@ -13,6 +13,7 @@ from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published
 from conformance.losses.roles import Labels, Probabilities
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.multinomial_logistic_loss import MultinomialLogisticLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -46,6 +47,11 @@ def tops(bottom, param):
     p = bottom[0].reshape(len(bottom[0]), -1)
     return [F.nll_loss(torch.log(p), integers(bottom[1]).reshape(-1), reduction="mean")]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    return 'F.nll_loss(x.flatten(1).clamp(min=1e-20).log(), y.long().flatten(), reduction="mean")'
+
 
 LOSS = Loss(
     layer=MultinomialLogisticLoss,
@@ -96,4 +102,5 @@ LOSS = Loss(
     ),
     operations=(0, 0, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

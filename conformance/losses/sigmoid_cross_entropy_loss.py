@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.losses.expression import over
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused, by_normalisation
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Shape, Targets
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
+from refimpl.layers.normalisation import Normalisation
 from refimpl.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -51,6 +54,18 @@ def tops(bottom, param):
     loss = F.binary_cross_entropy_with_logits(bottom[0][counts], targets[counts], reduction=reduction)
     return [loss / {"FULL": targets.numel(), "BATCH_SIZE": len(bottom[0])}.get(mode.mode, 1)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    norm = Normalisation.of(param.loss_param, "BATCH_SIZE")
+    if norm.ignored is None and norm.mode in ("VALID", "FULL"):
+        return 'F.binary_cross_entropy_with_logits(x, t.reshape(x.shape), reduction="mean")'
+    each = 'F.binary_cross_entropy_with_logits(x, t.reshape(x.shape), reduction="sum")'
+    if norm.ignored is not None:
+        counted = f"(t.long() != {norm.ignored}).to(x.dtype).reshape(x.shape)"
+        each = f'F.binary_cross_entropy_with_logits(x, t.reshape(x.shape), weight={counted}, reduction="sum")'
+    return each + over(param.loss_param, "BATCH_SIZE", "t")
+
 
 LOSS = Loss(
     layer=SigmoidCrossEntropyLoss,
@@ -106,4 +121,5 @@ LOSS = Loss(
     ),
     operations=(2, 11, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

@@ -8,12 +8,14 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import NoExpression, number, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.smooth_l1_loss import SmoothL1Loss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -64,6 +66,20 @@ def tops(bottom, param):
     each = F.smooth_l1_loss(inside * bottom[0], inside * bottom[1].reshape(shape), reduction="none", beta=beta)
     return [(outside * each).sum() / shape[0]]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    given = own(param, SmoothL1Loss, "smooth_l1_loss_param")
+    if not given.sigma:
+        raise NoExpression("its sigma is 0")
+    inside = "u.reshape(x.shape) * " if len(param.bottom) > 2 else ""
+    both = f"{inside}x, {inside}t.reshape(x.shape)"
+    summed = "each.sum()"
+    if len(param.bottom) > 3:
+        summed = f"(v.reshape(x.shape) * each){'.abs()' if given.abssum else ''}.sum()"
+    return f"""each = F.smooth_l1_loss({both}, reduction="none", beta=1 / {number(given.sigma)} ** 2)
+{summed} / x.shape[0]"""
+
 
 LOSS = Loss(
     layer=SmoothL1Loss,
@@ -156,4 +172,5 @@ LOSS = Loss(
     ),
     operations=(0, 7, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

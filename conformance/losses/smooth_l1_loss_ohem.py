@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import over, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
 from conformance.losses.roles import Scores, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, Rows, exact
 from refimpl.layers.smooth_l1_loss_ohem import SmoothL1LossOHEM
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -50,6 +52,13 @@ def tops(bottom, param):
     sizes = {"BATCH_SIZE": shape[0], "NONE": 1, "PRE_FIXED": max(1, given.pre_fixed_normalizer)}
     return [each.sum() / sizes.get(mode, positions), each.reshape(shape).sum(1, keepdim=True)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    inside = "u.reshape(x.shape) * " if len(param.bottom) > 2 else ""
+    each = f'F.smooth_l1_loss({inside}x, {inside}t.reshape(x.shape), reduction="sum")'
+    return each + over(own(param, SmoothL1LossOHEM, "loss_param"), "VALID", "x[:, 0]", ignores=False)
+
 
 LOSS = Loss(
     layer=SmoothL1LossOHEM,
@@ -106,4 +115,6 @@ LOSS = Loss(
     ),
     operations=(0, 7, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
+    counts="position",
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import LOSS_TUTORIAL, MUST, QUIRK, Requirement
+from conformance.losses.expression import batch_before, cross_entropy, over
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
+from refimpl.layers.normalisation import Normalisation
 from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -53,6 +56,14 @@ def tops(bottom, param):
     loss = F.cross_entropy(logits, labels, ignore_index=ignored, reduction=reduction)
     return [loss / divisor(mode, bottom[0].shape, axis), F.softmax(bottom[0], dim=axis)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    axis, norm = param.softmax_param.axis, Normalisation.of(param.loss_param, "VALID")
+    if norm.ignored is None and norm.mode in ("VALID", "FULL"):
+        return cross_entropy(axis, None, "mean")
+    return cross_entropy(axis, norm.ignored, "sum") + over(param.loss_param, "VALID", "y", batch_before(axis))
+
 
 LOSS = Loss(
     layer=SoftmaxWithLoss,
@@ -119,4 +130,5 @@ LOSS = Loss(
     ),
     operations=(1, 4, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

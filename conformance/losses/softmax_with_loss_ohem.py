@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import batch_before, cross_entropy, over, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
+from refimpl.layers.normalisation import Normalisation
 from refimpl.layers.softmax_with_loss_ohem import SoftmaxWithLossOHEM
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -59,6 +62,13 @@ def tops(bottom, param):
     }
     return [each.sum() / sizes[mode], F.softmax(bottom[0], dim=axis), each.reshape(bottom[1].shape)]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    axis, given = param.softmax_param.axis, own(param, SoftmaxWithLossOHEM, "loss_param")
+    norm = Normalisation.of(given, "VALID")
+    return cross_entropy(axis, norm.ignored, "sum") + over(given, "VALID", "y", batch_before(axis))
+
 
 LOSS = Loss(
     layer=SoftmaxWithLossOHEM,
@@ -123,4 +133,5 @@ LOSS = Loss(
     ),
     operations=(1, 4, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    expression=_expression,
 )

@@ -10,12 +10,14 @@ import numpy as np
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import number, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Counterpart, Scores, Shape
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, Rows, exact
 from refimpl.layers.triplet_loss import TripletLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -76,6 +78,14 @@ def tops(bottom, param):
     apart = own(param, "triplet_loss_param").margin + ((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1)
     return [F.relu(apart).sum() / (2 * len(a))]
 """
+
+
+def _expression(param: LayerParameter) -> str:
+    margin = own(param, TripletLoss, "triplet_loss_param").margin
+    return f"""a, p, n = a.flatten(1), p.flatten(1), n.flatten(1)
+apart = {number(margin)} + (a - p).square().sum(1) - (a - n).square().sum(1)
+F.relu(apart).sum() / (2 * len(a))"""
+
 
 LOSS = Loss(
     layer=TripletLoss,
@@ -140,4 +150,6 @@ LOSS = Loss(
     misreadings=(Misreading(_MARGIN, "margin", lambda margin: (margin**2, 2 * margin, margin / 2, 0.0)),),
     operations=(0, 8, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
+    batches=2,
+    expression=_expression,
 )

@@ -6,11 +6,13 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.expression import number, own
 from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, SUBNORMAL, Rows, exact
 from refimpl.layers.wing_loss import WingLoss
+from refimpl.messages import LayerParameter
 
 __all__ = ["LOSS"]
 
@@ -43,6 +45,15 @@ def loss(x, t, ignored):
     return jnp.where(size < 10, 10 * jnp.log1p(size / 2), size - 10 + 10 * jnp.log(6.0)).sum() / len(x)
 """,
 }
+
+
+def _expression(param: LayerParameter) -> str:
+    given = own(param, WingLoss, "wing_loss_param")
+    w, epsilon = number(given.w), number(given.epsilon)
+    return f"""size = (x - t.reshape(x.shape)).abs()
+far = size - {w} + {w} * math.log1p({w} / {epsilon})
+torch.where(size < {w}, {w} * torch.log1p(size / {epsilon}), far).sum() / len(x)"""
+
 
 LOSS = Loss(
     layer=WingLoss,
@@ -82,4 +93,5 @@ LOSS = Loss(
     misreadings=(Misreading(_W, "margin", lambda w: (2 * w, w / 2)),),
     operations=(1, 6, 0),
     equivalents=_EQUIVALENTS,
+    expression=_expression,
 )

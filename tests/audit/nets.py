@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["IN", "LOGITS", "PAIRS"]
+__all__ = ["EUCLID", "IN", "LOGITS", "LOSS", "PAIRS", "PLAIN", "SILENCE"]
 
 IN = """
 layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
@@ -61,6 +61,10 @@ PAIRS: dict[str, tuple[str, str]] = {
         LOGITS + LOSS % "loss_param { normalization: FULL }",
     ),
     "python-without-weight": (LOGITS + PYTHON % ("loss", ""), LOGITS + PYTHON % ("loss", "loss_weight: 1")),
+    "weight-by-fork": (
+        LOGITS + (LOSS % "").replace("SoftmaxWithLoss", "SmoothL1Loss").replace('"y"', '"x"'),
+        LOGITS + (LOSS % "loss_weight: 1").replace("SoftmaxWithLoss", "SmoothL1Loss").replace('"y"', '"x"'),
+    ),
     "zero-weight": (PLAIN.replace('"l"', '"l" loss_weight: 0'), PLAIN),
     "plain-layer-weighted": (LOGITS + SLICE % "loss_weight: 2 loss_weight: 0", LOGITS + SLICE % ""),
     "unknown-loss": (LOGITS + (LOSS % "").replace("SoftmaxWithLoss", "MyOwnLoss"), PLAIN),

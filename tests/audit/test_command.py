@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from conformance.audit.findings import IDS
+from conformance.audit.findings import IDS, Finding, Level
 from tests.audit.nets import LOGITS, LOSS, PAIRS, PLAIN
 from tests.command_line import Lossconf, lossconf_in
 
+ROOT = Path(__file__).parents[2]
 GOOGLENET = Path(__file__).parent / "googlenet_like.prototxt"
 SCHEMA = json.loads((files("conformance.audit") / "schema.json").read_text("utf-8"))
 
@@ -27,7 +29,7 @@ def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_the_readmes_output_is_real(lossconf: Lossconf) -> None:
     said = lossconf("audit", str(GOOGLENET))
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
     assert said.code == 0
     assert said.out.partition("\n")[2] in readme
 
@@ -71,9 +73,17 @@ def test_the_schema_names_every_finding() -> None:
 def test_markdown_has_the_equation_and_the_findings(lossconf: Lossconf) -> None:
     said = lossconf("audit", "odd.prototxt", "--markdown").out
     assert "`L = -1·Σ l`" in said
-    assert "(`negative-weight`)" in said
+    assert "([negative-weight](docs/audit.md#negative-weight))" in said
 
 
-def test_every_finding_has_a_section_in_the_documentation() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text("utf-8")
-    assert [line[4:].strip("`") for line in page.splitlines() if line.startswith("### `")] == list(IDS)
+def test_every_finding_has_its_place_on_its_page() -> None:
+    pages = {finding: Finding(finding, Level.NOTE, "").page.split("#") for finding in IDS}
+    headings = {page: _anchors(ROOT / page) for page, _ in pages.values()}
+    assert all(anchor in headings[page] for page, anchor in pages.values())
+    assert headings["docs/audit.md"][-len(IDS) :] == list(IDS)
+
+
+def _anchors(page: Path) -> list[str]:
+    """What a heading's link ends in, as GitHub and MyST make it."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.audit.audit import Audit, audit
 from conformance.audit.findings import IDS
-from tests.audit.nets import LOGITS, LOSS, PAIRS, PLAIN, SILENCE
+from tests.audit.nets import EUCLID, LOGITS, LOSS, PAIRS, PLAIN, SILENCE
 
 
 def audited(folder: Path, text: str) -> Audit:
@@ -54,16 +54,48 @@ def test_a_finding_knows_its_line_and_errors_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ("", "the positions that count: VALID, by default"),
-        ("loss_param { normalization: FULL }", "all positions: FULL, asked for"),
-        ("loss_param { normalize: false }", "the batch size: BATCH_SIZE, by normalize"),
-        ("loss_param { ignore_label: 255 }", "the positions that count (label other than 255): VALID, by default"),
+        ("", "all positions, 2 (the batch): VALID, by default"),
+        ("loss_param { normalization: FULL }", "all positions, 2 (the batch): FULL, asked for"),
+        ("loss_param { normalize: false }", "the batch size, 2 (the batch): BATCH_SIZE, by normalize"),
+        (
+            "loss_param { ignore_label: 255 }",
+            "the positions that count (label other than 255), at most 2 (the batch): VALID, by default",
+        ),
         ("loss_param { normalization: NONE }", "nothing: NONE, asked for"),
+        (
+            "loss_param { normalization: BALANCED }",
+            "what a fork says: BALANCED of loss_param.normalization is a fork's",
+        ),
+        (
+            "loss_param { weight_by_label_freqs: true class_weighting: 2 }",
+            "what a fork says: its options are those of the form segnet",
+        ),
     ],
 )
 def test_a_term_says_what_it_is_divided_by(options: str, said: str, tmp_path: Path) -> None:
     (term,) = audited(tmp_path, LOGITS + LOSS % options).terms
     assert (term.divisor, term.origin) == (said, "implicit")
+
+
+def test_a_solvers_iter_size_divides_further(tmp_path: Path) -> None:
+    (term,) = audited(tmp_path, f"base_lr: 1 iter_size: 4 net_param {{ {LOGITS} {EUCLID % ''} }}").terms
+    assert term.divisor == "twice the batch size, 4 (batch 2); with the solver's iter_size by 4 more"
+
+
+def test_rules_that_differ_are_both_said(tmp_path: Path) -> None:
+    (unknown,) = audited(tmp_path, LOGITS + (LOSS % "").replace("SoftmaxWithLoss", "MyOwnLoss")).terms
+    assert set(dict(unknown.rules).values()) == {0, 1}
+    (given,) = audited(tmp_path, LOGITS + (LOSS % "loss_weight: 1").replace("SoftmaxWithLoss", "MyOwnLoss")).terms
+    assert not given.rules
+
+
+def test_layers_without_names_are_told_apart(tmp_path: Path) -> None:
+    both = LOSS % "loss_weight: 2" + (EUCLID % "loss_weight: 3").replace('"l"', '"m"')
+    terms = audited(tmp_path, (LOGITS + both).replace('name: "loss" ', "")).terms
+    assert [(term.type, term.top, term.weight) for term in terms] == [
+        ("SoftmaxWithLoss", "l", 2),
+        ("EuclideanLoss", "m", 3),
+    ]
 
 
 def test_blobs_shared_with_a_layer_that_is_trained_are_trained(tmp_path: Path) -> None:
