@@ -31,7 +31,7 @@ from refimpl.blob import Blob as ReferenceBlob
 from refimpl.errors import LayerError
 from refimpl.layer import Layer as ReferenceLayer
 from refimpl.layer import LossLayer
-from refimpl.layers import REGISTRY
+from refimpl.layers import REGISTRY, forms_of
 from refimpl.messages import LayerParameter
 
 __all__ = ["PythonLayer", "open_python_layer"]
@@ -176,6 +176,14 @@ def _wrapped(layer: PythonLayer, make: type[Layer]) -> type[ReferenceLayer]:
 class _Wrapped(ReferenceLayer):
     layer: ClassVar[PythonLayer]
     make: ClassVar[Any]
+
+    def check_counts(self, bottoms: int, tops: int) -> None:
+        """Forks that mean several things by a type differ in its bottoms: the layer says itself which it takes."""
+        if len(forms_of(self.type)) < 2:
+            super().check_counts(bottoms, tops)
+
+    def _refuse_fields_of_other_forms(self) -> None:
+        """And which options it reads."""
 
     def setup(self, bottom: Sequence[ReferenceBlob], top: Sequence[ReferenceBlob]) -> None:
         if isinstance(self, LossLayer):

@@ -1,59 +1,73 @@
 """Fingerprint: which of the forms of a layer type explain an answer, where forks mean several things by one name.
 
 A form's own formula counts before the true derivative of its loss, where the two differ: forms differ by that alone.
-Every case is held against the forms that explained all cases before it, so that what is left at the end explains every
-answer; nothing is left where an implementation is none of them, or follows one here and another there.
+Every case is held against the forms that nothing so far spoke against, so that what explains every answer is left at
+the end. Beside those stand the forms that only refuse what the implementation computes, or the other way about: a layer
+with fewer checks than its fork's has that fork's form all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from conformance.contract.case import Case
 from conformance.contract.implementation import Implementation
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.judge.judgement import explained_by
+from conformance.judge.judgement import Explained, explained_by
 from conformance.judge.side import sides_of
 from refimpl.layers import forms_of
 
-__all__ = ["Fingerprint", "fingerprint_of"]
+__all__ = ["Fingerprint", "Told", "fingerprint_of"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of one layer type, the forms that explain an answer, and those that say nothing of its numbers."""
+
+    explaining: tuple[str, ...]
+    silent: tuple[str, ...] = ()
 
 
 class Fingerprint:
-    """By layer type, the forms that explain every answer so far."""
+    """By layer type, the forms that no answer so far speaks against."""
 
     def __init__(self) -> None:
-        self.left: dict[str, tuple[str, ...]] = {}
+        self.left: dict[str, frozenset[str]] = {}
 
     def told_by(
         self, case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None
-    ) -> Mapping[str, tuple[str, ...]]:
-        """The forms of each type of the case's net that explain this answer, of those that were left; and leave these.
+    ) -> Mapping[str, Told]:
+        """What this answer tells of the forms of each type of the case's net, of those that were left.
 
         Empty where no type has several forms, or the case names those that it is about.
         """
         case = case.rounded(dtype)
-        tried: set[str] = set()
-        exactly: dict[str, set[str]] = {}
-        loosely: dict[str, set[str]] = {}
+        found: dict[str, dict[str, set[Explained]]] = {}
         for side in sides_of(case, dialect):
             named = [form.partition(":")[::2] for form in side.forms]
             if not named or any(len(forms_of(kind)) < 2 for kind, _ in named):
                 continue
-            tried.update(kind for kind, _ in named)
+            known = [found.setdefault(kind, {}).setdefault(form, set()) for kind, form in named]
             if any(form not in self.left.get(kind, (form,)) for kind, form in named):
                 continue
-            if all(form in exactly.get(kind, ()) for kind, form in named):
+            if all(Explained.EXACTLY in each for each in known):
                 continue
-            for found, departing in ((loosely, True), (exactly, False)):
-                if not explained_by(case, answer, dtype, side, dialect, departing=departing):
-                    break
-                for kind, form in named:
-                    found.setdefault(kind, set()).add(form)
-        told = {kind: tuple(sorted(exactly.get(kind) or loosely.get(kind) or ())) for kind in sorted(tried)}
-        self.left.update(told)
+            explained = explained_by(case, answer, dtype, side, dialect)
+            for each in known:
+                each.add(explained)
+        told = {kind: _told(forms) for kind, forms in sorted(found.items())}
+        self.left.update({kind: frozenset({*each.explaining, *each.silent}) for kind, each in told.items()})
         return told
+
+
+def _told(forms: Mapping[str, set[Explained]]) -> Told:
+    """Exact explanations before loose ones; a form is silent where it is so on every side of its quirks."""
+    exactly = sorted(form for form, found in forms.items() if Explained.EXACTLY in found)
+    loosely = sorted(form for form, found in forms.items() if Explained.LOOSELY in found)
+    silent = sorted(form for form, found in forms.items() if found == {Explained.SILENT})
+    return Told(tuple(exactly or loosely), tuple(silent))
 
 
 _OF: WeakKeyDictionary[Implementation, dict[str, Fingerprint]] = WeakKeyDictionary()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
 
 from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
@@ -19,9 +22,19 @@ from conformance.judge.tolerance import rounding_of
 from conformance.judge.weightless import weightless
 from conformance.requirements import CATALOGUE
 from refimpl.errors import NetError
+from refimpl.layers import forms_of
 from refimpl.net import Net
 
-__all__ = ["Judgement", "judge", "judge_outcome", "explained_by", "judgement_of", "verdicts_of", "versions_of"]
+__all__ = [
+    "Explained",
+    "Judgement",
+    "judge",
+    "judge_outcome",
+    "explained_by",
+    "judgement_of",
+    "verdicts_of",
+    "versions_of",
+]
 
 
 @dataclass(frozen=True)
@@ -63,20 +76,45 @@ def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: st
     return best
 
 
-def explained_by(
-    case: Case, answer: Outcome | Refusal, dtype: str, side: Side, dialect: str | None = None, *, departing: bool = True
-) -> bool:
-    """Whether an answer is right under one side; the case is as the type holds it.
+class Explained(IntEnum):
+    """How far one side explains an answer.
 
-    Without ``departing``, only with the formula of the form, where that is not the derivative of its loss.
+    ``SILENT`` where no number of it speaks against the answer's: one of the two refuses the net, the net leaves a
+    weight to the layer's form (which a layer in somebody else's net does not choose), or one has a number where the
+    other overflowed or has NaN; ``LOOSELY`` with the true derivative of the loss in the place of its own formula.
     """
+
+    NOT = 0
+    SILENT = 1
+    LOOSELY = 2
+    EXACTLY = 3
+
+
+def explained_by(
+    case: Case, answer: Outcome | Refusal, dtype: str, side: Side, dialect: str | None = None
+) -> Explained:
+    """How far an answer is right under one side; the case is as the type holds it."""
     judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
     if judged.failures:
-        return False
-    if departing or not judged.versions or judged.net is None or not judged.net.met.departed:
-        return True
+        silent = _weighs_unasked(judged.net) or all(map(_says_nothing, judged.failures))
+        return Explained.SILENT if silent else Explained.NOT
+    if not judged.versions or judged.net is None or not judged.net.met.departed:
+        return Explained.EXACTLY
     own = _versions_left(judged)
-    return all(finding.accepted for finding in findings_of(own, dtype))
+    return Explained.EXACTLY if all(found.accepted for found in findings_of(own, dtype)) else Explained.LOOSELY
+
+
+def _says_nothing(failure: Finding) -> bool:
+    """Whether a failure is no number beside another number."""
+    if failure.kind in ("refusal", "refused"):
+        return True
+    return failure.element is not None and not np.isfinite([failure.element.got, failure.element.want]).all()
+
+
+def _weighs_unasked(net: Net | None) -> bool:
+    """Whether a layer whose type has several forms is given no loss_weight."""
+    layers = () if net is None else net.layers
+    return any(not node.layer.param.loss_weight for node in layers if len(forms_of(node.type)) > 1)
 
 
 def _versions_left(judged: Judgement) -> list[list[Comparison]]:

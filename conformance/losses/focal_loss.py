@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.expression import NoExpression, batch_before, cross_entropy, number, over, own
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused, by_normalisation
+from conformance.losses.loss import (
+    Bottom,
+    Extreme,
+    FormNet,
+    LargeCount,
+    Loss,
+    Misreading,
+    Published,
+    Refused,
+    by_normalisation,
+)
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, halves
 from refimpl.layers.focal_loss import FocalLoss
@@ -18,6 +30,29 @@ __all__ = ["LOSS"]
 _CPP = "troyliu0105/caffe@63708b33 src/caffe/layers/focal_loss_layer.cpp"
 _ALPHA, _GAMMA, _IGNORE = "focal_loss_param.alpha", "focal_loss_param.gamma", "loss_param.ignore_label"
 _IMAGE = (2, 3, 2, 2)
+
+
+def _form_nets() -> Iterator[FormNet]:
+    """Labels of softmax probabilities and targets of sigmoids; every option that only some forms read."""
+    rng = np.random.default_rng(11)
+    scores = {"x": rng.integers(-16, 17, (4, 3)) / 8.0, "y": np.array([0.0, 2.0, 1.0, 2.0])}
+    certain = {"x": np.array([[90.0, 0.0, 1.0], [1.0, 0.5, 0.0]]), "y": np.array([0.0, 1.0])}
+    x = rng.integers(-16, 17, (3, 4)) / 8.0
+    entries = {"x": x, "t": rng.integers(0, 2, x.shape) * 1.0}
+    some = np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 7.0, 1.0, 0.0], [1.0, 1.0, 7.0, 0.0]])
+    for name, bottoms in (("softmax", scores), ("sigmoid", entries)):
+        yield FormNet(name, bottoms, "x")
+        for options in ("gamma: 1.5", "alpha: 0.75", "alpha: 0.75 gamma: 1.5", "gamma: 0"):
+            word = options.replace(": ", "-").replace(" ", "-").replace(".", "")
+            yield FormNet(f"{name}-{word}", bottoms, "x", f"focal_loss_param {{ {options} }}")
+        yield FormNet(f"{name}-none", bottoms, "x", "loss_param { normalization: NONE }")
+    yield FormNet("certain", certain, "x", "focal_loss_param { gamma: 0.5 alpha: 1 }")
+    yield FormNet("one-add-p", scores, "x", "focal_loss_param { type: ONEADDP alpha: 1 }")
+    yield FormNet("linear", scores, "x", "focal_loss_param { type: LINEAR alpha: 0.5 }")
+    balanced = "focal_loss_param { alpha_balance: true alpha: 0.5 alpha: 2 alpha: 0.25 }"
+    yield FormNet("alpha-balance", scores, "x", balanced)
+    yield FormNet("sigmoid-ignoring", {"x": x, "t": some}, "x", "loss_param { ignore_label: 7 }")
+
 
 _EQUIVALENTS = {
     "torch": """
@@ -115,6 +150,7 @@ LOSS = Loss(
         ),
         Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
     ),
+    form_nets=tuple(_form_nets()),
     misreadings=(
         Misreading(_ALPHA, "option-ignored", lambda alpha: (1.0,) if alpha != 1 else ()),
         Misreading(_GAMMA, "option-ignored", lambda gamma: (2.0, 0.0) if gamma not in (0, 2) else ()),

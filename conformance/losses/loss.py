@@ -22,6 +22,7 @@ __all__ = [
     "MODES",
     "Bottom",
     "Extreme",
+    "FormNet",
     "LargeCount",
     "Loss",
     "Misreading",
@@ -136,6 +137,21 @@ class QuirkNet:
 
 
 @dataclass(frozen=True)
+class FormNet:
+    """One layer on which forks that mean several things by its type differ: each form computes it or refuses it.
+
+    ``bottoms`` are the layer's, in order, of which those in ``learnt`` take a gradient; ``options`` are text, for what
+    one form reads another may not know. A second top weighs 0.
+    """
+
+    name: str
+    bottoms: Mapping[str, Array]
+    learnt: str
+    options: str = ""
+    tops: tuple[str, ...] = ("loss",)
+
+
+@dataclass(frozen=True)
 class Misreading:
     """An option taken for other ``values``, made of the one that holds; ``cause`` is the diagnosis's word for it."""
 
@@ -177,6 +193,7 @@ class Loss:
     extremes: tuple[Extreme, ...] = ()
     refused: tuple[Refused, ...] = ()
     quirk_nets: tuple[QuirkNet, ...] = ()
+    form_nets: tuple[FormNet, ...] = ()
     large_count: Callable[[int], LargeCount] | None = None
     source: str = ""
     misreadings: tuple[Misreading, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.expression import NoExpression, number, own
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Extreme, FormNet, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Weights
@@ -42,6 +43,35 @@ def _large_count(terms: int) -> LargeCount:
 _TWICE = "force_backward: true\n" + source("x", (2, 3)) + source("t", (2, 3))
 _TWICE += layer("loss", SmoothL1Loss.type, ["x", "t"], options="smooth_l1_loss_param { sigma: 2 }")
 _FED = {"x": np.array([[0.125, 2.0, 3.0], [0.5, -1.0, 0.25]]), "t": np.zeros((2, 3))}
+
+
+def _form_nets() -> Iterator[FormNet]:
+    """Differences on both sides of every knee, weights that are neither 0 nor 1, and what only some forms read."""
+    rng = np.random.default_rng(7)
+    x, t = (rng.integers(-24, 25, (3, 2, 2, 1)) / 8.0 for _ in "xt")
+    u, v = (rng.choice([0.5, 2.0, 0.25, 3.0], x.shape) for _ in "uv")
+    bottoms = {"x": x, "t": t, "u": u, "v": v}
+
+    def net(name: str, count: int, options: str = "", **fields: Any) -> FormNet:
+        return FormNet(name, dict(list(bottoms.items())[:count]), "xt", options, **fields)
+
+    for count, word in ((2, "two"), (3, "three"), (4, "four")):
+        yield net(f"{word}-bottoms", count)
+        yield net(f"{word}-bottoms-sigma", count, "smooth_l1_loss_param { sigma: 3 }")
+    for count in (2, 3):
+        yield net(f"turn-point-{count}", count, "smoothl1_param { turn_point: 2 }")
+        yield net(f"full-{count}", count, "loss_param { normalization: FULL }")
+        yield net(f"pre-fixed-{count}", count, "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 5 }")
+        yield net(f"second-top-{count}", count, tops=("loss", "each"))
+    yield net("second-top-4", 4, tops=("loss", "each"))
+    yield net("sum", 3, "smooth_l1_loss_param { abssum: false }")
+    signed = rng.choice([-1.0, 1.0], x.shape)
+    yield FormNet("negative-weights", {"x": x, "t": t, "u": u * signed}, "xt")
+    yield FormNet("negative-outside-weights", {**bottoms, "v": v * signed}, "xt")
+    yield FormNet("little-weight", {"x": x, "t": t, "u": u / 64}, "xt")
+    many = {name: np.tile(array, (8, 1, 1, 1)) for name, array in bottoms.items() if name != "v"}
+    yield FormNet("much-weight", many, "xt")
+
 
 _EQUIVALENTS = {
     "torch": """
@@ -166,6 +196,7 @@ LOSS = Loss(
             fields={"inputs": _FED, "steps": ("forward", "backward", "backward")},
         ),
     ),
+    form_nets=tuple(_form_nets()),
     misreadings=(
         Misreading(_SIGMA, "option-ignored", lambda sigma: (1.0,) if sigma != 1 else ()),
         Misreading(_SIGMA, "margin", lambda sigma: (sigma**2, sigma**0.5) if sigma != 1 else ()),

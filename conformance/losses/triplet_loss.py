@@ -11,7 +11,7 @@ from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.expression import number, own
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Extreme, FormNet, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Counterpart, Scores, Shape
@@ -56,6 +56,32 @@ def _grown() -> QuirkNet:
     net = "force_backward: true\n" + "".join(source(name, (4, 4)) for name in "apn")
     net += layer("loss", TripletLoss.type, ["a", "p", "n"], options="triplet_loss_param { margin: 2 }")
     return QuirkNet("triplet-buffers-sized-once", net, fields={"inputs": {"a": a, "p": p, "n": n}}, undefined=True)
+
+
+def _form_nets() -> Iterator[FormNet]:
+    """Three bottoms or four, and one batch in which the triplets are found, given by indices, or lie in groups."""
+    rng = np.random.default_rng(5)
+    a, p, n, x = (rng.integers(-12, 13, (6, 3)) / 8.0 for _ in "apnx")
+    three = {"a": a, "p": p, "n": n}
+    for name, further in (("three", {}), ("four", {"s": np.array([0.5, 2.0, 1.0, 3.0, 0.25, 4.0])})):
+        yield FormNet(name, {**three, **further}, "apn")
+        for option in ("margin", "alpha"):
+            yield FormNet(f"{name}-{option}", {**three, **further}, "apn", f"triplet_loss_param {{ {option}: 3.5 }}")
+    image = {bottom: array.reshape(3, 2, 3, 1) for bottom, array in three.items()}
+    yield FormNet("spatial", image, "apn")
+    little = 2.0**-20 * np.eye(3)
+    barely = {"a": 0 * little[:1], "p": little[:1], "n": little[1:2]}
+    yield FormNet("barely-active", barely, "apn", "triplet_loss_param { margin: 5e-10 }")
+    for name, second in (
+        ("labels", {"y": np.array([2.0, 2.0, 2.0, 0.0, 1.0, 0.0])}),
+        ("indices", {"i": np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])}),
+        ("indices-shared", {"i": np.array([[0.0, 1.0, 2.0], [1.0, 4.0, 0.0], [5.0, 1.0, 3.0]])}),
+        ("groups", {}),
+    ):
+        yield FormNet(name, {"x": x, **second}, "x")
+        yield FormNet(f"{name}-margin", {"x": x, **second}, "x", "triplet_loss_param { margin: 3.5 }")
+    eight = {"x": rng.integers(-12, 13, (8, 3)) / 8.0}
+    yield FormNet("groups-of-four", eight, "x", "triplet_loss_param { margin: 3.5 num_triplets: 4 }")
 
 
 _EQUIVALENTS = {
@@ -147,6 +173,7 @@ LOSS = Loss(
         Refused("five-axes", "axes", declared=dict.fromkeys("apn", (2, 3, 1, 1, 1))),
     ),
     quirk_nets=(_grown(),),
+    form_nets=tuple(_form_nets()),
     misreadings=(Misreading(_MARGIN, "margin", lambda margin: (margin**2, 2 * margin, margin / 2, 0.0)),),
     operations=(0, 8, 1),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},

@@ -30,6 +30,7 @@ FAMILIES = (
     "space",
     "refusals",
     "quirks",
+    "forms",
     "properties",
 )
 """The modules, in the order in which they run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.contract.case import Case
@@ -19,7 +19,7 @@ from conformance.contract.implementation import (
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
-from conformance.judge.fingerprint import fingerprint_of
+from conformance.judge.fingerprint import Told, fingerprint_of
 from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
 from conformance.suite.fresh import renewed
@@ -72,9 +72,18 @@ def judged_answer(
     if not judgement.side.forms or not verdicts:
         return verdicts
     known = fingerprint_of(session.implementation, session.dtype)
-    forms = known.told_by(run.case, answer, session.dtype, session.dialect)
-    told = {"forms": {kind: list(found) for kind, found in forms.items()}} if forms else {}
-    return [replace(verdicts[0], detail={**verdicts[0].detail, **told}), *verdicts[1:]]
+    told = known.told_by(run.case, answer, session.dtype, session.dialect)
+    return [replace(verdicts[0], detail={**verdicts[0].detail, **_detail(told, answer)}), *verdicts[1:]]
+
+
+def _detail(told: Mapping[str, Told], answer: Outcome | Refusal) -> dict[str, object]:
+    """What a report keeps of the forms, by layer type."""
+    if not told:
+        return {}
+    kept: dict[str, object] = {"forms": {kind: list(each.explaining) for kind, each in told.items()}}
+    if silent := {kind: list(each.silent) for kind, each in told.items() if each.silent}:
+        kept["silent"] = silent
+    return {**kept, "refused": True} if isinstance(answer, Refusal) else kept
 
 
 def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, **fields: object) -> Check:

@@ -1,0 +1,85 @@
+"""Every published meaning of a type that forks share, written as a small Python layer, is named by the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.adapters.python_layer import open_python_layer
+from conformance.contract.session import Session
+from conformance.contract.verdict import Verdict
+from conformance.engine.execution import execute
+from conformance.losses import loss_of_type
+from conformance.record.report import Judged, Report
+from conformance.suite.forms import checks
+from conformance.views.forms import forms_told
+from refimpl.layers import forms_of
+
+LAYERS = Path(__file__).parents[1] / "miniature_layers" / "fork_forms.py"
+FORMS = {
+    "SmoothL1Loss": {
+        "Girshick": "girshick",
+        "Cascade": "cascade",
+        "Ssd": "ssd",
+        "SsdThreeBottoms": "ssd-three-bottoms",
+        "Jolibrain": "jolibrain",
+        "Synopsys": "synopsys",
+        "Rfcn": "rfcn",
+        "CaffeMex": "caffemex",
+        "Happynear": "happynear",
+        "Deepcut": "deepcut",
+        "Yuqj1991": "yuqj1991",
+    },
+    "FocalLoss": {"F1": "F1", "F2": "F2", "F3": "F3", "F4": "F4", "F4Gpu": "F4-gpu", "F5": "F5", "F6": "F6"},
+    "TripletLoss": {name: name for name in ("T1", "T2", "T3", "T4", "T5", "T6", "T7")},
+}
+QUICK = {"SsdThreeBottoms", "F4Gpu", "T2", "T6"}
+"""The others take as long each, and are told apart by the same nets."""
+
+
+def verdicts_of(kind: str, name: str, told: bool = True) -> Iterator[Verdict]:
+    """What the layer, in the type's place, is judged to do with the nets on which forms differ."""
+    options = " --options-as-param-str" if told else ""
+    layer = open_python_layer(f"{LAYERS}:{name} --as {kind}{options}")
+    loss = loss_of_type(kind)
+    assert loss is not None
+    for check in checks({loss.stem: loss}):
+        yield from execute(check, Session(layer, layer.describe(), "float32"))
+
+
+def said_of(kind: str, verdicts: Iterator[Verdict]) -> str:
+    """The report's sentence on the form."""
+    report = Report.__new__(Report)
+    object.__setattr__(report, "judged", [Judged("forms", kind, verdict) for verdict in verdicts])
+    (said,) = forms_told(report)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "form"),
+    [
+        pytest.param(kind, name, form, marks=() if name in QUICK else pytest.mark.slow, id=form)
+        for kind, names in FORMS.items()
+        for name, form in names.items()
+    ],
+)
+def test_a_layer_of_a_fork_is_named(kind: str, name: str, form: str) -> None:
+    assert f"{kind}: the form {form}, " in said_of(kind, verdicts_of(kind, name))
+
+
+def test_every_form_of_these_types_has_its_layer() -> None:
+    assert {kind: sorted(names.values()) for kind, names in FORMS.items()} == {
+        kind: sorted(forms_of(kind)) for kind in FORMS
+    }
+
+
+def test_a_layer_that_is_told_no_options_is_named_by_its_defaults() -> None:
+    """Whatever asks for an option is unsupported, and says nothing."""
+    assert "TripletLoss: the form T3, " in said_of("TripletLoss", verdicts_of("TripletLoss", "T3", told=False))
+
+
+def test_a_layer_that_refuses_every_net_has_no_form() -> None:
+    said = said_of("TripletLoss", verdicts_of("TripletLoss", "F6"))
+    assert said.startswith("TripletLoss: refuses all of ")
