@@ -194,9 +194,10 @@ class Space:
 
     @property
     def _layouts(self) -> tuple[str, ...]:
-        if self.loss.axis_option:
+        axes = self.loss.options.get(self.loss.axis_option, ())
+        if len(axes) > 1:
             return ("flat", "image", "last", "second", "minus-two", "first")
-        return ("flat", "deep")
+        return ("flat", "image") if axes else ("flat", "deep")
 
     @property
     def _asked(self) -> tuple[str, ...]:

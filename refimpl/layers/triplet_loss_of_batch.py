@@ -94,9 +94,18 @@ class AllTripletsLoss(LossLayer):
         """The sum of what each triplet sends to a sample, in units of ``2 w / T``."""
         x, active = _features(bottom), np.expand_dims(step(self._values(bottom, rows)), 1)
         a, p, n = (x[rows[:, i]] for i in range(3))
-        sent = np.concatenate([(n - p) * active, (p - a) * active, (a - n) * active])
-        to = rows.T.ravel() == np.arange(len(x)).reshape(-1, 1)
-        return exact_sum(np.where(np.expand_dims(to, 2), np.expand_dims(sent, 0), 0.0), 1)
+        sent = np.concatenate([(n - p) * active, (p - a) * active, (a - n) * active, np.zeros((1, x.shape[1]))])
+        return exact_sum(sent[_arrivals(rows.T.ravel(), len(x))], 1)
+
+
+def _arrivals(to: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Which entries of ``to`` name each of ``count`` samples: a row a sample, filled up with ``len(to)``."""
+    often = np.bincount(to, minlength=count)
+    order = np.argsort(to, kind="stable")
+    within = np.arange(len(to)) - np.repeat(np.cumsum(often) - often, often)
+    found = np.full((count, max(1, often.max(initial=0))), len(to))
+    found[to[order], within] = order
+    return found
 
 
 class GroupedTripletLoss(AllTripletsLoss):

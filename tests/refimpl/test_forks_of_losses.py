@@ -217,3 +217,12 @@ def test_ctc_counts_every_path() -> None:
     text = layer("CtcLoss", "ctc_loss_param { alphabet_size: 3 time_step: 2 }", "x y", weight="")
     likely = 0.25 * 0.7 + 0.5 * 0.7 + 0.25 * 0.2
     assert loss("CtcLoss:ctc", text, {"x": x, "y": np.array([[1.0]])}) == pytest.approx(-np.log(likely), rel=1e-14)
+
+
+def test_a_gradient_of_many_triplets_needs_no_square_of_them() -> None:
+    x = np.random.default_rng(3).normal(size=(3 * 10_000, 2))
+    text = layer("TripletLoss", "triplet_loss_param { num_triplets: 3 }", "a")
+    net = run(text, {"a": x}, dialect=dialect("TripletLoss:T5"))
+    a, p, n = x[0::3], x[1::3], x[2::3]
+    active = 1 + ((a - p) ** 2).sum(1) - ((a - n) ** 2).sum(1) > 0
+    np.testing.assert_allclose(net.blobs["a"].diff[0::3], 2 * (n - p) * active[:, None] / 10_000, rtol=1e-12)
