@@ -125,9 +125,10 @@ class Explainer:
 
     def run(self, implementation: Implementation, checks: Iterable[Check]) -> None:
         description = implementation.describe()
+        limits = Limits.of(description)
         for check in checks:
             for dtype in check.dtypes:
-                if not Limits.of(description).of_check(check):
+                if not limits.of_check(check):
                     session = Session(implementation, description, dtype)
                     verdicts = execute(check, session)
                     cases = {run.case.id: run.case for run in session.runs}

@@ -74,9 +74,9 @@ def run_everything(spec: str, families: Sequence[str] = FAMILIES) -> list[Verdic
     """The suite, as far as it applies, as a run plans it."""
     implementation = open_implementation(spec, in_process=True)
     description = implementation.describe()
-    found: list[Verdict] = []
+    limits, found = Limits.of(description), list[Verdict]()
     for check in all_checks():
-        if check.family in families and not Limits.of(description).of_check(check):
+        if check.family in families and not limits.of_check(check):
             also = description.differences if check.differences else ()
             for dtype in (*description.dtypes, *also):
                 found += execute(check, Session(implementation, description, dtype))

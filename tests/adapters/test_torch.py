@@ -30,7 +30,6 @@ SITUATIONS: Mapping[str, Situation] = {
         loss.type == "ContrastiveLoss" and not all(np.isfinite(bottom).all() for bottom in loss.bottoms[:2])
     ),
     "logarithm-elsewhere": lambda loss: loss.type == "MultinomialLogisticLoss" and bool((~(loss.scores > 0)).any()),
-    "matrix-in-a-file": lambda loss: loss.type == "InfogainLoss" and len(loss.bottoms) == 2,
 }
 """Each reason of the page, and when it applies."""
 
