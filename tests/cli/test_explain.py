@@ -111,6 +111,7 @@ def test_a_generated_case_is_explained_from_its_verdict_alone(lossconf: Lossconf
     assert "cannot be read" in lossconf("explain", str(path), "h/2").err
 
 
+@pytest.mark.slow
 def test_a_case_that_its_process_died_of_is_the_suites(lossconf: Lossconf, tmp_path: Path) -> None:
     path, check = tmp_path / "died.jsonl", "euclidean_loss/grid-001"
     died = verdict(check, Status.CRASHED, reason="died by SIGABRT")

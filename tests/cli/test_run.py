@@ -85,6 +85,7 @@ def test_an_implementation_that_is_wrong_ends_with_1_and_its_cause(lossconf: Los
     assert "euclidean_loss.forward" not in ended.out
 
 
+@pytest.mark.slow
 def test_processes_and_shards_together_judge_what_one_process_judges(
     lossconf: Lossconf, report: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_the_users_pytest_configuration_plays_no_part(
     assert os.environ["PYTEST_ADDOPTS"] == "--another-one"
 
 
+@pytest.mark.slow
 def test_a_folder_named_like_the_suite_is_not_imported(lossconf: Lossconf, tmp_path: Path) -> None:
     for name in ("conformance", "refimpl", "numpy"):
         (tmp_path / name).mkdir()
@@ -196,6 +198,7 @@ def test_a_killed_run_leaves_a_report_that_says_it_is_incomplete(lossconf: Lossc
     assert "incomplete" in lossconf("report").out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a process ends at its next event")
 def test_a_case_that_hangs_does_not_outlive_a_killed_run(report: Path, tmp_path: Path) -> None:
     spec = ("direct:tests.direct_miniatures:HangsDeep", "--case", "euclidean_loss/grid-001", "--dtype", "float32")
@@ -228,6 +231,7 @@ def test_an_interrupted_run_ends_with_130(report: Path) -> None:
     assert "interrupted" in err
 
 
+@pytest.mark.slow
 def test_no_process_outlives_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
@@ -247,6 +251,7 @@ def test_no_process_outlives_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(process.poll() is not None for process in started)
 
 
+@pytest.mark.slow
 def test_fresh_values_come_from_a_seed_that_the_report_names(lossconf: Lossconf, tmp_path: Path) -> None:
     digests = []
     for words in (("--fresh=7",), ("--fresh=7",), ("--fresh",), ()):

@@ -207,6 +207,7 @@ def test_another_versions_export_is_refused(lossconf: Lossconf, tmp_path: Path) 
     assert "export again" in ended.err
 
 
+@pytest.mark.slow
 def test_cases_of_a_megabyte_are_left_out_unless_asked_for(lossconf: Lossconf, tmp_path: Path) -> None:
     check = "extremes/euclidean_loss/large-count"
     ended = lossconf("export", "small", "--case", check)

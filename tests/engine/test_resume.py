@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance.cli.main import main
 from conformance.contract.errors import UsageError
 from conformance.engine.stopped_run import stopped_run
 from conformance.record.reader import read_report
@@ -29,6 +31,22 @@ def report(tmp_path: Path) -> Path:
     return tmp_path / "report.jsonl"
 
 
+@pytest.fixture(scope="module")
+def run_once(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The report of a whole `RUN`."""
+    path = tmp_path_factory.mktemp("once") / "report.jsonl"
+    with pytest.raises(SystemExit):
+        main([*RUN, "--report", str(path)])
+    return path.read_bytes()
+
+
+@pytest.fixture
+def whole(report: Path, run_once: bytes) -> Mapping[Any, int]:
+    """The verdicts of a run that was not disturbed, whose report lies there."""
+    report.write_bytes(run_once)
+    return verdicts(report)
+
+
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
@@ -43,9 +61,10 @@ def ends(path: Path) -> list[int]:
     return [i for i, line in enumerate(lines(path), 1) if line["kind"] == "end"]
 
 
-def test_a_run_goes_on_after_the_last_item_that_ended(lossconf: Lossconf, report: Path) -> None:
-    lossconf(*RUN)
-    whole, second = verdicts(report), ends(report)[1]
+def test_a_run_goes_on_after_the_last_item_that_ended(
+    lossconf: Lossconf, report: Path, whole: Mapping[Any, int]
+) -> None:
+    second = ends(report)[1]
     cut(report, second + 2, '{"kind":"verd')  # in the middle of the third item
     assert not read_report(report).complete
     ended = lossconf(*RUN, "--resume")
@@ -58,9 +77,7 @@ def test_a_run_goes_on_after_the_last_item_that_ended(lossconf: Lossconf, report
     assert lines(report)[-1]["verdicts"] == sum(whole.values())
 
 
-def test_a_run_stopped_twice_goes_on_twice(lossconf: Lossconf, report: Path) -> None:
-    lossconf(*RUN)
-    whole = verdicts(report)
+def test_a_run_stopped_twice_goes_on_twice(lossconf: Lossconf, report: Path, whole: Mapping[Any, int]) -> None:
     cut(report, ends(report)[0])
     lossconf(*RUN, "--resume")
     cut(report, ends(report)[3])
@@ -76,9 +93,7 @@ def test_a_run_of_which_nothing_is_left_starts_anew(lossconf: Lossconf, report: 
     assert read_report(report).complete
 
 
-def test_an_item_that_broke_the_suite_is_run_again(lossconf: Lossconf, report: Path) -> None:
-    lossconf(*RUN)
-    whole = verdicts(report)
+def test_an_item_that_broke_the_suite_is_run_again(lossconf: Lossconf, report: Path, whole: Mapping[Any, int]) -> None:
     kept = lines(report)[: ends(report)[0]]
     error = {"kind": "harness_error", "item": kept[-1]["item"], "message": "out of memory"}
     report.write_text("".join(json.dumps(line) + "\n" for line in (*kept[:-1], error, kept[-1])))
@@ -97,10 +112,10 @@ def test_an_item_that_broke_the_suite_is_run_again(lossconf: Lossconf, report: P
         (("--case", "hinge_loss/grid-007"), "selection"),
     ],
 )
+@pytest.mark.usefixtures("whole")
 def test_another_runs_report_is_left_alone(
     lossconf: Lossconf, report: Path, changed: tuple[str, ...], says: str
 ) -> None:
-    lossconf(*RUN)
     cut(report, ends(report)[0])
     before = report.read_bytes()
     ended = lossconf(*RUN, *changed, "--resume")
@@ -109,8 +124,8 @@ def test_another_runs_report_is_left_alone(
     assert report.read_bytes() == before
 
 
-def test_a_complete_report_is_not_resumed(lossconf: Lossconf, report: Path) -> None:
-    lossconf(*RUN)
+@pytest.mark.usefixtures("whole")
+def test_a_complete_report_is_not_resumed(lossconf: Lossconf) -> None:
     ended = lossconf(*RUN, "--resume")
     assert ended.code == 2
     assert "is complete" in ended.err

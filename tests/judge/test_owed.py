@@ -144,6 +144,7 @@ def test_a_perfect_answer_is_never_undecided(family: str) -> None:
         assert not list(undecided(run(check, "float32"))), check.id
 
 
+@pytest.mark.slow
 def test_a_perfect_answer_to_a_golden_case_is_never_undecided() -> None:
     for check in golden.checks():
         if check.core:

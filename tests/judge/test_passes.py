@@ -14,7 +14,6 @@ from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import Implementation
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.judge.judgement import judge_outcome
-from conformance.judge.replay import Comparison
 from conformance.judge.side import touched_by
 from conformance.losses import LOSSES, Variant
 from conformance.losses.nets import layer, source
@@ -56,13 +55,8 @@ def test_what_runs_all_passes_rightly_is_accepted(stem: str, implementation: Imp
         judged = judge_outcome(case, outcome(case, "float32", implementation), "float32")
         assert not judged.failures
         states = {f"x{f' after pass {i}' if i else ''}" for i in range(len(case.sequence))}
-        compared = {comparison.blob for comparison in judge_versions(case, implementation)}
+        compared = {comparison.blob for comparison in judged.versions[0]}
         assert states & compared == ({"x"} if not each_pass else states - {f"x after pass {len(case.sequence)}"})
-
-
-def judge_versions(case: Case, implementation: Implementation) -> Sequence[Comparison]:
-    judged = judge_outcome(case, outcome(case, "float32", implementation), "float32")
-    return judged.versions[0]
 
 
 @every_loss

@@ -65,8 +65,8 @@ def test_a_layer_is_not_asked_what_only_a_net_can_answer(lossconf: Lossconf) -> 
     [
         ("segfaults", "crashed: died by SIGSEGV"),
         ("hangs", "timed out: no sign of life"),
-        ("answers_garbage", "no answer: not JSON"),
-        ("prints_to_stdout", "no answer: not JSON"),
+        pytest.param("answers_garbage", "no answer: not JSON", marks=pytest.mark.slow),
+        pytest.param("prints_to_stdout", "no answer: not JSON", marks=pytest.mark.slow),
     ],
 )
 def test_what_a_process_does_costs_its_step_and_no_other(lossconf: Lossconf, behaviour: str, words: str) -> None:

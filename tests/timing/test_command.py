@@ -103,6 +103,7 @@ def test_results_are_compared(lossconf: Lossconf) -> None:
     assert "hinge_loss" in told.out
 
 
+@pytest.mark.slow
 def test_a_gate_of_an_implementation_against_itself_says_something(lossconf: Lossconf) -> None:
     """Which of its three answers depends on the machine; that the exit code says the same does not."""
     told = lossconf("bench", "gate", "numba-cpu", "--against", "numba-cpu", *FEW)
@@ -110,6 +111,7 @@ def test_a_gate_of_an_implementation_against_itself_says_something(lossconf: Los
     assert words[told.code] in told.out
 
 
+@pytest.mark.slow
 def test_a_gate_against_a_folder_takes_the_kernels_from_there(lossconf: Lossconf) -> None:
     told = lossconf("bench", "gate", "--against", str(ROOT), *FEW)
     assert told.code in (0, 1, 4)
@@ -143,6 +145,7 @@ def test_a_revision_without_kernels_or_none_at_all_is_refused(
         extracted("HEAD", tmp_path / "there", tmp_path)
 
 
+@pytest.mark.slow
 def test_goals_are_timed_and_end_with_what_came_of_them(lossconf: Lossconf, tmp_path: Path) -> None:
     goals = tmp_path / "goals.toml"
     text = 'implementation = "numba-cpu"\n[[goal]]\nsizes = ["6x5"]\ndtype = "float32"\n'
