@@ -47,7 +47,7 @@ _LOSS: dict[str, _Test] = {
 }
 """Where a facet of a loss layer is about less than its tops and gradients."""
 
-_ABOUT_WEIGHTS = ("loss-weight", "weight-scaling", "zero-weight-removed")
+_ABOUT_WEIGHTS = ("loss-weight", "no-implicit-weight", "weight-scaling", "zero-weight-removed")
 
 _NET_ABOUT_WEIGHTS = (
     "consumed-loss-top",

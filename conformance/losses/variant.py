@@ -28,7 +28,8 @@ class Variant:
 
     ``ignored`` are the flat positions of the answers that hold the ignore_label, ``fill`` draws what a role does not.
     ``unforced`` nets do without force_backward, though it were safe: what is learnt is a Parameter layer then. With
-    ``only_first`` no bottom but the first is learnt.
+    ``only_first`` no bottom but the first is learnt. ``unweighted`` layers have no loss_weight but what is asked for,
+    though they weighed nothing then.
     """
 
     loss: Loss
@@ -41,6 +42,7 @@ class Variant:
     tops: tuple[str, ...] = ("loss",)
     unforced: bool = False
     only_first: bool = False
+    unweighted: bool = False
 
     @property
     def forced(self) -> bool:
@@ -83,9 +85,10 @@ class Variant:
         weights: Sequence[float] = (),
         extra: str = "",
     ) -> str:
-        """The loss layer's prototxt; tops are suffixed like the layer's name. What weighs nothing unasked weighs 1."""
+        """The loss layer's prototxt; tops are suffixed like the layer's name. What weighs nothing unasked weighs 1, but
+        where it is ``unweighted``."""
         tops = [top if name == "loss" else f"{top}_{name}" for top in self.tops]
-        if not weights and not self.loss.layer.implicit_weight:
+        if not (weights or self.unweighted or self.loss.layer.implicit_weight):
             weights = (1.0, *(0.0 for _ in tops[1:]))
         options = f"{options_text(self.options)} {extra}".strip()
         return layer(name, self.loss.type, list(self.shapes), tops, weights, options)

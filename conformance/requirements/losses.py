@@ -199,6 +199,12 @@ _OF_EVERY_LOSS = (
         f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight",
     ),
     Facet(
+        "no-implicit-weight",
+        "{type} without a loss_weight adds nothing to the net's loss and nothing to any gradient.",
+        f"{{cpp}}; {LAYER} SetLossWeights",
+        lambda loss: not loss.layer.implicit_weight,
+    ),
+    Facet(
         "weight-scaling",
         "A loss_weight that is a power of two scales {type}'s part of the loss and its gradients without a rounding "
         "error.",

@@ -53,6 +53,10 @@ def _weights(variant: Variant) -> Check:
     stem = variant.loss.stem
     facet = f"{stem}.loss-weight"
     cases = []
+    if not variant.loss.layer.implicit_weight:
+        unweighted = replace(variant, unweighted=True)
+        case = unweighted.case(f"{FAMILY}/{stem}/{variant.name}/unweighted")
+        cases.append((case, [f"{stem}.no-implicit-weight", "net.total-loss"]))
     for name, weights in WEIGHTS.items():
         if not weights and not variant.loss.layer.implicit_weight:
             continue
