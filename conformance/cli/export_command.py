@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.run_options import fresh_option, new_seed
 from conformance.contract.dtypes import DEFAULT, NAMES
 
 __all__ = ["command"]
@@ -22,6 +23,7 @@ __all__ = ["command"]
 )
 @click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
 @click.option("--large", is_flag=True, help="With the cases whose files exceed a megabyte.")
+@fresh_option
 def command(
     folder: Path,
     dtypes: tuple[str, ...],
@@ -29,6 +31,7 @@ def command(
     layers: tuple[str, ...],
     checks: tuple[str, ...],
     large: bool,
+    fresh: int | None,
 ) -> int:
     """Write the suite's cases to FOLDER, for a machine that lossconf cannot reach.
 
@@ -40,6 +43,7 @@ def command(
     \b
     Examples:
       lossconf export cases --layer LAYER --dtype float32
+      lossconf export cases --fresh
       ./my-losses --serve < cases/requests.jsonl > cases/answers.jsonl
       lossconf judge cases/answers.jsonl
     """
@@ -48,8 +52,11 @@ def command(
     from conformance.suite import all_checks
 
     selection = Selection(families, layers, checks, dtypes)
-    index = export(folder, selection, selection.plan(all_checks(), DEFAULT), large)
+    seed = 0 if fresh is None else fresh or new_seed()
+    index = export(folder, selection, selection.plan(all_checks(), DEFAULT), large, seed)
+    values = f" on fresh values, from seed {seed}" if seed else ""
     click.echo(
-        f"{len(index.items)} cases ({', '.join(index.dtypes)}) in {folder}; {folder / 'README.md'} says what to do"
+        f"{len(index.items)} cases ({', '.join(index.dtypes)}){values} in {folder}; "
+        f"{folder / 'README.md'} says what to do"
     )
     return 0

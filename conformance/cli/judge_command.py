@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from conformance.cli.run_options import declines_option
 from conformance.cli.running import MOST_WORKERS, run
 
 __all__ = ["command"]
@@ -42,7 +43,10 @@ __all__ = ["command"]
     show_default=True,
     help="Where the report goes.",
 )
-def command(path: Path, folder: Path | None, dialect: str | None, workers: int, report: Path) -> int:
+@declines_option
+def command(
+    path: Path, folder: Path | None, dialect: str | None, workers: int, report: Path, declines: tuple[str, ...]
+) -> int:
     """Judge the answers in PATH to the cases of an export, as a run would.
 
     \b
@@ -54,6 +58,7 @@ def command(path: Path, folder: Path | None, dialect: str | None, workers: int, 
     Examples:
       lossconf judge cases
       lossconf judge cases/answers.jsonl --report mycaffe.jsonl
+      lossconf judge cases --declines passes
       lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
     """
     from conformance.adapters.files import Answers, spelled
@@ -65,7 +70,8 @@ def command(path: Path, folder: Path | None, dialect: str | None, workers: int, 
     exported = folder or (path.parent if lines else path)
     answers = Answers(exported, lines)
     missing, index = answers.missing(), answers.index
-    order = Order(spelled(exported, lines), dialect, selection=replace(index.selection, dtypes=index.dtypes))
+    selection = replace(index.selection, dtypes=index.dtypes)
+    order = Order(spelled(exported, lines), dialect, selection=selection, declines=declines, fresh=index.fresh)
     console = Console(stderr=True)
     code = run(order, workers, report, console)
     render(read_report(report), output(), str(report))

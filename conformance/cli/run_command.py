@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from rich.console import Console
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
 from conformance.cli.layer_options import about, python_layer_options, read_snippets
+from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.dtypes import NAMES
@@ -38,20 +38,9 @@ class _Share(click.ParamType[tuple[int, int]]):
         return int(index), int(count)
 
 
-class _Seed(click.ParamType[int]):
-    """A number from 1; 0 where ``--fresh`` has none, and one is drawn."""
-
-    name = "SEED"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if not (str(value).isdecimal() and int(str(value)) < 2**31):
-            self.fail(f"{value!r} is no seed: use a whole number, or --fresh as the last word", param, ctx)
-        return int(str(value))
-
-
 def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     """What is drawn from: the stopped run's seed, or one that nobody chose."""
-    return int(stopped.header[of]) if stopped is not None else random.SystemRandom().randrange(1, 2**31)
+    return int(stopped.header[of]) if stopped is not None else new_seed()
 
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
@@ -111,19 +100,13 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 )
 @click.option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="The failures that are known.")
 @click.option("--lock", type=click.Path(dir_okay=False, path_type=Path), help="The checks that have to run.")
-@click.option(
-    "--declines",
-    multiple=True,
-    metavar="LIMIT",
-    help="What the implementation does not claim: a requirement (net.*), an option (loss_param.normalize, or =VALUE), "
-    "size>N, passes; repeatable. The conclusion names it.",
-)
+@declines_option
 @click.option(
     "--fail-fast",
     type=click.IntRange(1),
     default=None,
     metavar="N",
-    help="End after N failing checks; --resume goes on.",
+    help="End after N failing cases; --resume goes on.",
 )
 @click.option("--resume", is_flag=True, help="Go on from a report that a stopped run left, if there is one.")
 @click.option(
@@ -134,14 +117,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     help="Draw N times as many generated cases as in a gate, and others.",
 )
 @click.option("--seed", type=click.IntRange(1, 2**31 - 1), help="What --explore draws from; the report names it.")
-@click.option(
-    "--fresh",
-    type=_Seed(),
-    is_flag=False,
-    flag_value="0",
-    metavar="[SEED]",
-    help="Other values in fixed cases, so that answers cannot be remembered; from a seed that the report names.",
-)
+@fresh_option
 @click.option(
     "--timeout",
     type=click.FloatRange(0.1),

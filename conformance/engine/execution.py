@@ -10,6 +10,7 @@ from conformance.contract.implementation import Declined, ImplementationError
 from conformance.contract.limits import SINGLE, Limits
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
+from conformance.engine.patience import Patience
 from conformance.losses import KNOWN
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import failed_to_answer
@@ -32,15 +33,18 @@ _OF_THE_NET_ALONE = frozenset(
 """Facets of requirements on the net in which a single layer has no part."""
 
 
-def execute(check: Check, session: Session) -> list[Verdict]:
-    """The check's verdicts; an `ImplementationError` costs each requirement its verdict, the rest rises."""
+def execute(check: Check, session: Session, patience: Patience | None = None) -> list[Verdict]:
+    """The check's verdicts, as many as there is ``patience`` for; an `ImplementationError` costs each requirement its
+    verdict, the rest rises."""
+    limits, borne = session.limits, patience or Patience()
     try:
-        if limit := session.limits.of_check(check):
+        if limit := limits.of_check(check):
             raise Declined(limit)
-        verdicts = list(check.run(session))
+        verdicts = list(borne.of(_claimed(verdict, limits) for verdict in check.run(session)))
     except ImplementationError as error:
-        verdicts = failed_to_answer(check.id, check.requirements, session.dtype, error)
-    verdicts = [_claimed(verdict, session.limits) for verdict in _one_each(verdicts)]
+        failed = failed_to_answer(check.id, check.requirements, session.dtype, error)
+        verdicts = list(borne.of(_claimed(verdict, limits) for verdict in failed))
+    verdicts = _one_each(verdicts)
     single = {verdict.check for verdict in verdicts} == {check.id}  # a bundle's time cannot be told apart by case
     return [replace(verdict, seconds=session.seconds) for verdict in verdicts] if single else verdicts
 

@@ -22,10 +22,15 @@ LARGE = 1 << 20
 """Bytes of a case's file beyond which it is left out unless asked for."""
 
 
-def export(folder: Path, selection: Selection, planned: Iterable[Planned], large: bool = False) -> Index:
-    """Write the cases of the items to ``folder``, which is made. Raises `UsageError` where it is not empty."""
+def export(
+    folder: Path, selection: Selection, planned: Iterable[Planned], large: bool = False, fresh: int = 0
+) -> Index:
+    """Write the cases of the items to ``folder``, which is made, with values from the seed ``fresh``, 0: as published.
+
+    Raises `UsageError` where the folder is not empty.
+    """
     _refuse_taken(folder)
-    found = [(dtype, case, case_message(case, dtype)) for dtype, case in gather(planned)]
+    found = [(dtype, case, case_message(case, dtype)) for dtype, case in gather(planned, fresh)]
     kept = [each for each in found if large or len(json.dumps(each[2])) <= LARGE]
     if not kept:
         raise UsageError("no check of the selection has cases to export")
@@ -49,7 +54,8 @@ def export(folder: Path, selection: Selection, planned: Iterable[Planned], large
         requests.write(request("stop", len(items) + 2))
     for dtype in {item.dtype for item in items}:
         (folder / "answers" / dtype).mkdir(parents=True)
-    index = Index(selection, tuple(dtype for dtype in NAMES if any(i.dtype == dtype for i in items)), tuple(items))
+    dtypes = tuple(dtype for dtype in NAMES if any(i.dtype == dtype for i in items))
+    index = Index(selection, dtypes, tuple(items), fresh=fresh)
     index.write(folder)
     _write(folder / "README.md", _instructions(index))
     return index

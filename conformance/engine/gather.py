@@ -41,8 +41,9 @@ class _Listener:
         """Nothing is held."""
 
 
-def gather(planned: Iterable[Planned]) -> Iterator[tuple[str, Case]]:
-    """The dtype and the case of everything that the items run, but for what answers in files cannot show.
+def gather(planned: Iterable[Planned], fresh: int = 0) -> Iterator[tuple[str, Case]]:
+    """The dtype and the case of everything that the items run, but for what answers in files cannot show; with values
+    from the seed ``fresh``, 0: as published.
 
     Left out are checks that run a case twice to compare, that search, and that difference a loss: what they ask next
     depends on what they are told.
@@ -53,6 +54,6 @@ def gather(planned: Iterable[Planned]) -> Iterator[tuple[str, Case]]:
         if item.check.family in _UNFILED or differenced:
             continue
         listener.answers = item.check.family in _IN_TURN
-        session = Session(listener, listener.describe(), item.dtype)
+        session = Session(listener, listener.describe(), item.dtype, fresh=fresh)
         execute(item.check, session)
         yield from ((item.dtype, run.case) for run in session.runs)

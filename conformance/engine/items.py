@@ -23,6 +23,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Verdict
 from conformance.diagnosis.investigator import Investigator
 from conformance.engine.execution import execute, level_of
+from conformance.engine.patience import Patience
 from conformance.record.evidence import Evidence
 from conformance.record.report import Judged
 from conformance.record.writer import verdict_to_json
@@ -51,7 +52,7 @@ _WITHOUT = (
 @dataclass(frozen=True)
 class Execution:
     """What the items of one process run on: an implementation, the dialect asked for, limits stated beside its own,
-    and the seed of fresh values.
+    the seed of fresh values, and the patience with what fails.
 
     ``another`` opens it once more, for a check after which it is thrown away.
     """
@@ -62,6 +63,7 @@ class Execution:
     declines: tuple[str, ...] = ()
     fresh: int = 0
     investigator: Investigator = field(default_factory=Investigator)
+    patience: Patience = field(default_factory=Patience)
     another: Callable[[], Implementation] | None = None
 
     @contextmanager
@@ -88,6 +90,7 @@ class CheckItem(pytest.Item):
     verdicts: Sequence[Verdict] = ()
     evidence: Sequence[Evidence] = ()
     run: Session | None = None
+    cut: bool = False
 
     @classmethod
     def of(cls, parent: pytest.Session, planned: Planned, execution: Execution) -> CheckItem:
@@ -99,7 +102,8 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         with self.execution.session(self.planned) as self.run:
-            self.verdicts = execute(self.planned.check, self.run)
+            self.verdicts = execute(self.planned.check, self.run, self.execution.patience)
+            self.cut = self.execution.patience.cut
             self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
 
     def forget(self) -> None:
@@ -179,13 +183,14 @@ class SuitePlugin:
 
 
 def _end(item: CheckItem) -> dict[str, Any]:
-    """The end of an item: the implementation's seconds, and the digests of the cases it was given."""
+    """The end of an item: the implementation's seconds, the digests of the cases it was given, and whether it was cut
+    short."""
     cases: dict[str, str] = {}
     for run in item.run.runs if item.run is not None else ():
         if run.case.id not in cases:  # a check's first case does not depend on any answer
             cases[run.case.id] = run.case.digest()
     seconds = round(item.run.seconds, 6) if item.run is not None else 0.0
-    return {"kind": "end", "item": item.name, "seconds": seconds, "cases": cases}
+    return {"kind": "end", "item": item.name, "seconds": seconds, "cases": cases, **({"cut": True} if item.cut else {})}
 
 
 def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:

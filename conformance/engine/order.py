@@ -19,7 +19,7 @@ class Order:
     take; ``keyword`` an expression of pytest's ``-k``; ``shares`` (index, count) pairs, applied one after the other;
     ``done`` the names of items to leave out; ``snippets`` layers to be checked without a formula, as prototxt;
     ``declines`` limits that are stated for the implementation beside its own (`conformance.contract.limits`);
-    ``losses`` files that describe losses of somebody's own; ``fail_fast`` the failing checks after which the run ends,
+    ``losses`` files that describe losses of somebody's own; ``fail_fast`` the failing cases after which the run ends,
     0 for none; ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate;
     ``in_process``: whether somebody's Python code shares the process of the judge; ``fresh`` what the values of fixed
     cases are drawn anew from, 0 where they are as they are published.

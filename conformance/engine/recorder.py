@@ -12,8 +12,9 @@ from conformance.contract.exit_codes import ExitCode
 from conformance.contract.verdict import Verdict
 from conformance.contract.version import SUITE, VERSION
 from conformance.engine.order import Order
+from conformance.engine.patience import failing
 from conformance.engine.stopped_run import StoppedRun
-from conformance.record.conclusion import Conclusion, Musts
+from conformance.record.conclusion import Conclusion
 from conformance.record.reader import judged_from_json
 from conformance.record.report import SCHEMA, Judged, Report
 from conformance.record.writer import ReportWriter
@@ -86,7 +87,7 @@ class Recorder:
 
     @property
     def had_enough(self) -> bool:
-        """Whether as many checks have failed as the run was to bear."""
+        """Whether as many cases have failed as the run was to bear."""
         return 0 < self._order.fail_fast <= self._failing
 
     def finish(self) -> ExitCode:
@@ -159,9 +160,9 @@ class Recorder:
             lines[-1:-1] = self._lost(lines, [each.verdict for each in judged])
             self._writer.write(*lines)
             self._judged += judged
-            broken = Musts.of(each.verdict for each in judged).failed > 0
+            broken = len(failing(each.verdict for each in judged))
             self._failing += broken
-            self._display.judged(broken)
+            self._display.judged(broken > 0)
 
     def _verdict(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """A verdict's line: with the version that it is asked for since, where that is not the first."""

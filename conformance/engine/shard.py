@@ -23,6 +23,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
+from conformance.engine.patience import Patience
 from conformance.record.writer import plain
 from conformance.requirements import CATALOGUE
 from conformance.suite.outside import installed, load_loss
@@ -74,7 +75,9 @@ def _run(order: Order, emit: Emit) -> None:
         told = {"implementation": plain(asdict(description)), "limits": limits.stated, "machine": _machine()}
         emit({"kind": "ready", **told})
         another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
-        execution = Execution(implementation, description, order.dialect, order.declines, order.fresh, another=another)
+        asked = (order.dialect, order.declines, order.fresh)
+        patience = Patience(order.fail_fast)
+        execution = Execution(implementation, description, *asked, patience=patience, another=another)
         run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
     finally:
         implementation.close()

@@ -43,7 +43,8 @@ class StoppedRun:
 def stopped_run(path: Path) -> StoppedRun | None:
     """The run that left ``path`` without a footer; None where the file does not exist or holds nothing.
 
-    An item counts as done where the report holds its end and no error of the suite's: the lines of others are left out.
+    An item counts as done where the report holds its end, was not cut short, and holds no error of the suite's: the
+    lines of others are left out.
     Raises `UsageError` where the file is no report, or one that is complete.
     """
     if not path.exists() or (path.is_file() and not path.stat().st_size):
@@ -60,7 +61,7 @@ def stopped_run(path: Path) -> StoppedRun | None:
             continue
         open_item.append(line)
         if line["kind"] == "end":
-            if all(each["kind"] != "harness_error" for each in open_item):
+            if not line.get("cut") and all(each["kind"] != "harness_error" for each in open_item):
                 lines += open_item
                 done.add(line["item"])
             open_item = []

@@ -151,7 +151,7 @@ def _silent(report: Report) -> Iterator[Objection]:
         sentence = one_line(f"the suite itself broke in {first['item']}: {first['message']}")
         yield Objection("suite broken", sentence, ExitCode.HARNESS_BROKEN)
     if report.stopped_after:
-        sentence = f"the run ended after {report.stopped_after} failing check(s); `lossconf run --resume` goes on"
+        sentence = f"the run ended after {report.stopped_after} failing case(s); `lossconf run --resume` goes on"
         yield Objection("incomplete", sentence, ExitCode.DOES_NOT_CONFORM)
     elif not report.complete:
         sentence = "the run was stopped before its end; `lossconf run --resume` goes on from it"

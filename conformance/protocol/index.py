@@ -35,12 +35,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Index:
-    """What was exported, by which version of the suite, out of which selection."""
+    """What was exported, by which version of the suite, out of which selection; ``fresh`` is the seed that values were
+    drawn anew from, 0 where they are as published."""
 
     selection: Selection
     dtypes: tuple[str, ...]
     items: tuple[Item, ...]
     version: str = VERSION
+    fresh: int = 0
 
     def write(self, folder: Path) -> None:
         value = {
@@ -48,6 +50,7 @@ class Index:
             "suite": {"name": "caffe-loss-conformance", "version": self.version},
             "selection": asdict(self.selection),
             "dtypes": self.dtypes,
+            "fresh": self.fresh,
             "cases": [asdict(item) for item in self.items],
         }
         (folder / NAME).write_text(json.dumps(value, indent=1) + "\n", "utf-8")
@@ -65,6 +68,7 @@ class Index:
                 Selection(**{name: tuple(names) for name, names in value["selection"].items()}),
                 tuple(value["dtypes"]),
                 tuple(Item(**item) for item in value["cases"]),
+                fresh=int(value.get("fresh", 0)),
             )
         except OSError as error:
             raise UsageError(f"{folder} holds no export: {path}: {error.strerror}") from None

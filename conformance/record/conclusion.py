@@ -166,7 +166,7 @@ class Conclusion:
         if self.report.harness_errors:
             return "the suite itself broke: this run says nothing"
         if self.report.stopped_after:
-            return f"does not conform: stopped after {self.report.stopped_after} failing check(s)"
+            return f"does not conform: stopped after {self.report.stopped_after} failing case(s)"
         if not self.report.complete:
             return "incomplete: the run was stopped before its end"
         if self.musts.failed:

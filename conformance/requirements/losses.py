@@ -242,8 +242,8 @@ _OF_EVERY_LOSS = (
     ),
     Facet(
         "sum-accuracy",
-        "The loss of {type} over tens of thousands of unlike terms is as near to the exact sum as any order of adding "
-        "them up brings it.",
+        "The loss of {type} over thousands of unlike terms is as near to the exact sum, over what counts, as any order "
+        "of adding them up brings it.",
         _FORWARD,
         since="2",
     ),

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from conformance.contract.case import Array, Case, Pass
 from conformance.contract.dtypes import FLOAT
-from conformance.losses import loss_of_type
+from conformance.losses import Variant, loss_of_type
 from conformance.losses.roles import Probabilities, Role, Scores
 from refimpl.errors import NetError
 from refimpl.prototxt import parse_net
 
-__all__ = ["MOVED", "renewed"]
+__all__ = ["MOVED", "renewed", "renewed_values"]
 
 MOVED = (2.0**-20, 32.0)
 """The magnitudes that are moved, from and to."""
@@ -53,6 +53,12 @@ def renewed(case: Case, seed: int) -> Case:
 
     passes = tuple(later(one) for one in case.passes)
     return replace(case, inputs=inputs(case.inputs), params=params(case.params), passes=passes)
+
+
+def renewed_values(variant: Variant, values: Mapping[str, Array], seed: int) -> dict[str, Array]:
+    """A variant's values drawn anew, for what is made of them before it is a case; 0: as they are."""
+    roles = {bottom.name: bottom.role for bottom in variant.loss.bottoms}
+    return {name: _moved(array, seed, roles.get(name)) if seed else array for name, array in values.items()}
 
 
 def _roles(net: str) -> Iterator[tuple[str, Role]]:

@@ -18,6 +18,7 @@ from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
 from conformance.suite.agreement import allowed_by, arrays_of, differing, keeps_bits
+from conformance.suite.fresh import renewed
 from conformance.suite.judged import bundle, judged_answer, single
 from conformance.suite.stock import DISTANCE
 
@@ -86,13 +87,13 @@ def _scaling(variant: Variant) -> Check:
     """A weight that is a power of two changes nothing but exponents, in any order of evaluation."""
     check_id = f"{FAMILY}/{variant.loss.stem}/scaling"
     requirement = f"{variant.loss.stem}.weight-scaling"
-    plain = variant.case(check_id, weights=(1.0,))
 
     def run(session: Session) -> Iterator[Verdict]:
+        plain = renewed(variant.case(check_id, weights=(1.0,)), session.fresh)
         bits = keeps_bits(session, plain)
         whole = session.run(plain)
         for weight in (4.0, -0.5):
-            weighted = variant.case(check_id, weights=(weight,))
+            weighted = renewed(variant.case(check_id, weights=(weight,)), session.fresh)
             part, want = session.run(weighted), _scaled(whole, weight, variant.learned)
             allowed = None if bits else allowed_by(session, (weighted, 1.0), (plain, weight))
             yield _same(check_id, requirement, session.dtype, part, want, variant.learned, allowed)
@@ -115,9 +116,9 @@ def _removed(variant: Variant) -> Check:
     check_id = f"{FAMILY}/{variant.loss.stem}/zero-is-removed"
     requirement = f"{variant.loss.stem}.zero-weight-removed"
     first = replace(variant, unforced=True)
-    alone, beside = _case(first, check_id, ()), _case(first, check_id, (0.0,))
 
     def run(session: Session) -> Iterator[Verdict]:
+        alone, beside = (renewed(_case(first, check_id, weights), session.fresh) for weights in ((), (0.0,)))
         with_both = session.run(beside)
         yield from judged_answer(session, check_id, ["net.zero-loss-weight"], with_both)
         allowed = None if keeps_bits(session, alone) else allowed_by(session, (beside, 1.0), (alone, 1.0))

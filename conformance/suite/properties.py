@@ -25,6 +25,7 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.judge.bounds import bounds_of
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.requirements import CATALOGUE
+from conformance.suite.fresh import renewed_values
 from conformance.suite.generated import loss_cases, net_cases
 from conformance.suite.judged import judged
 
@@ -56,9 +57,11 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explo
         failure: list[tuple[Case, Verdict]] = []
         passed: list[Verdict] = []
 
+        drawn = seed or session.fresh
+
         @settings(
             max_examples=EXAMPLES * explore,
-            derandomize=seed == 0,
+            derandomize=drawn == 0,
             database=None,
             deadline=None,
             phases=(Phase.generate, Phase.shrink),
@@ -75,8 +78,8 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explo
                 reject()  # nobody's answer could be judged: another is drawn
             passed.extend(verdicts)
 
-        if seed:
-            one = drawn_from(seed)(one)
+        if drawn:
+            one = drawn_from(drawn)(one)
         try:
             one()
         except (_Broken, Flaky):  # flaky: wrong once and right when asked again
@@ -116,7 +119,9 @@ def _best(check: str, requirement: str, dtype: str, verdicts: Sequence[Verdict])
     return Verdict(check, requirement, dtype, Status.PASSED, level, headroom=min(rooms, default=None), reason=reason)
 
 
-Runs = Callable[[Variant, str], list[Case]]
+Runs = Callable[[Variant, str, int], list[Case]]
+"""Cases of a variant, under an id, with values from a seed of fresh ones."""
+
 Prediction = tuple[float, dict[str, Array]]
 Predict = Callable[[Sequence[Outcome], Variant], Prediction]
 
@@ -144,7 +149,7 @@ class Relation:
 
     def _judge(self, session: Session, check_id: str, requirement: str, variant: Variant) -> Verdict:
         level = CATALOGUE[requirement].level
-        cases = self.runs(variant, check_id)
+        cases = self.runs(variant, check_id, session.fresh)
         answers = [session.run(case) for case in cases]
         outcomes = [answer for answer in answers if isinstance(answer, Outcome)]
         if len(outcomes) < len(answers):
@@ -180,8 +185,8 @@ def _wide(array: Array) -> Array:
 def _on(change: Callable[[Variant, dict[str, Array]], dict[str, Array]]) -> Runs:
     """The plain inputs, and the changed ones to predict them from."""
 
-    def runs(variant: Variant, case_id: str) -> list[Case]:
-        values = variant.values(seed=3)
+    def runs(variant: Variant, case_id: str, fresh: int) -> list[Case]:
+        values = renewed_values(variant, variant.values(seed=3), fresh)
         return [variant.case(case_id, weights=(2.5,), values=v) for v in (values, change(variant, values))]
 
     return runs
@@ -191,9 +196,9 @@ def _each_batch(variant: Variant, values: dict[str, Array], change: Callable[[Ar
     return {name: change(array) if name in variant.by_item else array for name, array in values.items()}
 
 
-def _halves(variant: Variant, case_id: str) -> list[Case]:
+def _halves(variant: Variant, case_id: str, fresh: int) -> list[Case]:
     """The batch, and its two halves (as nets of their own: the halves' shapes are fed, not declared)."""
-    values = variant.values(seed=3)
+    values = renewed_values(variant, variant.values(seed=3), fresh)
     half = len(values[variant.first]) // 2
     parts = [values, _each_batch(variant, values, lambda a: a[:half]), _each_batch(variant, values, lambda a: a[half:])]
     return [_declared(variant, case_id, part) for part in parts]
@@ -217,8 +222,8 @@ def _weighted_by_batch(outcomes: Sequence[Outcome], variant: Variant) -> Predict
     }
 
 
-def _by_weight(variant: Variant, case_id: str) -> list[Case]:
-    values = variant.values(seed=3)
+def _by_weight(variant: Variant, case_id: str, fresh: int) -> list[Case]:
+    values = renewed_values(variant, variant.values(seed=3), fresh)
     return [variant.case(case_id, weights=(weight,), values=values) for weight in (2.5, 3.25, -0.75)]
 
 

@@ -2,7 +2,8 @@
 
 A plain evaluation's bound grows with the count of terms, which no sum of unlike terms comes near: their rounding errors
 have both signs. A loss that lacks the last terms, or is a tenth of a percent too small, is within the one bound and far
-beyond the other.
+beyond the other. So is one that is divided by one too many of some thousands, under any normalization: its product with
+what counts is then not the sum.
 """
 
 from __future__ import annotations
@@ -23,37 +24,50 @@ from conformance.judge.side import sides_of
 from conformance.judge.tolerance import rounding_of
 from conformance.losses import Loss
 from conformance.losses.options import Options
-from conformance.losses.roles import Probabilities, Scores, Targets
+from conformance.losses.roles import Probabilities, Scores, Shape, Targets
 from conformance.requirements import CATALOGUE
+from conformance.suite.fresh import renewed
 
-__all__ = ["SHAPE", "sum_checks"]
+__all__ = ["COUNTED", "SHAPE", "sum_checks"]
 
 SHAPE = (65789, 2)
 """The first bottom's shape: odd counts, 253 items beyond the last whole block of 256, 1,024 or 65,536."""
 
+COUNTED = (4099, 2)
+"""The first bottom's shape where the count matters: one of so many is several times what a sum may be off by."""
+
 _SEED = 21
 _IGNORED = 255
+_SOME = 5
 
 
 def sum_checks(loss: Loss) -> Iterator[Check]:
     """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike; where it ignores
-    labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0."""
+    labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0. Over fewer terms,
+    every normalization, with some ignored."""
     yield _check(loss, _case(loss, "sum", {}))
+    ignoring: Options = {"loss_param.ignore_label": _IGNORED} if loss.ignores else {}
     if loss.ignores and loss.default_mode:
-        valid: Options = {"loss_param.ignore_label": _IGNORED, "loss_param.normalization": "VALID"}
-        yield _check(loss, _case(loss, "sum-ignoring", valid))
+        yield _check(loss, _case(loss, "sum-ignoring", {**ignoring, "loss_param.normalization": "VALID"}))
+    for mode in loss.options.get("loss_param.normalization", ()):
+        name = f"count-{str(mode).lower().replace('_', '-')}"
+        options: Options = {**ignoring, "loss_param.normalization": mode}
+        yield _check(loss, _case(loss, name, options, COUNTED, _SOME))
+    if not loss.default_mode:
+        yield _check(loss, _case(loss, "count", {}, COUNTED))
 
 
 def _check(loss: Loss, case: Case) -> Check:
     requirement = f"{loss.stem}.sum-accuracy"
 
     def run(session: Session) -> Iterator[Verdict]:
-        answer, level = session.run(case), CATALOGUE[requirement].level
+        asked = renewed(case, session.fresh)
+        answer, level = session.run(asked), CATALOGUE[requirement].level
         if isinstance(answer, Refusal):
             reason = f"refused at {answer.stage}: {answer.message}"
             yield Verdict(case.id, requirement, session.dtype, Status.FAILED, level, reason=reason)
             return
-        told = min(_measured(case, answer, session.dtype), key=lambda one: one.headroom)
+        told = min(_measured(asked, answer, session.dtype), key=lambda one: one.headroom)
         place = (told.got, told.want, told.bound)
         reason = "" if told.accepted else "net loss: got {:.9g}, want {:.9g} within {:.2g}".format(*place)
         element = None if told.accepted else Element("total", (), *place)
@@ -64,16 +78,16 @@ def _check(loss: Loss, case: Case) -> Check:
     return Check(case.id, "sizes", loss.stem, (requirement,), run, **about)  # type: ignore[arg-type]
 
 
-def _case(loss: Loss, name: str, options: Options) -> Case:
-    variant, rng = loss.sized(SHAPE).given(options), np.random.default_rng(_SEED)
+def _case(loss: Loss, name: str, options: Options, shape: Shape = SHAPE, ignored: int = 0) -> Case:
+    variant, rng = loss.sized(shape).given(options), np.random.default_rng(_SEED)
     values = variant.values(seed=_SEED)
     for bottom in loss.bottoms:
         if bottom.name in values and isinstance(bottom.role, (Scores, Probabilities, Targets)):
             array = values[bottom.name]
             values[bottom.name] = FLOAT.rounded(array * rng.uniform(0.75, 1.0, array.shape))
-    if options:
+    if "loss_param.ignore_label" in options:
         answers = values[loss.answer.name].ravel()
-        answers[np.linspace(0, answers.size - 1, answers.size % (1 << 16)).astype(int)] = _IGNORED
+        answers[np.linspace(0, answers.size - 1, ignored or answers.size % (1 << 16)).astype(int)] = _IGNORED
     return variant.case(f"sizes/{loss.stem}/{name}", weights=(1.0,), values=values, steps=("forward",))
 
 

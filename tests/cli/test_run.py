@@ -265,12 +265,21 @@ def test_fresh_values_come_from_a_seed_that_the_report_names(lossconf: Lossconf,
     assert len(set(digests)) == 3
 
 
-def test_a_run_ends_after_as_many_failing_checks_as_it_was_to_bear(lossconf: Lossconf, report: Path) -> None:
+def test_a_run_ends_after_as_many_failing_cases_as_it_was_to_bear(lossconf: Lossconf, report: Path) -> None:
     some = ("--family", "loss_weight", "--layer", "euclidean_loss", "--dtype", "float32", "-j", "0", "--fail-fast", "2")
     ended = lossconf("run", MINIATURE + "IgnoresWeight", *some)
-    assert (ended.code, "stopped after 2 failing check(s)" in ended.out) == (1, True)
+    assert (ended.code, "stopped after 2 failing case(s)" in ended.out) == (1, True)
     footer = json.loads(report.read_text("utf-8").splitlines()[-1])
     assert (footer["exit"], footer["stopped_after"]) == (1, 2)
+    stopped = read_report(report)
+    assert len({one.verdict.check for one in stopped.judged if one.verdict.status.breaks}) == 2
+    assert [bool(end.get("cut")) for end in stopped.ended] == [True]  # amid the first bundle
+
+    assert lossconf("run", MINIATURE + "IgnoresWeight", *some[:-2], "--resume").code == 1
+    whole = read_report(report)
+    assert whole.complete
+    assert not any(end.get("cut") for end in whole.ended)
+    assert len(whole.ended) == len({end["item"] for end in whole.ended}) == whole.header["items"]
 
 
 def test_what_is_declined_is_told_and_never_run(lossconf: Lossconf) -> None:

@@ -242,3 +242,24 @@ def test_the_whole_suite_but_what_must_run_is_exported(lossconf: Lossconf, tmp_p
     assert {check for check in left_out if check.startswith("extremes")} == {
         check for check in left_out if check.endswith("large-count")
     }
+
+
+def test_fresh_values_are_exported_and_judged(lossconf: Lossconf, tmp_path: Path) -> None:
+    cases = ("--case", FEW[1], "--dtype", "float32")
+    ended = lossconf("export", "cases", *cases, "--fresh=7")
+    assert "fresh values, from seed 7" in ended.out
+    lossconf("export", "published", *cases)
+    marks = [{item.digest for item in Index.read(tmp_path / name).items} for name in ("cases", "published")]
+    assert len(marks[0]) == len(marks[1])
+    assert not marks[0] & marks[1]
+    answer_all(tmp_path / "cases")
+    assert lossconf("judge", "cases", "-j", "0").code == 0
+    assert read_report(tmp_path / "report.jsonl").header["fresh"] == 7
+
+
+def test_what_is_declined_of_answers_in_files_is_not_missed(lossconf: Lossconf, tmp_path: Path) -> None:
+    cases = ("--case", FEW[0], "--case", FEW[1], "--dtype", "float32")
+    lossconf("export", "cases", *cases)
+    answer_all(tmp_path / "cases", lambda name, answer: answer if "grid" in name else None)
+    assert lossconf("judge", "cases", "-j", "0").code == 1
+    assert lossconf("judge", "cases", "-j", "0", "--declines", "euclidean_loss.weight-scaling").code == 0

@@ -14,6 +14,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status
 from conformance.losses import LOSSES
+from conformance.suite import determinism, loss_weight, passes, properties
 from conformance.suite.fresh import MOVED, SHARE, renewed
 from conformance.suite.golden import checks as golden
 
@@ -75,3 +76,16 @@ def test_remembered_answers_are_wrong_on_fresh_values() -> None:
         session = Session(implementation, implementation.describe(), FLOAT.name, fresh=seed)
         failed = [v.status is Status.FAILED for check in every for v in check.run(session)]
         assert any(failed) is wanted
+
+
+def test_relations_are_held_on_fresh_values() -> None:
+    small, reference = {"hinge_loss": LOSSES["hinge_loss"]}, ReferenceImplementation()
+    families = (determinism, loss_weight, passes, properties)
+    related = [check for family in families for check in family.checks(small) if check.core]
+    for check in related:
+        ran = []
+        for seed in (0, 11):
+            session = Session(reference, reference.describe(), FLOAT.name, fresh=seed)
+            assert not [one for one in check.run(session) if one.status.breaks]
+            ran.append({run.case.digest() for run in session.runs})
+        assert not ran[0] & ran[1], check.id

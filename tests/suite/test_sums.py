@@ -16,11 +16,12 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.losses import LOSSES
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import MutantImplementation
-from conformance.suite.sums import SHAPE, sum_checks
+from conformance.suite.sums import COUNTED, SHAPE, sum_checks
 from tests.broken import run_family
 
 SUMS = {stem: next(sum_checks(loss)) for stem, loss in LOSSES.items()}
-IGNORING = [check for loss in LOSSES.values() for check in list(sum_checks(loss))[1:]]
+COUNTING = [check for loss in LOSSES.values() for check in sum_checks(loss) if "/count" in check.id]
+IGNORING = [check for loss in LOSSES.values() for check in sum_checks(loss) if check.id.endswith("/sum-ignoring")]
 
 
 class Answers(ReferenceImplementation):
@@ -105,3 +106,13 @@ def test_what_counts_beside_ignored_labels_is_nothing_in_sixteen_bits() -> None:
         answers = session.runs[0].case.inputs[LOSSES[check.layer].answer.name]
         assert (answers != 255).sum() % 65536 == 0
         assert (answers == 255).any()
+
+
+def test_one_too_many_of_some_thousands_is_one_too_many_under_every_normalization() -> None:
+    modes = {check.id.rpartition("-")[2] for check in COUNTING if check.layer == "softmax_with_loss"}
+    assert modes == {"valid", "full", "size", "none"}
+    assert {check.layer for check in COUNTING} == set(LOSSES)
+    for check in COUNTING:
+        for share, status in ((1.0, Status.PASSED), (1 - 1 / (2 * COUNTED[0] + 1), Status.FAILED)):
+            (verdict,) = run_family([check], Answers(share), (FLOAT.name,))
+            assert verdict.status is status, check.id
