@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from conformance.audit.meaning import Meaning
 from conformance.audit.shapes import UNKNOWN, Size
@@ -55,7 +56,7 @@ def divisor_of(layer: LayerParameter, meaning: Meaning, sizes: Sequence[Size], i
     words, ignored = _COUNTED[mode].format(unit=loss.counted), ""
     number = _number(loss, layer, mode, scores)
     if mode == "PRE_FIXED":
-        number = max(1.0, given.pre_fixed_normalizer)
+        number = max(1.0, given.pre_fixed_normalizer) if isfinite(given.pre_fixed_normalizer) else None
     if mode == "VALID" and loss.ignores and given.has("ignore_label"):
         words, ignored = f"{words} (label other than {given.ignore_label})", " at most"
     elif mode == "VALID":

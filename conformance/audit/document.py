@@ -45,24 +45,19 @@ class Document:
         """The line of a layer of this name; 0 for no layer of the net's."""
         return self._lines.get(layer, 0)
 
-    def foreign_in(self, layer: str) -> list[Foreign]:
-        """What only a fork knows in a layer of this name, its rules and its blobs' rates apart."""
-        return self._foreign_in.get(layer, [])
+    def foreign_at(self, line: int) -> tuple[str, ...]:
+        """What only a fork knows in the layers that begin on a line, their rules and their blobs' rates apart."""
+        return self._foreign_at.get(line, ())
 
     @cached_property
-    def _foreign_in(self) -> dict[str, list[Foreign]]:
-        """Layers that begin on one line share what is foreign there."""
-        begun: dict[int, list[str]] = {}
-        for layer, line in zip(self.net.layer, self.lines, strict=True):
-            begun.setdefault(line, []).append(layer.name)
-        starts = sorted(begun)
-        found: dict[str, list[Foreign]] = {}
+    def _foreign_at(self) -> dict[int, tuple[str, ...]]:
+        starts = sorted(set(self.lines))
+        found: dict[int, set[str]] = {}
         for each in self.foreign:
             at = bisect_right(starts, each.line) - 1
             if at >= 0 and not each.name.endswith(_NOT_THE_LAYERS):
-                for name in begun[starts[at]]:
-                    found.setdefault(name, []).append(each)
-        return found
+                found.setdefault(starts[at], set()).add(each.name)
+        return {line: tuple(sorted(names)) for line, names in found.items()}
 
     @cached_property
     def _lines(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 from conformance.audit.document import Document
@@ -169,6 +170,12 @@ def _negative(document: Document, graph: Graph) -> Found:
             yield Level.WARNING, layer.name, "its loss_weight is negative: training makes this loss larger"
 
 
+def _not_finite(document: Document, graph: Graph) -> Found:
+    for layer in graph.layers:
+        if not all(map(isfinite, layer.loss_weight)):
+            yield Level.WARNING, layer.name, "its loss_weight is no number: neither the loss nor its gradients are"
+
+
 def _plain_layers(document: Document, graph: Graph) -> Found:
     for layer in graph.layers:
         if any(layer.loss_weight) and not is_loss(layer.type) and layer.type != "Python" and is_known(layer.type):
@@ -254,10 +261,10 @@ def _fork_types(graph: Graph, losses: bool) -> Iterator[tuple[str, list[LayerPar
 
 
 def _weight_by_fork(document: Document, graph: Graph) -> Found:
-    for layer in graph.layers:
+    for layer, line in zip(graph.layers, graph.lines, strict=True):
         if layer.loss_weight or not layer.top or not is_known(layer.type):
             continue
-        if rules := unasked(layer.type, meaning_of(document, layer)):
+        if rules := unasked(layer.type, meaning_of(document, layer, line)):
             zero = [who for who, weight in rules if weight == 0]
             others = [who for who, weight in rules if weight]
             one = f", 1 in {_some(others)}" if others else ", and trains nothing"
@@ -309,6 +316,7 @@ IDS: dict[str, Look] = {
     "no-loss": _no_loss,
     "not-trained": _not_trained,
     "negative-weight": _negative,
+    "weight-not-finite": _not_finite,
     "option-without-use": _options_without_use,
     "python-without-weight": _python,
     "weight-by-fork": _weight_by_fork,

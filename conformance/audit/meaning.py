@@ -27,8 +27,8 @@ class Meaning:
     weights: tuple[tuple[str, float], ...] = ()
 
 
-def meaning_of(document: Document, layer: LayerParameter) -> Meaning:
-    """What a layer of the net means by its type."""
+def meaning_of(document: Document, layer: LayerParameter, line: int) -> Meaning:
+    """What a layer of the net, which begins on a line, means by its type."""
     loss = loss_of_type(layer.type)
     classes = [each for each in FORMS.get(layer.type, ()) if _reads(each, layer)]
     own = REGISTRY.get(layer.type) in classes
@@ -41,7 +41,7 @@ def meaning_of(document: Document, layer: LayerParameter) -> Meaning:
     )
     departs = ""
     if loss is not None:
-        foreign = sorted({each.name for each in document.foreign_in(layer.name)})
+        foreign = document.foreign_at(line)
         if foreign:
             departs = f"{', '.join(foreign)} is a fork's"
         elif not own:

@@ -84,7 +84,7 @@ def _arguments(layer: LayerParameter, loss: Loss) -> Iterator[str]:
 
 def _expression(audit: Audit, term: Term, layer: LayerParameter) -> tuple[Loss, str]:
     """Raises `NoExpression`."""
-    meaning = meaning_of(audit.document, layer)
+    meaning = meaning_of(audit.document, layer, term.line)
     loss = meaning.loss
     if layer.top and term.top != layer.top[0]:
         raise NoExpression("a further top of the layer; its entries are added up")

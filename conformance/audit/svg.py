@@ -1,4 +1,4 @@
-"""An audit as a drawing: which layers lead to which loss, where gradients go, and what the losses add up to."""
+"""An audit as a drawing: which layers lead to which loss, and where gradients go."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LETTER, _LINE, _PAD = 7.3, 16.0, 10.0
 _LONGEST = 44
 _MARGIN = 20.0
 _TITLE_LETTERS, _TITLE_LINES = 125, 3
-_LEGEND = "solid: a gradient comes back; dashed: none does"
+_LEGEND = "solid: a gradient comes back; dashed: none does; green: has layers that are trained"
 _FILLS = {"data": "#dbe9f6", "layers": "#e3f1df", "still": "#eeeeee", "aside": "#ffffff", "loss": "#fbe3cc"}
 _NONE = ' class="none"'
 _STYLE = """text{font:12px "DejaVu Sans Mono",Consolas,monospace;fill:#111}.head{font-weight:bold}
@@ -40,16 +40,11 @@ class Shown:
 
 
 def drawing(audit: Audit) -> str:
-    """The SVG: a box for the layers that lead to the same losses, one for each loss, and their sum."""
+    """The SVG: a box for the layers that lead to the same losses, and one for each loss."""
     regions, edges = regions_of(audit)
     reasons = dict(audit.still)
     boxes = [_shown(audit, region, reasons) for region in regions]
-    arrows = [(edge.source, edge.target, edge.gradient, "") for edge in edges]
-    losses = [(i, region) for i, region in enumerate(regions) if region.kind == "loss"]
-    if losses:
-        arrows += [(i, len(boxes), True, _weights(region)) for i, region in losses]
-        boxes.append(Shown(("L",), audit.equation, _FILLS["loss"]))
-    layout = laid_out([box.size for box in boxes], [(source, target) for source, target, *_ in arrows])
+    layout = laid_out([box.size for box in boxes], [(edge.source, edge.target) for edge in edges])
     head = textwrap.wrap(one_line(audit.equation, 10_000), _TITLE_LETTERS) or [""]
     if len(head) > _TITLE_LINES:
         head = [*head[: _TITLE_LINES - 1], _cut(head[_TITLE_LINES - 1], _TITLE_LETTERS - 2) + " …"]
@@ -68,9 +63,8 @@ def drawing(audit: Audit) -> str:
     ]
     parts += [_line(line, _MARGIN, _MARGIN + _LINE * i, "head") for i, line in enumerate(head, 1)]
     curves = [[(x + shift, y + down) for x, y in curve] for curve in layout.curves]
-    parts += [_arrow(curve, flows) for curve, (_, _, flows, _) in zip(curves, arrows, strict=True)]
+    parts += [_arrow(curve, edge.gradient) for curve, edge in zip(curves, edges, strict=True)]
     parts += [part for box, shown in zip(placed, boxes, strict=True) for part in _box(box, shown)]
-    parts += [_label(placed[source], label) for source, _, _, label in arrows if label]
     parts.append(_line(_LEGEND, _MARGIN, height - _LINE / 2))
     return "\n".join((*parts, "</svg>", ""))
 
@@ -82,8 +76,9 @@ def _shown(audit: Audit, region: Region, reasons: dict[str, str]) -> Shown:
     title = one_line(", ".join(names), 4000)
     if region.kind == "loss":
         term = region.terms[0]
+        weights = " + ".join(f"{each.weight:.7g}" for each in region.terms)
         words = [f"over {term.divisor.partition(':')[0]}"] if term.divisor else []
-        return _lines([names[0], layers[0].type, *words], f"{title}: {term.formula}", "loss")
+        return _lines([names[0], f"{weights}·Σ {layers[0].type}", *words], f"{title}: {term.formula}", "loss")
     if region.kind == "data":
         return _lines([_span(names), *Counter(layer.type for layer in layers)][:4], title, "data")
     learning = set(audit.learning)
@@ -113,10 +108,6 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
 
 
-def _weights(region: Region) -> str:
-    return " + ".join(f"{term.weight:.7g}" for term in region.terms) + "·Σ"
-
-
 def _text(text: str) -> str:
     """Escaped; what XML cannot hold, and what is not printable, is a space."""
     return escape(one_line(text, 4000), {'"': "&quot;"})
@@ -129,10 +120,6 @@ def _line(text: str, x: float, y: float, kind: str = "") -> str:
 def _arrow(curve: Sequence[Point], flows: bool) -> str:
     first, *others = (f"{x:.1f} {y:.1f}" for x, y in curve)
     return f'<path d="M{first}C{" ".join(others)}"{"" if flows else _NONE}/>'
-
-
-def _label(source: Box, label: str) -> str:
-    return _line(label, source.x + 6, source.foot[1] + 14)
 
 
 def _box(box: Box, shown: Shown) -> Iterator[str]:

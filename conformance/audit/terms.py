@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 from conformance.audit.divisor import divisor_of
@@ -54,6 +55,8 @@ class Term:
 
     def to_json(self) -> dict[str, Any]:
         said = {**asdict(self), "forms": list(self.forms), "rules": dict(self.rules)}
+        if not isfinite(self.weight):
+            said["weight"] = str(self.weight)
         del said["index"]
         return said
 
@@ -67,7 +70,7 @@ def terms_of(document: Document, graph: Graph) -> list[Term]:
         for top, weight in zip(node.tops, node.loss_weights, strict=True):
             if weight == 0:
                 continue
-            meaning = meaning_of(document, source)
+            meaning = meaning_of(document, source, graph.lines[at])
             divisor = divisor_of(source, meaning, sizes[at], document.iter_size)
             found.append(
                 Term(

@@ -60,18 +60,23 @@ def table(audits: Sequence[Audit]) -> Iterator[str]:
 def markdown(audit: Audit) -> str:
     """The same as a page."""
     page = [
-        f"# {audit.document.path}",
+        f"# {one_line(audit.document.path)}",
         "",
-        f"`{audit.equation}`",
+        f"`{one_line(audit.equation, 4000)}`",
         "",
         "| term | weight | divided by |",
         "|---|---|---|",
     ]
-    page += [f"| {t.layer} ({t.type}) | {t.weight:.7g}, {t.origin} | {t.divisor} |" for t in audit.terms]
+    page += [_row(f"{t.layer} ({t.type})", f"{t.weight:.7g}, {t.origin}", t.divisor) for t in audit.terms]
     page += ["", f"Trained: {_names(audit.learning)}.", ""]
-    page += [f"- not trained: {name}, {why}" for name, why in audit.still]
+    page += [f"- not trained: {one_line(name)}, {why}" for name, why in audit.still]
     page += ["", "| level | line | layer | finding |", "|---|---:|---|---|"] if audit.findings else []
     page += [
-        f"| {f.level.value} | {f.line or ''} | {f.layer} | {f.sentence} ([{f.id}]({f.page})) |" for f in audit.findings
+        _row(f.level.value, str(f.line or ""), f.layer, f"{f.sentence} ([{f.id}]({f.page}))") for f in audit.findings
     ]
     return "\n".join(page) + "\n"
+
+
+def _row(*cells: str) -> str:
+    """A table's row, whatever the cells hold."""
+    return f"| {' | '.join(one_line(cell, 1000).replace('|', chr(92) + '|') for cell in cells)} |"

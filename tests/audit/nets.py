@@ -56,6 +56,7 @@ PAIRS: dict[str, tuple[str, str]] = {
     "no-loss": (LOGITS, PLAIN),
     "not-trained": (CUT % "false", CUT % "true"),
     "negative-weight": (LOGITS + LOSS % "loss_weight: -1", PLAIN),
+    "weight-not-finite": (LOGITS + LOSS % "loss_weight: nan", LOGITS + LOSS % "loss_weight: 1e30"),
     "option-without-use": (
         LOGITS + EUCLID % "loss_param { normalization: FULL }",
         LOGITS + LOSS % "loss_param { normalization: FULL }",

@@ -76,6 +76,18 @@ def test_markdown_has_the_equation_and_the_findings(lossconf: Lossconf) -> None:
     assert "([negative-weight](docs/audit.md#negative-weight))" in said
 
 
+def test_markdowns_tables_hold_any_name(tmp_path: Path, lossconf: Lossconf) -> None:
+    (tmp_path / "net.prototxt").write_text(PLAIN.replace('name: "loss"', 'name: "a|b\\nc"'), "utf-8")
+    assert "| a\\|b c (SoftmaxWithLoss) | 1, implicit |" in lossconf("audit", "net.prototxt", "--markdown").out
+
+
+def test_forms_come_one_at_a_time_and_of_one_net(lossconf: Lossconf) -> None:
+    assert "ask for one at a time" in lossconf("audit", "good.prototxt", "--json", "--svg").err
+    assert "is about one net" in lossconf("audit", "good.prototxt", "odd.prototxt", "--torch").err
+    assert lossconf("audit", "good.prototxt", "--torch").out.startswith("# The loss of good.prototxt")
+    assert lossconf("audit", "good.prototxt", "--svg").out.startswith("<svg")
+
+
 def test_every_finding_has_its_place_on_its_page() -> None:
     pages = {finding: Finding(finding, Level.NOTE, "").page.split("#") for finding in IDS}
     headings = {page: _anchors(ROOT / page) for page, _ in pages.values()}
