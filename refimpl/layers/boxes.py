@@ -5,7 +5,7 @@ After ``src/caffe/util/bbox_util.cpp`` of weiliu89/caffe@4817bf8b and its copies
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 
-__all__ = ["Box", "decode", "encode", "match", "suppressed"]
+__all__ = ["Box", "decode", "encode", "logarithm", "match", "suppressed"]
 
 F: Any = FLOAT.numpy.type
 Box = NDArray[Any]
@@ -54,12 +54,26 @@ def _centred(box: Box, positive: bool = True) -> tuple[Any, Any, Any, Any]:
     return (box[0] + box[2]) * HALF, (box[1] + box[3]) * HALF, width, height
 
 
-def encode(prior: Box, variance: Box, code: str, in_target: bool, box: Box) -> Box:
+def logarithm(x: Any) -> Any:
+    """Rounded to nearest. The GNU C library's logf is off by up to 0.82 units in the last place, and so are the targets
+    that forks compute with it."""
+    return F(np.log(np.float64(x)))
+
+
+def encode(
+    prior: Box,
+    variance: Box,
+    code: str,
+    in_target: bool,
+    box: Box,
+    log: Callable[[Any], Any] = logarithm,
+) -> Box:
     """A box as its distance from a prior, in the units that the code says; ``in_target``: not over the variances."""
     if code == "CENTER_SIZE":
         px, py, pw, ph = _centred(prior)
         x, y, w, h = _centred(box)
-        return _stretched((x - px) / pw, (y - py) / ph, w / pw, h / ph, None if in_target else variance)
+        found = np.array([(x - px) / pw, (y - py) / ph, log(w / pw), log(h / ph)], F)
+        return found if in_target else np.asarray(found / variance)
     offset = box - prior
     if code == "CORNER_SIZE":
         _, _, pw, ph = _centred(prior)
@@ -69,12 +83,6 @@ def encode(prior: Box, variance: Box, code: str, in_target: bool, box: Box) -> B
     if not (variance > 0).all():
         raise LayerError(f"the variances {variance} are not positive", "variances divide the targets")
     return offset / variance
-
-
-def _stretched(x: Any, y: Any, w: Any, h: Any, variance: Box | None) -> Box:
-    """Rounded to nearest; the GNU C library's logf is off by up to 0.82 units in the last place, and so are targets."""
-    found = np.array([x, y, np.log(np.float64(w)), np.log(np.float64(h))], F)
-    return found if variance is None else found / variance
 
 
 def decode(prior: Box, variance: Box, code: str, in_target: bool, offset: Box) -> Box:
