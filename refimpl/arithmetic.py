@@ -22,6 +22,7 @@ __all__ = [
     "exact_sum",
     "floored_log",
     "like",
+    "log_added",
     "magnitude",
     "may_be_below",
     "rounded",
@@ -140,6 +141,20 @@ def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
         return constant
     value = np.asarray(constant, np.float64)
     return x.replaced(value, np.where(FLOAT.holds(value), 0.0, x.rounding.of(value)))
+
+
+def log_added(a: Any, b: Any) -> Any:
+    """``log(exp(a) + exp(b))``; no more uncertain than the worse of both, beside the roundings of its own."""
+    if not isinstance(a, Approx):
+        return _log_added(a, b)
+    exactly = _log_added(*(x.replaced(x.value, np.zeros(x.shape)) for x in (a, b)))
+    return exactly.replaced(exactly.value, exactly.error + np.maximum(a.error, b.error))
+
+
+def _log_added(a: Any, b: Any) -> Any:
+    larger = value_of(a) > value_of(b)
+    most, least = np.where(larger, a, b), np.where(larger, b, a)
+    return most + np.log1p(np.exp(least - most))
 
 
 def weighted(x: Any, weight: Any) -> Any:

@@ -49,8 +49,9 @@ class Layer:
     and ADDS to the diffs of its parameters (``blobs``). Methods raise `LayerError`; the net adds the stage and the
     layer's name.
 
-    ``v1_type`` is the type's name in a V1LayerParameter where it is not the type's words in capitals; ``quirks`` and
-    ``departures`` are those that the class itself has, without its bases'.
+    ``v1_type`` is the type's name in a V1LayerParameter where it is not the type's words in capitals; ``items_axis`` is
+    the axis of the first bottom along which the items of a batch lie; ``quirks`` and ``departures`` are those that the
+    class itself has, without its bases'.
 
     ``forms`` are the forks' meanings of the type that the class computes; none: BVLC's, or the only one there is.
     ``self.form`` is the one in force. ``messages`` are fields of LayerParameter that the class reads in a schema of its
@@ -69,6 +70,7 @@ class Layer:
     has_backward: ClassVar[bool] = True
     implicit_weight: ClassVar[bool] = False
     v1_type: ClassVar[str] = ""
+    items_axis: ClassVar[int] = 0
     forms: ClassVar[tuple[Form, ...]] = ()
     messages: ClassVar[Mapping[str, MessageClass]] = {}
     departures: ClassVar[tuple[Departure, ...]] = ()

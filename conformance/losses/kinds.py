@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
-from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.roles import (
+    Labels,
+    Matrix,
+    NearestLabels,
+    Probabilities,
+    Role,
+    Scores,
+    Shape,
+    Similarity,
+    Targets,
+)
 
 __all__ = ["ORDINARY", "Draw", "beside", "depends", "kinds_of"]
 
@@ -85,6 +95,15 @@ def _identity(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
     return np.array(np.broadcast_to(np.eye(shape[-1]), shape), dtype=np.float64)
 
 
+_LABELS: Mapping[str, Draw] = {
+    "last": _labels(lambda rng, size, classes: np.full(size, classes - 1.0)),
+    "ends": _labels(_ends),
+    "upper-half": _labels(lambda rng, size, classes: rng.integers(classes // 2, classes, size)),
+    "fractional": _labels(_fractional),
+    "low": _labels(_low),
+    "minus-zero": _labels(lambda rng, size, classes: np.resize([-0.0, classes - 1.0, -0.75], size)),
+}
+
 _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
     Scores: {
         "mantissas": _uniform(-4, 4),
@@ -108,14 +127,14 @@ _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
         "beyond-one": _uniform(-8, 8),
         "minus-zero": _among(-0.0, -0.75, 1.0),
     },
-    Labels: {
-        "last": _labels(lambda rng, size, classes: np.full(size, classes - 1.0)),
-        "ends": _labels(_ends),
-        "upper-half": _labels(lambda rng, size, classes: rng.integers(classes // 2, classes, size)),
-        "fractional": _labels(_fractional),
-        "low": _labels(_low),
-        "minus-zero": _labels(lambda rng, size, classes: np.resize([-0.0, classes - 1.0, -0.75], size)),
+    NearestLabels: {
+        **_LABELS,
+        "fractional": _labels(
+            lambda rng, size, classes: rng.integers(0, classes, size) + rng.integers(-3, 4, size) / 8
+        ),
+        "minus-zero": _labels(lambda rng, size, classes: np.resize([-0.0, classes - 1.0, -0.25], size)),
     },
+    Labels: _LABELS,
     Similarity: {
         "alike": _among(1.0),
         "unlike": _among(0.0),

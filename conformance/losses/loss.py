@@ -42,6 +42,7 @@ FACTS = {
     "shift-invariant": "a number added to every score changes nothing",
     "saturates": "scores of any finite size have finite losses, where the formula goes through exponentials",
     "flat": "an item's bottoms have one axis; further ones have to be 1",
+    "rows": "what a suite varies of its first bottom are the items and the entries of each; the rest follows",
     "margin": "an entry or a pair beyond a margin adds nothing",
     "sized-once": "a batch larger than the one at set-up is undefined in Caffe",
 }
@@ -302,7 +303,8 @@ class Loss:
     @cached_property
     def variants(self) -> tuple[Variant, ...]:
         """The published variants, the plainest first; where none is, small scores and an image."""
-        return tuple(self._bound(published) for published in self.published or _UNPUBLISHED)
+        plain = (each for each in _UNPUBLISHED if len(each.shape) == 2 or "rows" not in self.traits)
+        return tuple(self._bound(published) for published in self.published or plain)
 
     @property
     def plain(self) -> Variant:
@@ -337,9 +339,17 @@ class Loss:
 
     def sized(self, shape: Shape) -> Variant:
         """The plainest variant on a first bottom of another shape, its other bottoms made to fit."""
-        if "flat" in self.traits:
+        if self.traits & {"flat", "rows"}:
             shape = (shape[0], int(np.prod(shape[1:])))
         return self._bound(Published(self.plain.name, shape, {**self.plain.options, **self.completed(shape, {})}))
+
+    def smallest(self, variant: Variant, seed: int) -> tuple[Variant, dict[str, Array]]:
+        """One score of one item, and its values."""
+        single = variant.reshaped({name: (1,) * len(shape) for name, shape in variant.shapes.items()})
+        values = single.values(seed)
+        if self.labelled:
+            values[self.answer.name][...] = 0.0
+        return single, values
 
     def on(self, name: str, bottoms: Sequence[Array], options: Options) -> Variant:
         """A variant of the shapes of given arrays, in the order of the bottoms; what it draws itself is of no use."""
@@ -353,7 +363,8 @@ class Loss:
 
     def _axis(self, shape: Shape, options: Options) -> int | None:
         if not self.axis_option:
-            return None
+            role = self.bottoms[0].role
+            return role.classes_on if isinstance(role, Scores) else None
         axis = options.get(self.axis_option, self.options[self.axis_option][0])
         assert isinstance(axis, int)
         return axis % len(shape)

@@ -13,10 +13,13 @@ __all__ = [
     "Counterpart",
     "Labels",
     "Matrix",
+    "NearestLabels",
     "Probabilities",
     "Role",
     "Scores",
+    "Sequence",
     "Shape",
+    "Spelling",
     "Similarity",
     "Targets",
     "Weights",
@@ -48,9 +51,11 @@ class Role:
 
 @dataclass(frozen=True)
 class Scores(Role):
-    """Any real numbers. ``axis`` is the option that names the axis of the classes, empty where there is none."""
+    """Any real numbers. ``axis`` is the option that names the axis of the classes, empty where there is none;
+    ``classes_on`` is that axis where no option names it."""
 
     axis: str = ""
+    classes_on: int | None = None
 
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         """Entries k/64 in [-3, 3], off the multiples of 1/8, so at least 1/64 from the kinks that losses have."""
@@ -61,6 +66,17 @@ class Scores(Role):
 @dataclass(frozen=True)
 class Counterpart(Scores):
     """Items that the first bottom's are held against as wholes, by their distance."""
+
+
+@dataclass(frozen=True)
+class Sequence(Scores):
+    """Scores of symbols over time: (times, items, symbols). Rows of items and symbols stand for so many times, and for
+    two symbols at least."""
+
+    TIMES: ClassVar[int] = 4
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return scores if len(scores) == 3 else (self.TIMES, scores[0], max(2, scores[1]))
 
 
 @dataclass(frozen=True)
@@ -82,19 +98,43 @@ class Targets(Role):
 @dataclass(frozen=True)
 class Labels(Role):
     """Indices of classes: one for each position beside the class axis, or for each item. ``classes`` is the option that
-    says how many there are, empty where the scores do."""
+    says how many there are, empty where the scores do; with ``one_channel`` they have an axis of length 1 where the
+    scores have the classes."""
 
     classes: str = ""
+    one_channel: bool = False
     integers = True
+    fractions: ClassVar[tuple[float, ...]] = (0.75, 2.5, -0.5, 3.9375)
+    """Labels 0, 2, 0 and 3: rounding, or rounding down, takes each for another class or none."""
 
     def shape(self, scores: Shape, axis: int | None) -> Shape:
-        return scores[:1] if axis is None else scores[:axis] + scores[axis + 1 :]
+        if axis is None:
+            return scores[:1]
+        return scores[:axis] + (1,) * self.one_channel + scores[axis + 1 :]
 
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         """The last class is always among them."""
         flat = rng.integers(0, classes, size=int(np.prod(shape))).astype(np.float64)
         flat[flat.size // 2] = classes - 1
         return flat.reshape(shape)
+
+
+@dataclass(frozen=True)
+class NearestLabels(Labels):
+    """Labels that are rounded to the nearest class, halves away from 0."""
+
+    fractions: ClassVar[tuple[float, ...]] = (0.75, 2.5, -0.25, 3.4375)
+    """Labels 1, 3, 0 and 3: cutting off the fraction takes two of them for other classes."""
+
+
+@dataclass(frozen=True)
+class Spelling(Labels):
+    """Symbols of each item, in their order, blanks (0) among them."""
+
+    SYMBOLS: ClassVar[int] = 2
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return (scores[-2], self.SYMBOLS)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ class Space:
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
         """What keeps classes of several dimensions apart."""
-        found = [Limit(("items", "entries", "layout"), lambda row: bool(self.shapes_of(row)))]
+        layout = ("layout",) if len(self._layouts) > 1 else ()
+        found = [Limit(("items", "entries", *layout), lambda row: bool(self.shapes_of(row)))]
         if self.loss.ignores:
             found.append(
                 Limit(
@@ -156,7 +157,7 @@ class Space:
             changed["normalization"] = "VALID" if "VALID" in self.dimensions["normalization"] else UNSET
         kind = {first: self.dimensions[first][1]} if first in self.dimensions else {}
         if changed:
-            yield {**kind, **changed, "items": "65536", "layout": self._layouts[1]}
+            yield {**kind, **changed, "items": "65536", "layout": self._layouts[:2][-1]}
         if self.loss.labelled and not self.loss.bottom(Matrix):
             yield {**kind, "items": "one", "entries": "32768", self.loss.answer.name: "last"}
 
@@ -197,6 +198,8 @@ class Space:
         axes = self.loss.options.get(self.loss.axis_option, ())
         if len(axes) > 1:
             return ("flat", "image", "last", "second", "minus-two", "first")
+        if "rows" in self.loss.traits:
+            return ("flat",)
         return ("flat", "image") if axes else ("flat", "deep")
 
     @property

@@ -69,13 +69,22 @@ class Variant:
         """With one bottom less, an optional one."""
         return replace(self, shapes={name: shape for name, shape in self.shapes.items() if name != bottom})
 
+    @property
+    def items(self) -> int:
+        """How many items there are."""
+        return self.shapes[self.first][self.loss.layer.items_axis]
+
     def batch(self, size: int) -> Variant:
         """With ``size`` items; a matrix has none."""
-        return self.reshaped({name: (size, *self.shapes[name][1:]) for name in self.by_item})
+        found = {}
+        for name in self.by_item:
+            axis, shape = self.loss.layer.items_axis if name == self.first else 0, self.shapes[name]
+            found[name] = (*shape[:axis], size, *shape[axis + 1 :])
+        return self.reshaped(found)
 
     @property
     def by_item(self) -> tuple[str, ...]:
-        """The bottoms whose first axis counts items."""
+        """The bottoms that have an axis of items, the first one but for the first bottom of some."""
         return tuple(bottom.name for bottom in self.loss.bottoms if bottom.name in self.shapes and bottom.role.by_item)
 
     def layer(

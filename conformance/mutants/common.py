@@ -104,7 +104,7 @@ def _batch_of_setup(layer: type[Layer]) -> type[Layer]:
     class Wrong(layer):  # type: ignore[misc, valid-type]
         def setup(self, bottom: Blobs, top: Blobs) -> None:
             super().setup(bottom, top)
-            self.declared_batch = bottom[0].shape[0]
+            self.declared_batch = bottom[0].shape[self.items_axis]
 
     def stale(x: Any, at: At) -> Any:
         return x * at.batch / at.layer.declared_batch
@@ -133,7 +133,7 @@ def _asked_or_not(layer: type[Layer]) -> type[Layer]:
 def _one_item_refused(layer: type[Layer]) -> type[Layer]:
     class Wrong(layer):  # type: ignore[misc, valid-type]
         def forward(self, bottom: Blobs, top: Blobs) -> None:
-            if bottom[0].shape[0] == 1:
+            if bottom[0].shape[self.items_axis] == 1:
                 raise IndexError("too many indices for a batch that was squeezed away")
             super().forward(bottom, top)
 

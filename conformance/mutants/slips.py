@@ -50,7 +50,7 @@ class At:
 
     @property
     def batch(self) -> int:
-        return self.bottom[0].shape[0]
+        return self.bottom[0].shape[int(self.layer.items_axis)]
 
     @property
     def entries(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
 from conformance.losses import KNOWN, Loss
-from conformance.losses.roles import Matrix, Similarity, Targets
+from conformance.losses.roles import Matrix, NearestLabels, Scores, Similarity, Targets
 
 __all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet", "requirements_of"]
 
@@ -67,8 +67,17 @@ def _field(option: str) -> str:
     return f"{message.removesuffix('param').title().replace('_', '')}Parameter.{field}"
 
 
+def _of_items(loss: Loss) -> bool:
+    return loss.unit == "sample" and loss.labelled and "rows" not in loss.traits
+
+
 def _flattened(loss: Loss) -> bool:
-    return loss.unit == "sample" and loss.labelled
+    role = loss.bottoms[0].role
+    return _of_items(loss) and not (isinstance(role, Scores) and role.classes_on is not None)
+
+
+def _rounded(loss: Loss) -> bool:
+    return isinstance(loss.answer.role, NearestLabels)
 
 
 _OF_THE_FORMULA = (
@@ -129,7 +138,7 @@ _OF_THE_FORMULA = (
         _FORWARD,
         lambda loss: loss.unit == "position",
     ),
-    Facet("single-class", "{type} computes its formula for a single class.", _FORWARD, _flattened),
+    Facet("single-class", "{type} computes its formula for a single class.", _FORWARD, _of_items),
     Facet(
         "label-shape",
         "{type} compares the counts of its bottoms and not their axes after the first.",
@@ -140,8 +149,9 @@ _OF_THE_FORMULA = (
         "label-truncation",
         "{type} truncates labels toward zero before it uses or compares them.",
         _FORWARD,
-        lambda loss: loss.labelled,
+        lambda loss: loss.labelled and not _rounded(loss),
     ),
+    Facet("label-truncation", "{type} rounds labels to the nearest class before it uses them.", _FORWARD, _rounded),
     Facet(
         "fractional-targets",
         "{type} takes a target between 0 and 1 as the probability that it is.",

@@ -99,7 +99,7 @@ class Bench:
         """Inputs larger than the net declares them."""
 
         def grown(variant: Variant) -> Case:
-            fed = variant.batch(variant.shapes[variant.first][0] + 3).case("smoke/reshape", weights=(WEIGHT,))
+            fed = variant.batch(variant.items + 3).case("smoke/reshape", weights=(WEIGHT,))
             return replace(fed, net=variant.sources() + variant.layer(weights=(WEIGHT,)))
 
         if self.plainest is not None and not self.plainest.forced:

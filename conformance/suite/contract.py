@@ -95,15 +95,12 @@ def _batches(trunk: Trunk) -> Iterator[Served]:
     """Batches larger and smaller than declared, run twice; and a batch of a single score."""
     variant, stem = trunk.variant, trunk.variant.loss.stem
     served = [f"{stem}.contract-batch-change", "net.reshape"]
-    batch = variant.shapes[variant.first][0]
+    batch = variant.items
     for name, size in (("grown", 2 * batch + 1), ("shrunk", batch - 2), ("shrunk-to-one", 1)):
         if name == "grown" and "sized-once" in variant.loss.traits:
             continue  # undefined in Caffe: a quirk has the case
         yield Trunk(FAMILY, variant.batch(size), variant.shapes).case(name, steps=ROUND * 2), served
-    single = variant.reshaped({name: (1,) * len(shape) for name, shape in variant.shapes.items()})
-    values = single.values(seed=5)
-    if variant.loss.labelled:
-        values[variant.loss.answer.name][...] = 0.0
+    single, values = variant.loss.smallest(variant, seed=5)
     yield Trunk(FAMILY, single).case("one-score", values, steps=ROUND * 2), [f"{stem}.single-item"]
 
 
@@ -126,7 +123,7 @@ def _answer_shapes(variant: Variant) -> Iterator[Served]:
     if loss.unit == "entry":
         yield from (_reshaped(variant, loss.answer.name, {first: _FLAT, loss.answer.name: s}) for s in _OF_ONE_COUNT)
         return
-    batch = variant.shapes[first][:1]
+    batch = (variant.items,)
     for further in _PER_POSITION if loss.unit == "position" else _PER_ITEM:
         yield _reshaped(variant, loss.answer.name, {loss.answer.name: (*batch, *further)})
     matrix = loss.bottom(Matrix)

@@ -77,7 +77,8 @@ def _large(variant: Variant) -> Check:
 
 def _enlarged(variant: Variant) -> Variant:
     """A batch and a number of classes that keep more than one thread busy; labels stay below the classes there were."""
-    return variant.reshaped(variant.loss.shapes(LARGE, variant.options))
+    loss = variant.loss
+    return variant.reshaped(loss.shapes(LARGE, variant.options)).given(loss.completed(LARGE, {}))
 
 
 def _declared(session: Session, check_id: str, again: str | None, threads: str | None, told: bool) -> Verdict:

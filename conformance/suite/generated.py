@@ -38,6 +38,8 @@ def _array(draw: st.DrawFn, entries: st.SearchStrategy[float], shape: Shape) -> 
 
 def _shape(draw: st.DrawFn, loss: Loss) -> Shape:
     """A shape of the first bottom."""
+    if "rows" in loss.traits:
+        return draw(st.tuples(st.integers(1, 4), st.integers(2, 4)))
     if "flat" in loss.traits:
         return (*draw(st.tuples(st.integers(1, 4), st.integers(1, 4))), *draw(st.sampled_from([(), (1, 1)])))
     axes = draw(st.integers(1 if len(loss.learned) == len(loss.bottoms) else 2, 4))

@@ -11,7 +11,7 @@ from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.loss import MODES
 from conformance.losses.options import Options
-from conformance.losses.roles import Similarity, Targets
+from conformance.losses.roles import Labels, Similarity, Targets
 from conformance.suite.judged import bundle
 
 __all__ = ["checks"]
@@ -32,7 +32,10 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 def _cases(variant: Variant) -> Iterator[Served]:
     loss = variant.loss
     if loss.labelled:
-        yield _case(variant, "fractional", _FRACTIONS), [f"{loss.stem}.label-truncation"]
+        role = loss.answer.role
+        assert isinstance(role, Labels)
+        fractions = np.resize(role.fractions, _labels(variant).size)
+        yield _case(variant, "fractional", fractions), [f"{loss.stem}.label-truncation"]
     if loss.bottom(Similarity):
         for name, flags in _SIMILARITIES.items():
             yield _case(variant, name, flags), [f"{loss.stem}.similarity-truncation"]
@@ -41,9 +44,6 @@ def _cases(variant: Variant) -> Iterator[Served]:
     if loss.ignores:
         yield from _ignoring(variant)
 
-
-_FRACTIONS = np.array([0.75, 2.5, -0.5, 3.9375])
-"""Labels 0, 2, 0 and 3: rounding, or rounding down, takes each for another class or none."""
 
 _SIMILARITIES = {
     "similarity-fractional": np.array([0.5, -0.75, 1.5, 0.9375, -1.5]),

@@ -98,7 +98,7 @@ def _stale(variant: Variant) -> dict[str, float]:
 
 
 def _widths(variant: Variant) -> dict[str, int]:
-    return {name: variant.shapes[name][1] for name in variant.learned}
+    return {name: variant.shapes[name][-1] for name in variant.learned}
 
 
 def _mixing(width: int) -> Array:
@@ -118,6 +118,8 @@ def _sizes(loss: Loss) -> Case:
 def _shapes(loss: Loss) -> Case:
     """Items, classes and positions change together."""
     shapes = _IMAGES if loss.unit == "position" else _ROWS
+    if loss.needs:  # a layer made for so many classes cannot take others
+        shapes = tuple((items, shapes[0][1], *further) for items, _, *further in shapes)
     variants = [loss.sized(shape) for shape in shapes]
     largest = loss.sized(tuple(map(max, zip(*shapes, strict=True)))).shapes
     trunk = Trunk(FAMILY, variants[0], largest if "sized-once" in loss.traits else None, scaled=True)

@@ -83,6 +83,10 @@ class Point:
         return pairs[int(self._random(0).integers(len(pairs)))]
 
     @property
+    def _layout(self) -> str:
+        return self.row.get("layout", "flat")
+
+    @property
     def extent(self) -> str:
         """Large ones are few, small ones have sums of at most `CORE` terms."""
         items, entries = self.size
@@ -128,9 +132,9 @@ class Point:
             yield "deprecated-normalize"
         if self.row.get("ignored", NOTHING) != NOTHING:
             yield "ignore-label" if not self.has("ignored", "all") else "all-ignored"
-        if _AXES.get(self.row["layout"]) is not None:
+        if _AXES.get(self._layout) is not None:
             yield "axis"
-        if not self.has("layout", "flat"):
+        if self._layout != "flat":
             yield "spatial"
         if self.has("answers", "other-axes"):
             yield "label-shapes"
@@ -158,7 +162,7 @@ class Point:
 
     def _variant(self, items: int, stream: int) -> Variant:
         scores = self._scores(items, self._random(stream))
-        axis = _AXES.get(self.row["layout"])
+        axis = _AXES.get(self._layout)
         options: dict[str, Option] = {
             **self.loss.completed(scores, {} if axis is None else {self.loss.axis_option: axis})
         }
@@ -174,7 +178,7 @@ class Point:
 
     def _scores(self, items: int, rng: np.random.Generator) -> Shape:
         """The first bottom's shape: the items along one axis or more, the entries along others."""
-        entries, layout = self.size[1], self.row["layout"]
+        entries, layout = self.size[1], self._layout
         if layout == "flat":
             return (items, entries)
         if layout == "deep":
@@ -198,8 +202,10 @@ class Point:
         if self.has("layout", "first"):
             shapes[name] = (first, size // first)
         if self.has("answers", "other-axes"):
-            by_item = isinstance(self.loss.answer.role, (Labels, Similarity)) and self.loss.unit == "sample"
-            flat = (first, size // first)
+            role = self.loss.answer.role
+            by_item = isinstance(role, (Labels, Similarity)) and self.loss.unit == "sample" and size == first
+            one_channel = isinstance(role, Labels) and role.one_channel
+            flat = (first, 1, size // first) if one_channel else (first, size // first)
             shapes[name] = (first, 1, 1, 1) if by_item or (len(scores) == 2 and size == first) else flat
             if len(scores) == 2 and not by_item and size != first:
                 shapes[name] = (first, *_factors(size // first, 2, self._random(3)))
@@ -246,7 +252,7 @@ class Point:
     def _before(self, word: str, whole: Variant, values: dict[str, Array]) -> tuple[Variant, dict[str, Array]]:
         """The pass before: other answers, all values others, or another batch."""
         if word in RESIZED:
-            size = whole.shapes[whole.first][0]
+            size = whole.items
             whole = whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
         others = self._values(whole, self._random(5))
         if word == "other-answers":

@@ -47,11 +47,11 @@ def _case(loss: Loss) -> Case:
 def _step(trunk: Trunk, rng: np.random.Generator, index: int) -> tuple[dict[str, Array], Mapping[str, Any]]:
     """A batch, and weights that mix neighbouring entries: what is a probability stays about one."""
     variant = trunk.variant
-    items = variant.shapes[variant.first][0]
+    items = variant.items
     fed = variant.batch(items // 2) if index % EPOCH == EPOCH - 1 else variant
     params = {}
     for name in variant.learned:
-        width = variant.shapes[name][1]
+        width = variant.shapes[name][-1]
         share = rng.integers(4, 13, (width, 1)) / 16
         weights = np.eye(width) * share + np.roll(np.eye(width), int(rng.integers(1, width)), axis=1) * (1 - share)
         params[name] = (weights, rng.integers(0, 17, width) / 256)

@@ -34,9 +34,9 @@ def batch(variant: Variant, seed: int) -> dict[str, Array]:
 class Trunk:
     """A variant whose learned bottoms are computed, from inputs called ``<bottom>_in``: ids begin with ``prefix``.
 
-    An InnerProduct with the identity as its weights computes them, which keeps exact values; where it is ``scaled``, a
-    Scale by 1 does, which takes any shape. ``declared`` are the shapes that the net declares where they are not those
-    fed, ``asks`` is the loss's propagate_down.
+    An InnerProduct with the identity as its weights computes them along their last axis, which keeps exact values;
+    where it is ``scaled``, a Scale by 1 does, which takes any shape. ``declared`` are the shapes that the net declares
+    where they are not those fed, ``asks`` is the loss's propagate_down.
     """
 
     prefix: str
@@ -53,7 +53,8 @@ class Trunk:
             if learned and self.scaled:
                 text += layer(name, "Scale", [f"{name}_in"], options=_BY_ONE)
             elif learned:
-                options = f"inner_product_param {{ num_output: {shape[1]} }}"
+                along = f" axis: {len(shape) - 1}" if len(shape) > 2 else ""
+                options = f"inner_product_param {{ num_output: {shape[-1]}{along} }}"
                 text += layer(name, "InnerProduct", [f"{name}_in"], options=options)
         asks = " ".join(f"propagate_down: {str(ask).lower()}" for ask in self.asks)
         weights = (WEIGHT, *[0.0] * (len(self.variant.tops) - 1))
@@ -68,7 +69,7 @@ class Trunk:
         values = self.variant.values(seed=5) if values is None else values
         params: dict[str, tuple[Array, ...]] = {}
         if not self.scaled:
-            widths = {name: self.variant.shapes[name][1] for name in self.variant.learned}
+            widths = {name: self.variant.shapes[name][-1] for name in self.variant.learned}
             params = {name: (np.eye(width), np.zeros(width)) for name, width in widths.items()}
         fed = {"inputs": self.inputs(values), "params": params}
         return Case(f"{self.prefix}/{self.variant.loss.stem}/{name}", self.net(beside), **{**fed, **fields})

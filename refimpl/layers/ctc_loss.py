@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, value_of, weighted
+from refimpl.arithmetic import exact_sum, log_added, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.form import Form
-from refimpl.layer import LossLayer
+from refimpl.layer import LossLayer, pick_label
 from refimpl.layers.softmax import log_softmax, softmax
 from refimpl.quirk import Departure, Quirk
 from refimpl.schema import Message, MessageClass, int32
@@ -22,8 +21,6 @@ __all__ = ["CtcLoss"]
 
 _CTC = "jolibrain/caffe@23928c02 src/caffe/layers/ctc_loss_layer.cpp"
 SCRATCH = "ctc-scratch"
-FLOOR = 1e-300
-"""Below any probability that counts; only so that a logarithm is finite."""
 
 
 class CtcLossParameter(Message):
@@ -45,6 +42,7 @@ class CtcLoss(LossLayer):
     """
 
     type = "CtcLoss"
+    items_axis = 1
     messages: ClassVar[Mapping[str, MessageClass]] = {"ctc_loss_param": CtcLossParameter}
     forms: ClassVar[tuple[Form, ...]] = (Form("ctc", _CTC),)
     quirks = (
@@ -93,9 +91,9 @@ class CtcLoss(LossLayer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
-        logs = log_softmax(self._activations(bottom), 2, FLOOR)
-        costs = [-self._likelihood(logs[:, n], labels) for n, labels in enumerate(self._labels(bottom))]
-        top[0].data[...] = exact_sum(np.stack(costs)) / len(costs)
+        lattice = self._lattice(bottom)
+        costs = np.where(lattice.possible, -lattice.total(lattice.reached()), 0.0)
+        top[0].data[...] = exact_sum(costs) / len(costs)
         if SCRATCH in self.dialect.taken:
             bottom[0].diff[...] = self._gradient(bottom)
         self.seen = _state(bottom)
@@ -120,81 +118,122 @@ class CtcLoss(LossLayer):
         x = bottom[0]
         return x.wide.reshape(x.shape[0], x.shape[1], self.alphabet)[: self.times]
 
-    def _labels(self, bottom: Sequence[Blob]) -> list[list[int]]:
-        """Each sequence's labels. Raises `LayerError` for one that is no symbol, and where there are none at all."""
+    def _labels(self, bottom: Sequence[Blob]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each sequence's labels, those that are blank moved to the end, and how many are not.
+
+        Raises `LayerError` for one that is no symbol, and where all are blank.
+        """
         rows = bottom[1].integers().reshape(bottom[1].shape[0], -1)
         wrong = rows[(rows < 0) | (rows >= self.alphabet)]
         if wrong.size:
             raise LayerError(f"label {wrong[0]} is outside 0..{self.alphabet - 1}", "labels are symbols from 0")
-        found = [[int(label) for label in row if label != self.blank] for row in rows]
-        if not any(found):
+        order = np.argsort(rows == self.blank, axis=1, kind="stable")
+        counts = (rows != self.blank).sum(1)
+        if not counts.any():
             raise LayerError("no sequence has a label that is not blank", "give at least one")
-        return found
+        return np.take_along_axis(rows, order, 1)[:, : counts.max()], counts
 
-    def _states(self, labels: Sequence[int]) -> list[int]:
-        """The symbols with a blank before, between and after them."""
-        return [symbol for label in labels for symbol in (self.blank, label)] + [self.blank]
-
-    def _possible(self, labels: Sequence[int]) -> bool:
-        return len(labels) + sum(a == b for a, b in pairwise(labels)) <= self.times
-
-    def _before(self, states: Sequence[int], s: int) -> list[int]:
-        """The states that may come before a state."""
-        skips = s > 1 and states[s] != self.blank and states[s] != states[s - 2]
-        return [s, *([s - 1] if s else []), *([s - 2] if skips else [])]
-
-    def _paths(self, logs: Any, states: Sequence[int]) -> list[list[Any]]:
-        """For every time and state the logarithm of the probability of all paths to it; None where there is none."""
-        reached: list[list[Any]] = []
-        for t in range(self.times):
-            now: list[Any] = []
-            for s, symbol in enumerate(states):
-                ways = [reached[-1][b] for b in self._before(states, s)] if t else [logs[0, symbol] * 0.0] * (s < 2)
-                total = _added([way for way in ways if way is not None])
-                now.append(None if total is None else (logs[t, symbol] if t == 0 else total + logs[t, symbol]))
-            reached.append(now)
-        return reached
-
-    def _likelihood(self, logs: Any, labels: Sequence[int]) -> Any:
-        """log P(labels); 0 where no path spells them."""
-        if not self._possible(labels):
-            return logs[0, 0] * 0.0
-        return _added([way for way in self._paths(logs, self._states(labels))[-1][-2:] if way is not None])
+    def _lattice(self, bottom: Sequence[Blob]) -> _Lattice:
+        labels, counts = self._labels(bottom)
+        states = np.full((len(labels), 2 * labels.shape[1] + 1), self.blank)
+        states[:, 1::2] = labels
+        logs = log_softmax(self._activations(bottom), 2)
+        return _Lattice(states, 2 * counts + 1, self.blank, logs)
 
     def _gradient(self, bottom: Sequence[Blob]) -> Any:
         """Each sequence's own gradient, in the shape of the activations."""
-        activations = self._activations(bottom)
-        logs, found = log_softmax(activations, 2, FLOOR), softmax(activations, 2)
-        for n, labels in enumerate(self._labels(bottom)):
-            found[:, n] = self._slope(logs[:, n], labels, found[:, n])
+        lattice, p = self._lattice(bottom), softmax(self._activations(bottom), 2)
+        slope = np.where(lattice.possible.reshape(-1, 1), p - lattice.shares(), 0.0)
         whole = bottom[0].wide.reshape(bottom[0].shape[0], -1, self.alphabet) * 0.0
-        whole[: self.times] = found
+        whole[: self.times] = slope
         return whole.reshape(bottom[0].shape)
 
-    def _slope(self, logs: Any, labels: Sequence[int], p: Any) -> Any:
-        """p minus how likely each symbol is at each time, given the labels."""
-        if not self._possible(labels):
-            return p * 0.0
-        states = self._states(labels)
-        to = self._paths(logs, states)
-        onward = [row[::-1] for row in self._paths(logs[::-1], states[::-1])][::-1]
-        total = _added([way for way in to[-1][-2:] if way is not None])
-        slope = p.copy()
-        for t in range(self.times):
-            for s, symbol in enumerate(states):
-                if to[t][s] is not None and onward[t][s] is not None:
-                    share = np.exp(to[t][s] + onward[t][s] - logs[t, symbol] - total)
-                    slope[t, symbol] = slope[t, symbol] - share
-        return slope
+
+class _Sums:
+    """Logarithms of sums, of shape (N, S); where nothing is added up there is none, and ``some`` is false."""
+
+    def __init__(self, values: Any, some: NDArray[np.bool_]) -> None:
+        self.values, self.some = values, some
+
+    def __add__(self, other: _Sums) -> _Sums:
+        """The logarithm of the sum of what both are logarithms of."""
+        alone = np.where(self.some, self.values, other.values)
+        added = log_added(self.values, other.values)
+        return _Sums(np.where(self.some & other.some, added, alone), self.some | other.some)
+
+    def shifted(self, by: int) -> _Sums:
+        """Each state has what the one ``by`` before it had."""
+        if abs(by) >= self.values.shape[1]:
+            return _Sums(self.values * 0.0, np.zeros_like(self.some))
+        edge, open_ = self.values[:, : abs(by)] * 0.0, np.zeros_like(self.some[:, : abs(by)])
+        if by > 0:
+            return _Sums(
+                np.concatenate([edge, self.values[:, :-by]], 1), np.concatenate([open_, self.some[:, :-by]], 1)
+            )
+        return _Sums(np.concatenate([self.values[:, -by:], edge], 1), np.concatenate([self.some[:, -by:], open_], 1))
+
+    def where(self, kept: NDArray[np.bool_]) -> _Sums:
+        return _Sums(self.values, self.some & kept)
 
 
-def _added(ways: Sequence[Any]) -> Any:
-    """The logarithm of the sum of what these are logarithms of; None of nothing."""
-    if not ways:
-        return None
-    largest = max(ways, key=lambda way: float(value_of(way)))
-    total = sum((np.exp(way - largest) for way in ways if way is not largest), start=largest * 0.0)
-    return largest + np.log1p(total)
+class _Lattice:
+    """The paths that spell each sequence's labels: through its states, the first ``counts`` of ``states``, (N, S).
+
+    ``logs`` are the logarithms of the symbols' probabilities, (T, N, C).
+    """
+
+    def __init__(self, states: NDArray[np.int64], counts: NDArray[np.int64], blank: int, logs: Any) -> None:
+        self.states, self.counts, self.logs = states, counts, logs
+        places = np.arange(states.shape[1])
+        self.open = places < counts[:, None]
+        self.first = self.open & (places < 2)
+        self.last = self.open & (places >= counts[:, None] - 2)
+        differs = np.zeros(states.shape, bool)
+        differs[:, 2:] = states[:, 2:] != states[:, :-2]
+        self.skips = differs & (states != blank) & self.open
+        repeated = ~differs & (places % 2 == 1) & (places > 1) & self.open
+        self.possible = (counts - 1) // 2 + repeated.sum(1) <= len(logs)
+
+    def emitted(self, t: int) -> Any:
+        """The logarithm of the probability of each state's symbol at time t."""
+        return np.take_along_axis(self.logs[t], self.states, 1)
+
+    def reached(self) -> list[_Sums]:
+        """For every time, of all paths to a state."""
+        found = [_Sums(self.emitted(0), self.first)]
+        for t in range(1, len(self.logs)):
+            before = found[-1]
+            ways = before + before.shifted(1) + before.shifted(2).where(self.skips)
+            found.append(_Sums(ways.values + self.emitted(t), ways.some & self.open))
+        return found
+
+    def left(self) -> list[_Sums]:
+        """For every time, of all paths from a state to the end."""
+        found = [_Sums(self.emitted(len(self.logs) - 1), self.last)]
+        for t in range(len(self.logs) - 2, -1, -1):
+            after = found[0]
+            ways = after + after.shifted(-1) + after.where(self.skips).shifted(-2)
+            found.insert(0, _Sums(ways.values + self.emitted(t), ways.some & self.open))
+        return found
+
+    def total(self, reached: list[_Sums]) -> Any:
+        """log P(labels) of each sequence; whatever where no path spells them."""
+        ends = reached[-1].where(self.last)
+        both = ends + ends.shifted(1)
+        return np.squeeze(np.take_along_axis(both.values, self.counts[:, None] - 1, 1), 1)
+
+    def shares(self) -> Any:
+        """How likely each symbol is at each time, given the labels: (T, N, C)."""
+        reached, left = self.reached(), self.left()
+        total = np.expand_dims(self.total(reached), 1)
+        hot = pick_label(self.states, self.logs.shape[2], 2)
+        found = []
+        for t, (to, onward) in enumerate(zip(reached, left, strict=True)):
+            through = to.some & onward.some & self.possible[:, None]
+            way = np.where(through, to.values + onward.values - self.emitted(t) - total, 0.0 * to.values)
+            share = np.where(through, np.exp(way), 0.0 * to.values)
+            found.append(exact_sum(np.expand_dims(share, 2) * hot, 1))
+        return np.stack(found)
 
 
 def _state(bottom: Sequence[Blob]) -> list[NDArray[Any]]:

@@ -93,6 +93,8 @@ class DiceCoefLoss(LossLayer):
                 f"labels of shape {y.shape} for predictions of shape {x.shape}",
                 "(N, C, H, W) needs labels (N, 1, H, W)",
             )
+        if self.ignored is not None and not 0 <= self.ignored < x.channels and self._masks(x.channels):
+            raise LayerError(f"ignore_label {self.ignored} of {x.channels} classes", "ignore one that there is")
         top[0].reshape()
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -109,7 +111,7 @@ class DiceCoefLoss(LossLayer):
         x, t = self._planes(bottom)
         overlap, below = self._overlap(x, t, self.factors)
         factors = self.factors
-        masked = self.mode == "MULTICLASS" and self.ignored is not None and x.shape[1] > 1
+        masked = self.mode == "MULTICLASS" and self.ignored is not None and self._masks(x.shape[1])
         if masked and not self.dialect.derivative("jolibrain-dice-ignored-slope"):
             factors = like(x, 1.0)
         scale = 2.0 * top[0].wide_diff / below
@@ -141,6 +143,10 @@ class DiceCoefLoss(LossLayer):
         t[: len(labels)] = pick_label(labels, x.shape[1], 1)
         return x, t
 
+    def _masks(self, classes: int) -> bool:
+        """Whether an ignored class makes a difference: a single one is not masked, but weighted as if it were large."""
+        return classes > 1 or self.mode.startswith("MULTICLASS_WEIGHTED")
+
     def _smooth(self, images: int) -> float:
         return 0.0 if self.mode.startswith("MULTICLASS_WEIGHTED") else 1.0 / images
 
@@ -154,7 +160,7 @@ class DiceCoefLoss(LossLayer):
         """m, for every entry; ``count`` where the batch is one more for MULTICLASS_WEIGHTED_ALL."""
         if not self.mode.startswith("MULTICLASS_WEIGHTED"):
             kept = np.ones(x.shape)
-            if self.ignored is not None and x.shape[1] > 1:
+            if self.ignored is not None and self._masks(x.shape[1]):
                 kept[:, self.ignored] = 0.0
             return like(x, kept)
         volumes = t.sum(2) + 1.0
