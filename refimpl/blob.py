@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from refimpl.arithmetic import value_of
 from refimpl.dtypes import DOUBLE
 from refimpl.errors import LayerError
+
+if TYPE_CHECKING:
+    from refimpl.messages import FillerParameter
 
 __all__ = ["Blob", "Zeros"]
 
@@ -32,7 +35,7 @@ class Blob:
     As in Caffe, a blob that grows past its memory gets new, zeroed memory for both, a blob that shrinks keeps its
     own, and two blobs may share either. ``data`` and ``diff`` are views in the net's storage dtype; a write through
     them is seen by every sharer. Layers read through ``wide`` and ``wide_diff``, which are float64 for a net of a
-    narrower type.
+    narrower type. ``filler`` is set where a random filler is to give a learnable blob its first values.
     """
 
     def __init__(self, zeros: Zeros, shape: tuple[int, ...] = (0,)) -> None:
@@ -41,6 +44,7 @@ class Blob:
         self._diff = _Buffer(zeros, 0)
         self.shape: tuple[int, ...] = (0,)
         self.reallocations = 0
+        self.filler: FillerParameter | None = None
         self.reshape(*shape)
 
     def reshape(self, *shape: int) -> None:

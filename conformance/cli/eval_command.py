@@ -12,48 +12,81 @@ from conformance.contract.dtypes import DOUBLE, NAMES
 
 if TYPE_CHECKING:
     from conformance.contract.case import Array
+    from conformance.evaluation.filling import Source
+    from conformance.evaluation.reading import Reading
     from refimpl.messages import NetParameter
     from refimpl.net import Net
 
 __all__ = ["command"]
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 @click.command("eval")
-@click.argument("net", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("net", type=_FILE)
+@click.option("--inputs", type=_FILE, help="An .npz: an array per input blob, and LAYER[I] per learnable array.")
 @click.option(
-    "--inputs",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="An .npz: an array per input blob, and LAYER[I] per learnable array.",
+    "--from", "cut", metavar="BLOB", multiple=True, help="Leave out what computes this blob: an input. Repeatable."
 )
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write everything to this .npz.")
+@click.option("--weights", type=_FILE, help="A .caffemodel, or an .npz of LAYER[I]: copied by name, as Caffe does.")
+@click.option("--seed", type=click.IntRange(0), help="Draw what random fillers are to fill, and nothing else does.")
+@click.option("--save", type=_FILE, help="Write everything to this .npz.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
+@click.option("--stage", "stages", multiple=True, help="A stage, beside the net's or solver's own. Repeatable.")
+@click.option("--level", type=int, default=0, help="The level.", show_default=True)
 @click.option("--dialect", type=click.Choice(["documented", "bvlc"]), default="documented", show_default=True)
 @click.option("--dtype", type=click.Choice(NAMES), default=DOUBLE.name, show_default=True)
 @click.option("--force-backward", is_flag=True, help="Compute every gradient, as force_backward: true in the net does.")
+@click.pass_context
 def command(
-    net: Path, inputs: Path | None, save: Path | None, phase: str, dialect: str, dtype: str, force_backward: bool
+    context: click.Context,
+    net: Path,
+    inputs: Path | None,
+    cut: tuple[str, ...],
+    weights: Path | None,
+    seed: int | None,
+    save: Path | None,
+    phase: str,
+    stages: tuple[str, ...],
+    level: int,
+    dialect: str,
+    dtype: str,
+    force_backward: bool,
 ) -> int:
-    """Compute NET, a prototxt, forward and backward: the losses per top, the total, the gradients.
+    """Compute NET, the prototxt of a net or solver, forward and backward: the losses per top, the total, the gradients.
 
     \b
-    The saved file holds `loss`, `data/BLOB`, `diff/BLOB` and `param_diff/LAYER[I]`.
+    Of a net with layers that the reference lacks, --from leaves out what is under its blobs, and data layers; without
+    it, the command says which cut to make. A blob's gradient is the whole net's, but for what came through another
+    given blob. Every random filler needs --weights, an array, or --seed. The saved file holds `loss`, `data/BLOB`,
+    `diff/BLOB` and `param_diff/LAYER[I]`.
 
     \b
     Examples:
       lossconf eval net.prototxt --inputs x.npz
       lossconf eval net.prototxt --inputs x.npz --force-backward --save out.npz
+      lossconf eval train_val.prototxt --from fc8 --inputs scores-and-labels.npz
+      lossconf eval train_val.prototxt --from fc7 --inputs x.npz --weights net.caffemodel
     """
     from conformance.contract.errors import UsageError
+    from conformance.evaluation.arrays import read_arrays
+    from conformance.evaluation.filling import Source
+    from conformance.evaluation.reading import NotComputed, read
     from refimpl.errors import NetError
+    from refimpl.messages import NetState
 
-    given = _read_arrays(inputs) if inputs else {}
+    given = Source(inputs, read_arrays(inputs) if inputs else {})
     try:
-        built = _built(net, given, inputs, {"phase": phase, "dialect": dialect, "dtype": dtype}, force_backward)
+        reading = read(net, NetState(phase=phase, level=level, stage=stages), cut)
+        built = _built(net, reading, given, force_backward, phase=phase, dialect=dialect, dtype=dtype, level=level)
+        held = _filled(built, given, weights, seed)
         loss = built.forward()
         built.backward()
+    except NotComputed as error:
+        raise NotComputed(f"{net}: {error}{_instead(context, error.blobs)}", error.blobs) from None
     except NetError as error:
         raise UsageError(f"{net}: {error}") from None
-    for line in _lines(built, float(loss)):
+    for line in _lines(built, float(loss), reading, held):
         click.echo(line)
     if save:
         _save(save, built, float(loss))
@@ -61,45 +94,57 @@ def command(
     return 0
 
 
-def _built(path: Path, given: dict[str, Array], inputs: Path | None, options: dict[str, Any], force: bool) -> Net:
+def _instead(context: click.Context, blobs: tuple[str, ...]) -> str:
+    """The command that was given, with a cut that leaves out what the reference lacks."""
+    import shlex
+
+    from click.core import ParameterSource
+
+    if not blobs:
+        return ", and no cut leaves it out: a loss needs it, or is one"
+    words: list[str] = []
+    for param in context.command.params:
+        value = context.params.get(param.name or "")
+        if param.name == "cut" or context.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE:
+            continue
+        for each in value if isinstance(value, tuple) else [value]:
+            words += [str(each)] if isinstance(param, click.Argument) else [param.opts[0]]
+            words += [] if each is True or isinstance(param, click.Argument) else [str(each)]
+    words += [word for blob in blobs for word in ("--from", blob)]
+    return ", but its heads can be computed: " + shlex.join(["lossconf", "eval", *words])
+
+
+def _built(path: Path, reading: Reading, given: Source, force: bool, **options: Any) -> Net:
     from dataclasses import replace
 
     from conformance.contract.errors import UsageError
+    from conformance.evaluation.filling import refuse_missing
     from refimpl.net import Net
-    from refimpl.prototxt import parse_net
 
-    param = parse_net(_read_text(path))
+    param, cut = reading.net, reading.cut
+    if cut:
+        refuse_missing(dict.fromkeys(cut.inputs), given)
+        param = replace(param, layer=cut.layers({name: given.arrays[name].shape for name in cut.inputs}))
+        options["layers"] = cut.classes()
     if force:
         param = replace(param, force_backward=True)
-    built = Net(param, files=_files(param, path.parent), **options)
+    built = Net(param, files=_files(param, reading.folder), stages=reading.stages, **options)
     if not built.layers:
         raise UsageError(f"{path}: a net without layers has nothing to compute in phase {built.phase}")
-    _fill(built, given, inputs)
     return built
 
 
-def _fill(net: Net, given: dict[str, Array], path: Path | None) -> None:
-    """Put the arrays into inputs and learnable blobs. Raises `UsageError` for one too many, or an input too few."""
-    from conformance.contract.errors import UsageError, unknown
+def _filled(net: Net, given: Source, weights: Path | None, seed: int | None) -> dict[str, str]:
+    """What each learnable array of the net holds, once all are filled."""
+    from conformance.evaluation.arrays import read_arrays
+    from conformance.evaluation.caffemodel import read_caffemodel
+    from conformance.evaluation.filling import Source, fill, fill_learnable
 
-    wanted = [top for node in net.layers if node.type == "Input" for top in node.tops]
-    parameters = {f"{layer}[{i}]": blob for layer, blobs in net.params.items() for i, blob in enumerate(blobs)}
-    for name in wanted:
-        if name not in given:
-            raise UsageError(
-                f"the input {name!r} of shape {net.blobs[name].shape} is not in {path or 'the inputs: give --inputs'}"
-            )
-    for name, array in given.items():
-        if name in wanted:
-            if net.blobs[name].shape != array.shape:
-                net.blobs[name].reshape(*array.shape)
-            net.blobs[name].data[...] = array
-        elif name in parameters:
-            if parameters[name].shape != array.shape:
-                raise UsageError(f"{path}: {name} has shape {array.shape} where {parameters[name].shape} belongs")
-            parameters[name].data[...] = array
-        else:
-            raise UsageError(f"{path}: {unknown('input or learnable array', name, [*wanted, *parameters])}")
+    fill(net, given)
+    if weights is None:
+        return fill_learnable(net, given, None, seed)
+    arrays = read_arrays(weights) if weights.suffix == ".npz" else read_caffemodel(weights)
+    return fill_learnable(net, given, Source(weights, arrays), seed)
 
 
 def _files(param: NetParameter, folder: Path) -> dict[str, bytes]:
@@ -110,44 +155,16 @@ def _files(param: NetParameter, folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 
-def _read_text(path: Path) -> str:
-    from conformance.contract.errors import UsageError
-
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path}: not UTF-8 at byte {error.start}; is it a binary proto? only the text format is read"
-        ) from None
-
-
-def _read_arrays(path: Path) -> dict[str, Array]:
-    import io
-    import zipfile
-
-    import numpy as np
-
-    from conformance.contract.errors import UsageError, one_line
-
-    try:
-        loaded = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise UsageError(f"{path} holds one array without a name: save it with numpy.savez(path, x=...)")
-        with loaded as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, KeyError) as error:
-        raise UsageError(f"{path} is no .npz of plain arrays: {one_line(str(error), 120)}") from None
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise UsageError(f"{path}: {name} holds {array.dtype} where numbers belong")
-    return {name: array.astype(np.float64) for name, array in arrays.items()}
-
-
-def _lines(net: Net, loss: float) -> Iterator[str]:
+def _lines(net: Net, loss: float, reading: Reading, held: Mapping[str, str]) -> Iterator[str]:
+    if reading.cut:
+        yield "heads"
+        yield f"  {len(reading.cut.heads)} layers are computed, {reading.left_out} are left out"
+        yield f"  given: {', '.join(sorted(reading.cut.inputs))}"
+        if reading.cut.partial:
+            yield f"  under given blobs, too, so that its gradients lack their part: {', '.join(reading.cut.partial)}"
+    if held:
+        yield "weights"
+        yield from (f"  {name}: {where}" for name, where in held.items())
     rows = [
         (node.name, node.type, top, f"{weight:g}", float(net.blobs[top].wide.sum()))
         for node in net.layers
@@ -171,14 +188,15 @@ def _lines(net: Net, loss: float) -> Iterator[str]:
 
 def _gradients(net: Net) -> Iterator[tuple[str, Array]]:
     """The gradients that backward computed: of the blobs that no layer makes out of others, then of the parameters."""
+    from conformance.evaluation.filling import learnable
+
     made = {top for node in net.layers for top in node.tops if node.bottoms}
     for node in net.layers:
         for name, needed in zip(node.bottoms, node.bottom_need_backward, strict=True):
             if node.need_backward and needed and name not in made:
                 yield name, net.blobs[name].diff
-    for layer, blobs in net.params.items():
-        for i, blob in enumerate(blobs):
-            yield f"{layer}[{i}]", blob.diff
+    for name, blob in learnable(net).items():
+        yield name, blob.diff
 
 
 def _array(name: str, array: Array) -> Iterator[str]:
@@ -193,14 +211,13 @@ def _save(path: Path, net: Net, loss: float) -> None:
     import numpy as np
 
     from conformance.contract.errors import UsageError
+    from conformance.evaluation.filling import learnable
 
     arrays: Mapping[str, Any] = {
         "loss": np.array(loss),
         **{f"data/{name}": blob.data for name, blob in net.blobs.items()},
         **{f"diff/{name}": blob.diff for name, blob in net.blobs.items()},
-        **{
-            f"param_diff/{layer}[{i}]": blob.diff for layer, blobs in net.params.items() for i, blob in enumerate(blobs)
-        },
+        **{f"param_diff/{name}": blob.diff for name, blob in learnable(net).items()},
     }
     try:
         with path.open("wb") as file:

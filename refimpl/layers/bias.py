@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from refimpl.blob import Blob
-from refimpl.filler import filled, initial_value
+from refimpl.filler import initialised
 from refimpl.layer import Layer
 from refimpl.layers.axes import Span, covered_shape
 
@@ -29,7 +29,7 @@ class Bias(Layer):
         param = self.param.bias_param
         if len(bottom) == 1:
             shape = covered_shape(bottom[0], param.axis, param.num_axes)
-            self.blobs = [filled(self.context.blob(*shape), initial_value(param.filler))]
+            self.blobs = [initialised(self.context.blob(*shape), param.filler)]
             self.param_propagate_down = [True]
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

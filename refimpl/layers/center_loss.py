@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from refimpl.arithmetic import exact_sum, magnitude, sign, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
-from refimpl.filler import filled, initial_value
+from refimpl.filler import initialised
 from refimpl.form import Form
 from refimpl.layer import LossLayer, pick_label, refuse_labels_outside
 from refimpl.messages import FillerParameter
@@ -63,7 +63,7 @@ class CenterLoss(LossLayer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.own["center_loss_param"]
         length = bottom[0].count_between(bottom[0].canonical_axis(param.axis))
-        self.blobs = [filled(self.context.blob(param.num_output, length), initial_value(param.center_filler))]
+        self.blobs = [initialised(self.context.blob(param.num_output, length), param.center_filler)]
         self.param_propagate_down = [True]
         self.difference = self.context.blob()
 

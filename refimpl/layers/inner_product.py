@@ -10,7 +10,7 @@ import numpy as np
 from refimpl.arithmetic import exact_sum
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
-from refimpl.filler import filled, initial_value
+from refimpl.filler import initialised
 from refimpl.layer import Layer
 
 __all__ = ["InnerProduct"]
@@ -32,9 +32,9 @@ class InnerProduct(Layer):
         param = self.param.inner_product_param
         inputs = bottom[0].count_between(bottom[0].canonical_axis(param.axis))
         shape = (inputs, param.num_output) if param.transpose else (param.num_output, inputs)
-        self.blobs = [filled(self.context.blob(*shape), initial_value(param.weight_filler))]
+        self.blobs = [initialised(self.context.blob(*shape), param.weight_filler)]
         if param.bias_term:
-            self.blobs.append(filled(self.context.blob(param.num_output), initial_value(param.bias_filler)))
+            self.blobs.append(initialised(self.context.blob(param.num_output), param.bias_filler))
         self.param_propagate_down = [True] * len(self.blobs)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
-from refimpl.filler import filled, initial_value
+from refimpl.filler import initialised
 from refimpl.layer import Layer
 from refimpl.layers.axes import Span, covered_shape
+from refimpl.messages import FillerParameter
 from refimpl.quirk import Quirk
 
 __all__ = ["Scale"]
@@ -51,10 +52,10 @@ class Scale(Layer):
         param = self.param.scale_param
         num_axes = param.num_axes if len(bottom) == 1 else bottom[1].num_axes
         self.blobs = [
-            filled(self.context.blob(*covered_shape(bottom[0], param.axis, num_axes)), value)
-            for value, wanted in (
-                (initial_value(param.filler) if param.has("filler") else 1.0, len(bottom) == 1),
-                (initial_value(param.bias_filler), param.bias_term),
+            initialised(self.context.blob(*covered_shape(bottom[0], param.axis, num_axes)), filler)
+            for filler, wanted in (
+                (param.filler if param.has("filler") else FillerParameter(value=1.0), len(bottom) == 1),
+                (param.bias_filler, param.bias_term),
             )
             if wanted
         ]
