@@ -184,7 +184,9 @@ def _plain_layers(document: Document, graph: Graph) -> Found:
 
 def _no_loss(document: Document, graph: Graph) -> Found:
     if not any(any(node.loss_weights) for node in graph.nodes):
-        yield Level.WARNING, "", "no top has a weight: the loss is 0 and nothing is trained"
+        meant = any(is_loss(layer.type) or layer.loss_weight for layer in document.net.layer)
+        level = Level.WARNING if meant else Level.NOTE
+        yield level, "", "no top has a weight: the loss is 0 and nothing is trained"
 
 
 def _not_trained(document: Document, graph: Graph) -> Found:
@@ -218,13 +220,14 @@ def _backward_fatal(document: Document, graph: Graph) -> Found:
 
 
 def _label_path(document: Document, graph: Graph) -> Found:
-    for node in graph.nodes:
+    for node, at in zip(graph.nodes, graph.origins, strict=True):
         loss = loss_of_type(node.type)
         if loss is None or not loss.answer_takes_no_gradient or not node.need_backward or len(node.bottoms) < 2:
             continue
         if node.bottom_need_backward[1]:
+            maker = graph.makers.get(graph.layers[at].bottom[1])
             yield (
-                Level.ERROR,
+                Level.ERROR if maker is None or is_known(maker.type) else Level.NOTE,
                 node.name,
                 "something that learns lies under its labels: Caffe stops in backward; give propagate_down: true "
                 "propagate_down: false",

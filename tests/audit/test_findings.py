@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conformance.audit.audit import Audit, audit
-from conformance.audit.findings import IDS
+from conformance.audit.findings import IDS, Level
 from tests.audit.nets import EUCLID, LOGITS, LOSS, PAIRS, PLAIN, SILENCE
 
 
@@ -96,6 +96,18 @@ def test_layers_without_names_are_told_apart(tmp_path: Path) -> None:
         ("SoftmaxWithLoss", "l", 2),
         ("EuclideanLoss", "m", 3),
     ]
+
+
+@pytest.mark.parametrize(("kind", "level"), [("InnerProduct", Level.ERROR), ("Gather", Level.NOTE)])
+def test_labels_made_by_a_forks_layer_are_only_noted(kind: str, level: Level, tmp_path: Path) -> None:
+    made = f'layer {{ name: "g" type: "{kind}" bottom: "z" top: "t" inner_product_param {{ num_output: 3 }} }}\n'
+    found = audited(tmp_path, LOGITS + made + (LOSS % "").replace('"y"', '"t"')).findings
+    assert [finding.level for finding in found if finding.id == "label-path"] == [level]
+
+
+def test_a_net_for_deployment_is_no_warning(tmp_path: Path) -> None:
+    assert audited(tmp_path, LOGITS).worst() is Level.NOTE
+    assert audited(tmp_path, LOGITS + LOSS % "include { phase: TEST }").worst() is Level.WARNING
 
 
 def test_blobs_shared_with_a_layer_that_is_trained_are_trained(tmp_path: Path) -> None:
