@@ -24,7 +24,8 @@ __all__ = ["Fingerprint", "Told", "fingerprint_of"]
 
 @dataclass(frozen=True)
 class Told:
-    """Of one layer type, the forms that explain an answer, and those that say nothing of its numbers."""
+    """Of one layer type, the forms that explain an answer, and those that speak for it less than one that is exactly
+    so: they say nothing of its numbers, or explain them with the true derivative in the place of their own formula."""
 
     explaining: tuple[str, ...]
     silent: tuple[str, ...] = ()
@@ -65,9 +66,9 @@ class Fingerprint:
 def _told(forms: Mapping[str, set[Explained]]) -> Told:
     """Exact explanations before loose ones; a form is silent where it is so on every side of its quirks."""
     exactly = sorted(form for form, found in forms.items() if Explained.EXACTLY in found)
-    loosely = sorted(form for form, found in forms.items() if Explained.LOOSELY in found)
-    silent = sorted(form for form, found in forms.items() if found == {Explained.SILENT})
-    return Told(tuple(exactly or loosely), tuple(silent))
+    loosely = [] if exactly else sorted(form for form, found in forms.items() if Explained.LOOSELY in found)
+    silent = [form for form, found in forms.items() if found == {Explained.SILENT}]
+    return Told(tuple(exactly or loosely), tuple(sorted([*silent, *loosely])))
 
 
 _OF: WeakKeyDictionary[Implementation, dict[str, Fingerprint]] = WeakKeyDictionary()

@@ -61,7 +61,7 @@ def _sentence(told: _Known) -> str:
         nearest = " or ".join(sorted(form for form in near if told.silent[form] == fewest))
         return (
             f"the form {nearest}, from which no number of {cases} differs; {fewest} differ in what is refused, "
-            "overflows, or weighs unasked"
+            "overflows, weighs unasked, or is the loss's true derivative"
         )
     some = f"; some are explained by {', '.join(sorted(told.explaining))}" if told.explaining else ""
     return f"none of the forms that are known explains all of {cases}{some}"

@@ -131,6 +131,14 @@ class Cascade(Girshick):
             top[1].data[...] = errors.reshape(errors.shape[0], errors.shape[1], -1).sum(1).reshape(top[1].data.shape)
 
 
+class Unchecked(Girshick):
+    """Takes any number of bottoms, and options that it does not know."""
+
+    def setup(self, bottom, top):
+        given = json.loads(self.param_str or "{}")
+        self.own = {"sigma": given.get("smooth_l1_loss_param", {}).get("sigma", 1.0)}
+
+
 class Ssd(SmoothL1):
     options = {}
     forgets = True

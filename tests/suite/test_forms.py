@@ -80,6 +80,12 @@ def test_a_layer_that_is_told_no_options_is_named_by_its_defaults() -> None:
     assert "TripletLoss: the form T3, " in said_of("TripletLoss", verdicts_of("TripletLoss", "T3", told=False))
 
 
+@pytest.mark.slow
+def test_a_layer_with_fewer_checks_than_its_forks_is_named() -> None:
+    """Three bottoms, which its fork refuses, it computes as the derivative of another form's loss."""
+    assert "SmoothL1Loss: the form girshick, " in said_of("SmoothL1Loss", verdicts_of("SmoothL1Loss", "Unchecked"))
+
+
 def test_a_layer_that_refuses_every_net_has_no_form() -> None:
     said = said_of("TripletLoss", verdicts_of("TripletLoss", "F6"))
     assert said.startswith("TripletLoss: refuses all of ")
