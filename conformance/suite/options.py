@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,14 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
         yield bundle(case.id, "net", [(case, served)], needs_net=True, layer_types=(loss.type,))
 
 
+_NOT_IGNORED = {-1: 255, -7: 249, 300: 44, 65536: 0}
+"""An ignore_label and an answer that is another number, and the same one in 8 bits or in 16."""
+
+
 def _cases(loss: Loss) -> Iterator[Served]:
+    yield from _said_defaults(loss)
+    if loss.ignores:
+        yield from _not_ignored(loss)
     if not loss.default_mode:
         yield from _unread_loss_param(loss.plain)
     if loss.axis_option:
@@ -51,6 +59,28 @@ def _cases(loss: Loss) -> Iterator[Served]:
         yield from _both_normalisations(loss.plain)
     if loss.bottom(Matrix):
         yield from _matrices(loss.plain)
+
+
+def _said_defaults(loss: Loss) -> Iterator[Served]:
+    """An option that is set to its default, beside every other: not what it is for a program that asks whether it is
+    set."""
+    beside = {repr(sorted(variant.options.items())): variant for variant in reversed(loss.variants)}
+    for (path, values), variant in product(loss.options.items(), beside.values()):
+        if values[0] is not None and path not in variant.options:
+            case_id = f"{FAMILY}/{loss.stem}/default-{path.rpartition('.')[2].replace('_', '-')}-{variant.name}"
+            case = variant.given({path: values[0]}).case(case_id, weights=(WEIGHT,), seed=9)
+            yield case, [f"{loss.stem}.forward", f"{loss.stem}.backward"]
+
+
+def _not_ignored(loss: Loss) -> Iterator[Served]:
+    """Answers that an implementation takes for the ignore_label which keeps them in few bits."""
+    for ignored, answer in _NOT_IGNORED.items():
+        shape = (4, answer + 2) if loss.labelled else (4, 3)
+        varied = loss.sized(shape).given({"loss_param.ignore_label": ignored})
+        values = varied.values(seed=9)
+        values[loss.answer.name].ravel()[:2] = (answer, ignored)
+        case_id = f"{FAMILY}/{loss.stem}/ignoring-{ignored}-and-not-{answer}"
+        yield varied.case(case_id, weights=(WEIGHT,), values=values), [f"{loss.stem}.ignore-label"]
 
 
 def _unread_loss_param(variant: Variant) -> Iterator[Served]:
