@@ -11,7 +11,7 @@ import pytest
 
 from conformance.adapters.reference import ran
 from conformance.judge.reference import build
-from conformance.losses import KNOWN, Loss, Variant
+from conformance.losses import KNOWN, LOSSES, Loss, Variant
 from conformance.losses.expression import NoExpression
 from refimpl.dialect import DEPARTURES, Dialect
 from refimpl.prototxt import parse_net
@@ -21,8 +21,8 @@ torch = pytest.importorskip("torch")
 WRITTEN = [loss for loss in KNOWN.values() if loss.expression is not None]
 
 
-def test_every_loss_has_an_expression_or_a_reason() -> None:
-    assert list(KNOWN.values()) == WRITTEN
+def test_every_loss_of_caffes_own_has_an_expression() -> None:
+    assert {loss.stem for loss in WRITTEN} >= LOSSES.keys()
 
 
 def varied(loss: Loss) -> Iterator[Variant]:
