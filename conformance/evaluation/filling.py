@@ -109,7 +109,7 @@ def fill_learnable(net: Net, given: Source, weights: Source | None, seed: int | 
 
 def _refuse_misfits(arrays: Mapping[str, Blob], given: Source, weights: Source) -> None:
     """A layer that is in the file has as many arrays there as in the net, and some layer is in both."""
-    trained, here = Counter(map(_layer, weights.arrays)), Counter(map(_layer, arrays))
+    trained, here = Counter(filter(None, map(_layer, weights.arrays))), Counter(map(_layer, arrays))
     if not here:
         raise UsageError(f"{weights.path}: no layer that is computed has weights to fill")
     if not trained.keys() & here.keys():

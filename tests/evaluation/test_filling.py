@@ -89,6 +89,7 @@ def test_another_file_is_refused(tmp_path: Path, content: bytes, says: str) -> N
         ({"ip[0]": WEIGHT.T, "ip[1]": BIAS}, r"ip\[0\] has shape \(3, 4\) where \(4, 3\)"),
         ({"ip[0]": WEIGHT}, "layer 'ip' has 1 array.s. there and 2 in the net"),
         ({"ip[0]": WEIGHT, "ip[1]": BIAS, "ip[2]": BIAS}, "layer 'ip' has 3 array.s. there and 2 in the net"),
+        ({"ip": WEIGHT}, "no layer with weights named 'ip'; there is none"),
         ({"ip2[0]": WEIGHT, "ip2[1]": BIAS}, "no layer with weights named 'ip'; did you mean ip2"),
     ],
 )
