@@ -43,8 +43,11 @@ _FORMATS = (".json", ".md")
 @click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
 @click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
 @click.option("--diagnosis", is_flag=True, help="How often the likeliest cause is the one declared, instead.")
+@click.option("--sample", type=click.IntRange(1), help="Mutants that --diagnosis draws, instead of all.")
 @click.option("--drawn", is_flag=True, help="Mutants drawn at random instead, with the interval of the power.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="What --drawn draws from.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="What --drawn and --sample draw from."
+)
 @click.option("--count", type=click.IntRange(1), default=70, show_default=True, help="Drawn mutants of each loss.")
 @click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
 def command(
@@ -56,6 +59,7 @@ def command(
     requirements: bool,
     sensitivity: bool,
     diagnosis: bool,
+    sample: int | None,
     drawn: bool,
     seed: int,
     count: int,
@@ -70,10 +74,13 @@ def command(
       lossconf mutants -j 2 --out matrix.md
       lossconf mutants --mutant LAYER/MUTANT
       lossconf mutants --sensitivity
+      lossconf mutants --diagnosis --sample 60 --seed 11
     """
     for path in paths:
         if path.suffix not in _FORMATS:
             raise UsageError(f"{path}: cannot tell the format; end the name with {' or '.join(_FORMATS)}")
+    if sample is not None and not diagnosis:
+        raise UsageError("--sample: goes with --diagnosis")
     if sensitivity:
         return _sensitivity(paths)
     if drawn:
@@ -86,7 +93,7 @@ def command(
     if requirements:
         return _requirements(mutants)
     if diagnosis:
-        return _diagnosis(mutants, jobs, paths)
+        return _diagnosis(mutants, sample, seed, jobs, paths)
     if checkers:
         return _checkers(mutants, paths)
     return _matrix(mutants, jobs, paths)
@@ -162,10 +169,11 @@ def _drawn(stems: tuple[str, ...], seed: int, count: int, jobs: int, paths: tupl
     return _code(all(row.killed_by for row in rows))
 
 
-def _diagnosis(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
-    from conformance.mutants.diagnosed import diagnosed, to_markdown
+def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, jobs: int, paths: tuple[Path, ...]) -> int:
+    from conformance.mutants.diagnosed import diagnosed, to_markdown, wrong_ones
 
-    found = _shown(diagnosed(mutants, jobs), len(mutants))
+    chosen = wrong_ones(mutants, sample, seed)
+    found = _shown(diagnosed(chosen, jobs), len(chosen))
     page = to_markdown(found)
     click.echo(page, nl=False)
     _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)

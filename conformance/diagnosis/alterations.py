@@ -18,6 +18,7 @@ from conformance.losses import Loss, loss_of_type
 from conformance.losses.loss import MODES
 from conformance.losses.roles import Labels, Matrix, Similarity, Targets
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.backward_plan import Node
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
@@ -25,18 +26,15 @@ from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["alteration_clues"]
 
-Clue = tuple[Cause, float]
-
 _IN_BOTH_PASSES = (Cause.NORMALISATION_MODE,)
 """What would show in a layer's top and in its gradients alike."""
 
 
 @dataclass(frozen=True)
 class _Altered:
-    """A mistake's name, how much an answer that it explains speaks for it, and the case it makes of the one given."""
+    """A mistake's name, and the case it makes of the one given."""
 
     cause: Cause
-    weight: float
     case: Case
 
 
@@ -48,16 +46,16 @@ def alteration_clues(rejection: Rejection) -> Iterator[Clue]:
     for altered in _altered(rejection, net, culprits):
         share = _explained(rejection, altered.case)
         if share:
-            doubt = 0.6 if one_pass and altered.cause in _IN_BOTH_PASSES else 1.0
-            yield altered.cause, altered.weight * doubt * (1.0 if share == 1 else 0.8 * share)
+            doubtful = one_pass and altered.cause in _IN_BOTH_PASSES
+            yield altered.cause, Grade.PATTERN if doubtful else share
 
 
-def _explained(rejection: Rejection, case: Case) -> float:
-    """The share of the differences that are none beside the altered case."""
+def _explained(rejection: Rejection, case: Case) -> Grade | None:
+    """How many of the differences are none beside the altered case."""
     try:
         _, comparisons = compared(case, rejection.outcome, rejection.dtype, rejection.dialect)
     except NetError:
-        return 0.0
+        return None
     wanted = {(c.aspect, c.blob): np.asarray(c.want.value, dtype=np.float64) for c in comparisons}
     right = [
         d
@@ -66,7 +64,9 @@ def _explained(rejection: Rejection, case: Case) -> float:
         and wanted[d.aspect, d.blob].size == d.got.size
         and d.is_explained_by(wanted[d.aspect, d.blob].reshape(d.got.shape))
     ]
-    return len(right) / len(rejection.differences) if rejection.differences else 0.0
+    if not right:
+        return None
+    return Grade.EXACT if len(right) == len(rejection.differences) else Grade.PATTERN
 
 
 def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Iterator[_Altered]:
@@ -75,9 +75,9 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
             continue
         node = next((n for n in rejection.net.layers if n.name == layer.name), None)
 
-        def as_(cause: Cause, weight: float, i: int = i, **fields: Any) -> _Altered:
+        def as_(cause: Cause, i: int = i, **fields: Any) -> _Altered:
             layers = (*net.layer[:i], replace(net.layer[i], **fields), *net.layer[i + 1 :])
-            return _Altered(cause, weight, replace(rejection.case, net=dump_net(replace(net, layer=layers))))
+            return _Altered(cause, replace(rejection.case, net=dump_net(replace(net, layer=layers))))
 
         if node is None:
             continue
@@ -90,9 +90,9 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
         if loss is not None:
             yield from _inputs(loss, layer, node, rejection)
     if rejection.case.top_diff:
-        yield _Altered(Cause.STALE_BUFFER, 1.0, replace(rejection.case, top_diff={}))
+        yield _Altered(Cause.STALE_BUFFER, replace(rejection.case, top_diff={}))
         ones = dict.fromkeys(rejection.case.top_diff, 1.0)
-        yield _Altered(Cause.WEIGHT_MISSING, 0.95, replace(rejection.case, top_diff=ones))
+        yield _Altered(Cause.WEIGHT_MISSING, replace(rejection.case, top_diff=ones))
 
 
 Make = Callable[..., _Altered]
@@ -104,7 +104,7 @@ def _all_labels_counted(
     """No label is ignored; one that is no class is taken for the nearest."""
     if not loss.ignores or not layer.loss_param.has("ignore_label"):
         return
-    altered = as_(Cause.IGNORED_LABEL, 1.0, loss_param=_without(layer.loss_param, "ignore_label"))
+    altered = as_(Cause.IGNORED_LABEL, loss_param=_without(layer.loss_param, "ignore_label"))
     name = layer.bottom[1]
     if name in rejection.case.inputs and hasattr(node.layer, "axis"):
         classes = rejection.net.bottoms_of(node)[0].shape[node.layer.axis]
@@ -118,22 +118,20 @@ def _options(loss: Loss, layer: LayerParameter, as_: Make) -> Iterator[_Altered]
     field = f"{loss.stem}_param"
     own = getattr(layer, field, None)
     for name in sorted(own.present) if own is not None else ():
-        yield as_(Cause.OPTION_IGNORED, 1.0, **{field: _without(own, name)})
+        yield as_(Cause.OPTION_IGNORED, **{field: _without(own, name)})
     for misreading in loss.misreadings:
         field, _, name = misreading.option.partition(".")
         message = getattr(layer, field)
         for value in misreading.values(getattr(message, name)):
-            yield as_(Cause(misreading.cause), 0.95, **{field: replace(message, **{name: value})})
+            yield as_(Cause(misreading.cause), **{field: replace(message, **{name: value})})
     if loss.default_mode:
         given = layer.loss_param
         if given.has("normalization"):
-            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=_without(given, "normalization"))
+            yield as_(Cause.NORMALISATION_MODE, loss_param=_without(given, "normalization"))
         elif given.has("normalize"):
-            yield as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(given, normalize=not given.normalize))
+            yield as_(Cause.NORMALISATION_MODE, loss_param=replace(given, normalize=not given.normalize))
         else:
-            yield from (
-                as_(Cause.NORMALISATION_MODE, 1.0, loss_param=replace(given, normalization=mode)) for mode in MODES
-            )
+            yield from (as_(Cause.NORMALISATION_MODE, loss_param=replace(given, normalization=mode)) for mode in MODES)
 
 
 def _without(message: Any, name: str) -> Any:
@@ -146,26 +144,26 @@ def _axes(loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection, a
     bottoms = rejection.net.bottoms_of(node)
     for axis in range(bottoms[0].num_axes) if field and bottoms else ():
         if axis != getattr(node.layer, "axis", axis):
-            yield as_(Cause.AXIS, 1.0, **{field: replace(getattr(layer, field), **{name: axis})})
+            yield as_(Cause.AXIS, **{field: replace(getattr(layer, field), **{name: axis})})
 
 
 def _weights(layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
     """Weights mixed up, forgotten, or counted where there are none."""
     weights = layer.loss_weight
     if not weights:
-        yield as_(Cause.IMPLICIT_WEIGHT, 1.0, loss_weight=(0.0,) * len(layer.top))
+        yield as_(Cause.IMPLICIT_WEIGHT, loss_weight=(0.0,) * len(layer.top))
         if len(layer.top) > 1:
-            yield as_(Cause.IMPLICIT_WEIGHT, 1.0, loss_weight=(1.0,) * len(layer.top))
+            yield as_(Cause.IMPLICIT_WEIGHT, loss_weight=(1.0,) * len(layer.top))
         return
-    yield as_(Cause.WEIGHT_MISSING, 0.9, loss_weight=(1.0,) * len(weights))
-    yield as_(Cause.WEIGHT_SQUARED, 0.9, loss_weight=tuple(w * w for w in weights))
+    yield as_(Cause.WEIGHT_MISSING, loss_weight=(1.0,) * len(weights))
+    yield as_(Cause.WEIGHT_SQUARED, loss_weight=tuple(w * w for w in weights))
     if len(set(weights)) > 1:
-        yield as_(Cause.WEIGHTS_ORDER, 1.0, loss_weight=weights[::-1])
-        yield as_(Cause.WEIGHTS_ORDER, 1.0, loss_weight=weights[:1] * len(weights))
+        yield as_(Cause.WEIGHTS_ORDER, loss_weight=weights[::-1])
+        yield as_(Cause.WEIGHTS_ORDER, loss_weight=weights[:1] * len(weights))
     if any(weights[1:]):
-        yield as_(Cause.SECOND_TOP, 1.0, loss_weight=weights[:1] + (0.0,) * (len(weights) - 1))
-        yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(2 * w for w in weights[1:])))
-        yield as_(Cause.SECOND_TOP, 0.9, loss_weight=(weights[0], *(w / 2 for w in weights[1:])))
+        yield as_(Cause.SECOND_TOP, loss_weight=weights[:1] + (0.0,) * (len(weights) - 1))
+        yield as_(Cause.SECOND_TOP, loss_weight=(weights[0], *(2 * w for w in weights[1:])))
+        yield as_(Cause.SECOND_TOP, loss_weight=(weights[0], *(w / 2 for w in weights[1:])))
 
 
 def _inputs(loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection) -> Iterator[_Altered]:
@@ -177,7 +175,7 @@ def _inputs(loss: Loss, layer: LayerParameter, node: Node, rejection: Rejection)
 
         def as_(cause: Cause, array: Array, name: str = name) -> Iterator[_Altered]:
             if not np.array_equal(array, given[name], equal_nan=True):
-                yield _Altered(cause, 1.0, replace(rejection.case, inputs={**given, name: array}))
+                yield _Altered(cause, replace(rejection.case, inputs={**given, name: array}))
 
         y = given[name]
         if isinstance(bottom.role, Labels):

@@ -11,7 +11,7 @@ from conformance.contract.case import Case
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.alterations import alteration_clues
 from conformance.diagnosis.bookkeeping import reported_weight_clues, total_clues, weight_clues
-from conformance.diagnosis.diagnosis import SAME_FACTOR
+from conformance.diagnosis.diagnosis import is_same_factor
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.elements import element_clues, is_rearranged
 from conformance.diagnosis.passes import pass_clues
@@ -21,22 +21,19 @@ from conformance.diagnosis.refusals import refusal_clues
 from conformance.diagnosis.rejection import Rejection
 from conformance.judge.judgement import Judgement
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.layer import LossLayer
 
-__all__ = ["Clues", "clues_of"]
+__all__ = ["Clues", "clues_of", "ranked"]
 
-Clue = tuple[Cause, float]
 Thorough = Callable[[], bool]
-
-_SETTLED = 0.95
-"""A cause that explains everything this well needs no other to be looked for."""
 
 
 @dataclass(frozen=True)
 class Clues:
     """What would explain a rejected answer, the likeliest first, and the one factor by which it is off, if it is."""
 
-    causes: Mapping[Cause, float]
+    causes: Mapping[Cause, Grade]
     factor: float | None = None
 
 
@@ -44,7 +41,7 @@ def _common_factor(rejection: Rejection) -> float | None:
     """The factor by which all that is wrong is off; None where there is none, or several."""
     factors = [difference.ratio() for difference in rejection.differences]
     first = factors[0] if factors else None
-    if first is None or any(factor is None or abs(factor / first - 1) > SAME_FACTOR for factor in factors):
+    if first is None or any(factor is None or not is_same_factor(factor, first) for factor in factors):
         return None
     return first
 
@@ -58,19 +55,26 @@ def clues_of(
     """
     kinds = {finding.kind for finding in judgement.failures}
     if isinstance(answer, Refusal) or "refusal" in kinds:
-        return Clues(_ranked(refusal_clues(case, isinstance(answer, Refusal))))
+        return Clues(ranked(refusal_clues(case, isinstance(answer, Refusal))))
     rejection = Rejection.of(case, answer, dtype, judgement)
     if rejection is None:
-        return Clues(_ranked([]))
-    return Clues(_ranked(_clues(rejection, kinds, thorough)), _common_factor(rejection))
+        return Clues(ranked([]))
+    return Clues(ranked(_clues(rejection, kinds, thorough)), _common_factor(rejection))
 
 
-def _ranked(clues: Iterable[Clue]) -> dict[Cause, float]:
-    """The best weight of every cause, the best cause first; there is always another formula."""
-    found: dict[Cause, float] = {Cause.UNNAMEABLE: 0.3}
-    for cause, weight in clues:
-        found[cause] = max(found.get(cause, 0.0), weight)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def ranked(clues: Iterable[Clue]) -> dict[Cause, Grade]:
+    """The best grade of every cause, the best cause first, of equal ones that which was found first.
+
+    There is always another formula, which comes before what is no more than a hint.
+    """
+    return dict(sorted(_best_of([(Cause.UNNAMEABLE, Grade.HINT), *clues]).items(), key=lambda item: -item[1]))
+
+
+def _best_of(clues: Iterable[Clue]) -> dict[Cause, Grade]:
+    found: dict[Cause, Grade] = {}
+    for cause, grade in clues:
+        found[cause] = max(found.get(cause, grade), grade)
+    return found
 
 
 def _clues(rejection: Rejection, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
@@ -78,17 +82,18 @@ def _clues(rejection: Rejection, kinds: set[str], thorough: Thorough) -> Iterato
     yield from reported_weight_clues(rejection)
     yield from mixed_up_clues(rejection)
     if kinds == {"shape"}:
-        yield Cause.SHAPE, 1.0
-    together = _together([_of_difference(rejection, difference) for difference in _to_explain(rejection)])
+        yield Cause.SHAPE, Grade.EXACT
+    together = _together([_best_of(_each(rejection, difference)) for difference in _to_explain(rejection)])
     yield from together.items()
-    if rejection.differences and max(together.values(), default=0.0) < _SETTLED and thorough():
+    if rejection.differences and Grade.EXACT not in together.values() and thorough():
         yield from alteration_clues(rejection)
 
 
-def _together(each: list[dict[Cause, float]]) -> dict[Cause, float]:
+def _together(each: list[dict[Cause, Grade]]) -> dict[Cause, Grade]:
     """The mean over several differences, so that what explains all of them is ahead of what explains one."""
-    causes = {cause for clues in each for cause in clues}
-    return {cause: sum(clues.get(cause, 0.0) for clues in each) / len(each) for cause in causes}
+    causes = dict.fromkeys(cause for clues in each for cause in clues)
+    sums = {cause: sum(clues.get(cause, 0) for clues in each) for cause in causes}
+    return {cause: Grade(max(Grade.HINT, total // len(each))) for cause, total in sums.items()}
 
 
 def _structure(rejection: Rejection) -> Iterator[Clue]:
@@ -97,7 +102,7 @@ def _structure(rejection: Rejection) -> Iterator[Clue]:
     told = {layer.name for layer in rejection.outcome.layers or () if layer.type != "Split"}
     strange = [name for name in rejection.outcome.data if name not in rejection.net.blobs and "_split_" not in name]
     if told - known or strange:
-        yield Cause.WRONG_LAYERS, 1.2
+        yield Cause.WRONG_LAYERS, Grade.EXACT
 
 
 def _to_explain(rejection: Rejection) -> list[Difference]:
@@ -106,18 +111,11 @@ def _to_explain(rejection: Rejection) -> list[Difference]:
     return weights or list(rejection.differences)
 
 
-def _of_difference(rejection: Rejection, difference: Difference) -> dict[Cause, float]:
-    found: dict[Cause, float] = {}
-    for cause, weight in _each(rejection, difference):
-        found[cause] = max(weight, found.get(cause, 0.0))
-    return found
-
-
 def _each(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     if difference.aspect == "input":
-        yield Cause.INPUT_CHANGED, 1.0
         if is_rearranged(difference):
-            yield Cause.TRANSPOSED, 1.05
+            yield Cause.TRANSPOSED, Grade.EXACT
+        yield Cause.INPUT_CHANGED, Grade.EXACT
         return
     if difference.aspect == "weight":
         yield from weight_clues(rejection, difference)
@@ -125,6 +123,7 @@ def _each(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     if difference.aspect == "unasked":
         yield from unasked_clues(rejection, difference)
         return
+    yield from bottom_clues(rejection, difference)
     yield from ratio_clues(rejection, difference)
     if difference.aspect == "total":
         yield from total_clues(rejection, difference)
@@ -132,10 +131,9 @@ def _each(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     yield from pass_clues(rejection, difference)
     yield from element_clues(rejection, difference)
     if difference.layer_type == "Split" and difference.aspect == "backward":
-        yield Cause.FAN_OUT, 0.88
+        yield Cause.FAN_OUT, Grade.PATTERN
     if difference.aspect == "parameter" and len(rejection.net.params) > 1 and _shares(rejection):
-        yield Cause.FAN_OUT, 0.9
-    yield from bottom_clues(rejection, difference)
+        yield Cause.FAN_OUT, Grade.PATTERN
     yield from _tops(rejection, difference)
     yield from _options_without_use(difference)
 
@@ -150,12 +148,12 @@ def _tops(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     node = difference.node
     if node is None or len(node.tops) < 2 or not isinstance(node.layer, LossLayer):
         return
-    if difference.blob in node.tops[1:]:
-        yield Cause.SECOND_TOP, 1.0
-    elif difference.aspect == "backward" and np.any(rejection.net.tops_of(node)[1].diff.value):
-        yield Cause.SECOND_TOP, 0.7
-    elif difference.aspect == "backward":
-        yield Cause.SECOND_TOP, 0.4
+    backward = difference.aspect == "backward"
+    read = backward and np.any(rejection.net.tops_of(node)[1].diff.value)
+    if difference.blob in node.tops[1:] or read:
+        yield Cause.SECOND_TOP, Grade.PATTERN
+    elif backward:
+        yield Cause.SECOND_TOP, Grade.HINT
 
 
 def _options_without_use(difference: Difference) -> Iterator[Clue]:
@@ -163,4 +161,4 @@ def _options_without_use(difference: Difference) -> Iterator[Clue]:
     node = difference.node
     useless = node is not None and isinstance(node.layer, LossLayer) and not hasattr(node.layer, "normalisation")
     if node is not None and useless and node.layer.param.loss_param.present:
-        yield Cause.OPTION_IGNORED, 0.8
+        yield Cause.OPTION_IGNORED, Grade.PATTERN

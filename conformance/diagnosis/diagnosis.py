@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from conformance.contract.verdict import Level, Status
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence, evidence_of
+from conformance.record.grade import Grade
 from conformance.record.report import Report
 
-__all__ = ["SAME_FACTOR", "Diagnosis", "causes_of", "diagnose", "diagnosis_of"]
+__all__ = ["Diagnosis", "causes_of", "diagnose", "diagnosis_of", "is_same_factor"]
 
-SAME_FACTOR = 1e-4
+_APART = 1e-4
 """How far, relatively, two estimates of one factor may be apart."""
 
-_ENOUGH = 0.6
-"""A case counts as explained by a cause that explains it this well beside its own best one."""
+_NEARER = 4.0
+"""How many times nearer to each other than to 1 they have to be."""
 
 _SHARED = 3
 """Cases of different inputs, and half of those off by any factor, that have to share it for it to be no coincidence."""
@@ -27,7 +28,7 @@ _SHARED = 3
 _COMPARED = 200
 """Cases whose factors are compared with each other."""
 
-Clues = Mapping[Cause, float]
+Clues = Mapping[Cause, Grade]
 
 Found = Sequence[tuple[Cause, list[Evidence]]]
 """Causes with the cases that they explain."""
@@ -66,7 +67,9 @@ def diagnosis_of(report: Report) -> Diagnosis:
     pieces = evidence_of(report)
     kept = {(piece.check, piece.dtype) for piece in pieces}
     died = {(v.check, v.dtype): None for v in verdicts if v.status.breaks and v.status is not Status.FAILED}
-    pieces += [Evidence(check, dtype, {Cause.REFUSES: 1.0}) for check, dtype in died if (check, dtype) not in kept]
+    pieces += [
+        Evidence(check, dtype, {Cause.REFUSES: Grade.EXACT}) for check, dtype in died if (check, dtype) not in kept
+    ]
     return Diagnosis(
         diagnose([piece for piece in pieces if (piece.check, piece.dtype) in hard]),
         diagnose([piece for piece in pieces if (piece.check, piece.dtype) not in hard]),
@@ -100,9 +103,14 @@ def _with_shared_factor(piece: Evidence, factors: Sequence[tuple[float, str]]) -
     factor = piece.factor
     if factor is None or Cause.COMMON_FACTOR not in piece.causes:
         return piece.causes
-    same = [given for other, given in factors if abs(other / factor - 1) < SAME_FACTOR]
+    same = [given for other, given in factors if is_same_factor(other, factor)]
     shared = len(set(same)) >= _SHARED and 2 * len(same) >= len(factors)
-    return {**piece.causes, Cause.COMMON_FACTOR: 0.9} if shared else piece.causes
+    return {**piece.causes, Cause.COMMON_FACTOR: Grade.PARTLY} if shared else piece.causes
+
+
+def is_same_factor(one: float, other: float) -> bool:
+    """Whether two are estimates of one factor, and not both of 1, from which noise keeps them."""
+    return abs(one - other) <= min(_APART * abs(other), abs(other - 1) / _NEARER)
 
 
 def _inputs(piece: Evidence) -> str:
@@ -111,14 +119,16 @@ def _inputs(piece: Evidence) -> str:
 
 
 def _fitting(causes: Clues) -> Clues:
-    """The causes that explain a case well enough beside its best one."""
+    """The causes that explain a case as well as its best one, or nearly; where all are hints, none has a name."""
     best = max(causes.values())
-    return {cause: weight for cause, weight in causes.items() if weight >= _ENOUGH * best}
+    if best is Grade.HINT:
+        return {cause: grade for cause, grade in causes.items() if cause is Cause.UNNAMEABLE} or causes
+    return {cause: grade for cause, grade in causes.items() if grade >= max(best - 1, Grade.PATTERN)}
 
 
 def _best(cases: Iterable[Clues]) -> Cause:
-    total: dict[Cause, float] = {}
+    total: dict[Cause, int] = {}
     for causes in cases:
-        for cause, weight in _fitting(causes).items():
-            total[cause] = total.get(cause, 0.0) + weight
+        for cause, grade in _fitting(causes).items():
+            total[cause] = total.get(cause, 0) + grade
     return max(total, key=lambda cause: total[cause])

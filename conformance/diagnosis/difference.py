@@ -13,6 +13,7 @@ from conformance.contract.dtypes import TYPES
 from conformance.judge.bounded import nearest
 from conformance.judge.replay import Comparison
 from conformance.record.deviation import Deviation
+from conformance.record.grade import Grade
 from refimpl.backward_plan import Node
 
 __all__ = ["Difference"]
@@ -21,6 +22,12 @@ Values = NDArray[np.float64]
 
 _SLACK = 8.0
 """How many times its bound an explained number may be off: it was computed another way, with other roundings."""
+
+_NEARER = 4.0
+"""How many times nearer to what was got an explanation has to come than what was wanted is."""
+
+_FEW = 2
+"""Different numbers that many an explanation gets right."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +74,25 @@ class Difference:
         return bool(np.isfinite(self.got).all() and np.isfinite(self.want).all())
 
     def is_explained_by(self, values: Values | float) -> bool:
-        """Whether what was got is ``values``, within the roundings of some other evaluation."""
-        return bool(self.explained(values).all())
+        """Whether what was got is ``values``, within the roundings of some other evaluation, and is so by no chance: it
+        is much farther from what was wanted."""
+        told = np.broadcast_to(np.asarray(values, dtype=np.float64), self.got.shape)
+        return bool(self.explained(told).all()) and _NEARER * self._off(told) <= self._off(self.want)
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether what was got is what was wanted, as near as anything could explain it."""
+        return bool(self.explained(self.want).all())
+
+    @property
+    def grade(self) -> Grade:
+        """How well a factor explains it that gets every number right."""
+        return Grade.EXACT if self._telling() > _FEW else Grade.PARTLY
+
+    def _off(self, values: Values) -> float:
+        """How far what is wrong is from ``values``, all in all."""
+        with np.errstate(all="ignore"):
+            return float(np.nansum(np.absolute(self.got - values)[self.rejected]))
 
     def explained(self, values: Values | float) -> NDArray[np.bool_]:
         """Where what was got is ``values``."""
@@ -91,7 +115,7 @@ class Difference:
         factor = float(np.sum(np.sign(self.want[known]) * self.got[known]) / np.sum(weight))
         return factor if factor != 0 and np.isfinite(factor) and self.is_explained_by(factor * self.want) else None
 
-    def telling(self) -> int:
+    def _telling(self) -> int:
         """How many different numbers a common factor would have to get right."""
         with np.errstate(all="ignore"):
             known = np.absolute(self.want) > 64 * self.bound

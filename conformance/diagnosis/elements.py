@@ -15,11 +15,10 @@ from conformance.diagnosis.sizes import Sizes
 from conformance.losses import loss_of_type
 from conformance.losses.roles import Probabilities, Targets
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.arithmetic import value_of
 
 __all__ = ["element_clues", "is_rearranged", "shape_clues"]
-
-Clue = tuple[Cause, float]
 
 LOW = 1e-6
 """Probabilities below this are where the floors of logarithms that are in use differ."""
@@ -44,12 +43,12 @@ def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue
     if got.size > 1:
         yield from shape_clues(difference)
         if (got * want < 0)[difference.rejected].all() and difference.is_explained_by(np.abs(want) * np.sign(got)):
-            yield Cause.SIGN, 0.9
+            yield Cause.SIGN, Grade.PARTLY
         if _mostly_rounding(difference):
-            yield Cause.FLOAT32, 1.0
+            yield Cause.FLOAT32, Grade.EXACT
     yield from _ignored(rejection, difference)
     if not np.any(got) and difference.aspect in ("backward", "parameter"):
-        yield Cause.GRADIENT_MISSING, 1.0
+        yield Cause.GRADIENT_MISSING, Grade.EXACT
     yield from _floors(rejection, difference)
     yield from _margins(rejection, difference)
 
@@ -57,19 +56,19 @@ def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue
 def _special(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     given = [*rejection.case.inputs.values(), *(array for some in rejection.case.params.values() for array in some)]
     if not all(np.isfinite(array).all() for array in given) or not np.isfinite(difference.want).all():
-        yield Cause.SPECIAL_VALUES, 1.0
+        yield Cause.SPECIAL_VALUES, Grade.PATTERN
         return
     if any(value != value for value in rejection.case.prefill_diff.values()):
-        yield Cause.ACCUMULATES, 0.9
+        yield Cause.ACCUMULATES, Grade.PATTERN
     sizes = Sizes.of(rejection.net, difference.node)
     if sizes is not None and sizes.mode == "VALID" and not sizes.counted.any():
-        yield Cause.SPECIAL_VALUES, 1.0
+        yield Cause.SPECIAL_VALUES, Grade.PATTERN
         return
     infinite = bool(np.isinf(difference.got[difference.rejected]).all())
     if infinite and _lowest_probability(rejection, difference) < LOW:
-        yield Cause.LOG_FLOOR, 0.9
+        yield Cause.LOG_FLOOR, Grade.PATTERN
     largest = max((float(np.abs(a).max(initial=0.0)) for a in given), default=0.0)
-    yield (Cause.OVERFLOW, 0.85) if largest > _LARGE else (Cause.SPECIAL_VALUES, 0.8)
+    yield Cause.OVERFLOW if largest > _LARGE else Cause.SPECIAL_VALUES, Grade.PATTERN
 
 
 def shape_clues(difference: Difference) -> Iterator[Clue]:
@@ -78,17 +77,17 @@ def shape_clues(difference: Difference) -> Iterator[Clue]:
     wrong = int(rejected.sum())
     if rejected.ndim and rejected.shape[0] > 1 and not rejected[:-1].any():
         lost = not np.any(got[-1])
-        yield Cause.LAST_SAMPLE, (1.0 if lost else 0.8) if np.count_nonzero(want[-1]) > 1 else 0.75
+        yield Cause.LAST_SAMPLE, Grade.EXACT if lost and np.count_nonzero(want[-1]) > 1 else Grade.PATTERN
     if np.flatnonzero(rejected)[0] >= _BEYOND_SMALL:
-        yield Cause.AT_SCALE, 0.95
+        yield Cause.AT_SCALE, Grade.PATTERN
     if wrong == 1 and np.count_nonzero(want) > 1:
-        yield Cause.ONE_ELEMENT, 0.9
+        yield Cause.ONE_ELEMENT, Grade.PATTERN
     if wrong > 1 and is_rearranged(difference):
-        yield Cause.TRANSPOSED, 1.0
+        yield Cause.TRANSPOSED, Grade.EXACT
     if not np.any(got[rejected]) and wrong > 1:
-        yield Cause.GRADIENT_MISSING, 0.35
+        yield Cause.GRADIENT_MISSING, Grade.HINT
     if not np.any(want[rejected]):
-        yield Cause.STALE_BUFFER, 0.4
+        yield Cause.STALE_BUFFER, Grade.HINT
 
 
 def is_rearranged(difference: Difference) -> bool:
@@ -111,15 +110,15 @@ def _ignored(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     if sizes is None or sizes.counted.all():
         return
     if difference.aspect == "forward":
-        yield Cause.IGNORED_LABEL, 0.35
+        yield Cause.IGNORED_LABEL, Grade.HINT
     if sizes.counted.shape != difference.got.shape:
         return
     if not difference.rejected[sizes.counted].any():
         held = rejection.case.prefill_diff.get(difference.blob)
         left = held is not None and held != 0 and bool((difference.got[difference.rejected] == held).all())
-        yield (Cause.STALE_BUFFER, 1.0) if left else (Cause.IGNORED_LABEL, 0.9)
+        yield (Cause.STALE_BUFFER, Grade.EXACT) if left else (Cause.IGNORED_LABEL, Grade.PATTERN)
         if _fractional(rejection, difference)[difference.rejected].all():
-            yield Cause.TRUNCATION, 0.95
+            yield Cause.TRUNCATION, Grade.PATTERN
 
 
 def _fractional(rejection: Rejection, difference: Difference) -> NDArray[np.bool_]:
@@ -172,17 +171,15 @@ def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     node = difference.node
     if p is not None and p.size and np.nanmin(p) < LOW:
         low = np.broadcast_to((p < LOW).any(axis=1, keepdims=True), p.shape) if p.ndim > 1 else p < LOW
-        if difference.got.shape != p.shape:
-            yield Cause.LOG_FLOOR, 0.65
-        elif not difference.rejected[~low].any():
-            yield Cause.LOG_FLOOR, 0.85
+        if difference.got.shape != p.shape or not difference.rejected[~low].any():
+            yield Cause.LOG_FLOOR, Grade.PATTERN
     elif node is not None and difference.aspect == "forward":
         loss = loss_of_type(node.type)
         if loss is None or loss.bottom(Targets) is None:
             return
         x = value_of(rejection.net.bottoms_of(node)[0].data)
         if np.abs(x).max(initial=0.0) > _SATURATED:
-            yield Cause.LOG_FLOOR, 0.65
+            yield Cause.LOG_FLOOR, Grade.PATTERN
 
 
 def _margins(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
@@ -193,6 +190,6 @@ def _margins(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
         return
     got, want, rejected = difference.got, difference.want, difference.rejected
     if difference.aspect == "backward" and ((got == 0) != (want == 0))[rejected].all():
-        yield Cause.MARGIN, 0.8 if np.any(got[rejected]) else 0.6
+        yield Cause.MARGIN, Grade.PATTERN
     elif difference.aspect in ("forward", "backward"):
-        yield Cause.MARGIN, 0.28
+        yield Cause.MARGIN, Grade.HINT

@@ -20,6 +20,7 @@ from conformance.judge.judgement import Judgement, judge_outcome, judgement_of
 from conformance.record.cause import Cause
 from conformance.record.deviation import Deviation
 from conformance.record.evidence import LARGEST, Evidence
+from conformance.record.grade import Clue, Grade
 from conformance.requirements import CATALOGUE
 from refimpl.layers import REGISTRY
 
@@ -33,9 +34,6 @@ _IN_VAIN = 3
 
 _IN_VAIN_OF_A_LAYER = 12
 """The same for a layer in all families: a layer that is wrong everywhere would be run again for every case."""
-
-_EXPLAINED = 0.95
-"""The weight from which a cause explains a case."""
 
 _TOTAL = "loss = sum over layers and their tops of loss_weight * sum(top)"
 
@@ -67,7 +65,7 @@ class Investigator:
         before = self._runs_again[key]
         clues = clues_of(run.case, answer, dtype, judged, lambda: self._may_be_thorough(key))
         if self._runs_again[key] != before:
-            explained = max(clues.causes.values()) >= _EXPLAINED
+            explained = max(clues.causes.values()) is Grade.EXACT
             self._in_vain[key] = 0 if explained else self._in_vain[key] + 1
             self._in_vain_of[key[1]] += not explained
         return clues
@@ -112,7 +110,7 @@ def with_expectation(piece: Evidence, dialect: str | None, judgement: Judgement 
         return replace(piece, arrays=arrays, formula=_formula(arrays)).bounded()
     if piece.size > LARGEST:
         return piece.bounded()
-    wanted = ReferenceImplementation(dialect or "documented").run(case, piece.dtype)
+    wanted = ReferenceImplementation("bvlc" if dialect == "bvlc" else "documented").run(case, piece.dtype)
     if isinstance(wanted, Refusal):
         return replace(piece, refusal=wanted).bounded()
     arrays = _arrays(judge_outcome(case, wanted, piece.dtype, dialect), piece.dtype)
@@ -153,14 +151,14 @@ def requirements_of(ids: Iterable[str]) -> dict[str, str]:
     return {name: f"{CATALOGUE[name].statement} [{CATALOGUE[name].citation}]" for name in ids if name in CATALOGUE}
 
 
-def _by_requirement(verdicts: Sequence[Verdict]) -> Iterator[tuple[Cause, float]]:
+def _by_requirement(verdicts: Sequence[Verdict]) -> Iterator[Clue]:
     """What the verdicts say by themselves."""
     if any(verdict.status is not Status.FAILED for verdict in verdicts):
-        yield Cause.REFUSES, 1.0
+        yield Cause.REFUSES, Grade.EXACT
     for verdict in verdicts:
         if verdict.requirement.startswith("determinism."):
             after_another = "after another case" in verdict.reason
-            yield (Cause.STALE_BUFFER if after_another else Cause.RANDOM), 1.0
+            yield (Cause.STALE_BUFFER if after_another else Cause.RANDOM), Grade.EXACT
 
 
 def _shown(session: Session, name: str, verdicts: Sequence[Verdict]) -> Run | None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Case, array_from_json
-from conformance.diagnosis.clues import Clues
-from conformance.diagnosis.diagnosis import SAME_FACTOR
+from conformance.diagnosis.clues import Clues, ranked
+from conformance.diagnosis.diagnosis import is_same_factor
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.elements import shape_clues
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.errors import NetError
 from refimpl.layers import REGISTRY
 from refimpl.prototxt import parse_net
@@ -25,9 +26,6 @@ SLOPES = (
     '"got" is the gradient reported, "want" the slope measured by differences of that loss.'
 )
 """What stands in a formula's place."""
-
-_ANY_FACTOR = 0.7
-"""How well a common factor explains what no count or weight does."""
 
 
 def has_formula(case: Case) -> bool:
@@ -56,47 +54,43 @@ def differences_of(slopes: Mapping[str, Mapping[str, Any]], dtype: str) -> list[
 def measured_clues(differences: Sequence[Difference], weight: float) -> Clues:
     """What would explain the gradients; ``weight`` is that of the loss."""
     wrong = [difference for difference in differences if difference.rejected.any()]
-    causes: dict[Cause, float] = {}
-    for difference in wrong:
-        for cause, certainty in _clues(difference, weight):
-            causes[cause] = max(certainty, causes.get(cause, 0.0))
+    clues = [clue for difference in wrong for clue in _clues(difference, weight)]
     if len(differences) > 1 and len(wrong) == 1:
-        causes[Cause.ONE_BOTTOM] = 0.5
+        clues.append((Cause.ONE_BOTTOM, Grade.PATTERN))
     factors = [difference.ratio() for difference in wrong]
     first = factors[0] if factors else None
-    shared = first is not None and all(f is not None and abs(f / first - 1) < SAME_FACTOR for f in factors)
-    ordered = sorted((causes or {Cause.UNNAMEABLE: 0.2}).items(), key=lambda item: -item[1])
-    return Clues(dict(ordered), first if shared else None)
+    shared = first is not None and all(f is not None and is_same_factor(f, first) for f in factors)
+    return Clues(ranked(clues), first if shared else None)
 
 
-def _clues(difference: Difference, weight: float) -> Iterator[tuple[Cause, float]]:
+def _clues(difference: Difference, weight: float) -> Iterator[Clue]:
     got, rejected = difference.got, difference.rejected
     if not np.isfinite(got[rejected]).all():
-        yield Cause.SPECIAL_VALUES, 0.8
+        yield Cause.SPECIAL_VALUES, Grade.PATTERN
         return
     if not np.any(got):
-        yield Cause.GRADIENT_MISSING, 1.0
+        yield Cause.GRADIENT_MISSING, Grade.EXACT
         return
     if got.size > 1:
         yield from shape_clues(difference)
     if difference.ratio() is None:
         return
     named = False
-    for cause, factor, certainty in _factors(difference, weight):
+    for cause, factor in _factors(difference, weight):
         if factor != 1 and difference.is_explained_by(factor * difference.want):
             named = True
-            yield cause, certainty
+            yield cause, difference.grade
     if not named:
-        yield Cause.COMMON_FACTOR, _ANY_FACTOR
+        yield Cause.COMMON_FACTOR, Grade.PATTERN if difference.grade is Grade.EXACT else Grade.HINT
 
 
-def _factors(difference: Difference, weight: float) -> Iterator[tuple[Cause, float, float]]:
-    yield Cause.SIGN, -1.0, 1.0
+def _factors(difference: Difference, weight: float) -> Iterator[tuple[Cause, float]]:
+    yield Cause.SIGN, -1.0
     for factor in (2.0, 0.5):
-        yield Cause.FACTOR_2, factor, 1.0
-    yield Cause.WEIGHT_MISSING, 1 / weight, 1.0
-    yield Cause.WEIGHT_SQUARED, weight, 1.0
+        yield Cause.FACTOR_2, factor
+    yield Cause.WEIGHT_MISSING, 1 / weight
+    yield Cause.WEIGHT_SQUARED, weight
     shape = difference.got.shape
     for cause, count in ((Cause.BATCH_RATIO, shape[0] if shape else 1), (Cause.INNER_SIZE, int(np.prod(shape[1:])))):
         for factor in (float(count), 1.0 / count):
-            yield cause, factor, 0.95
+            yield cause, factor

@@ -10,27 +10,26 @@ import numpy as np
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection, compared
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.errors import NetError
 from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["bottom_clues", "is_weight_unasked", "mixed_up_clues", "unasked_clues"]
 
-Clue = tuple[Cause, float]
-
 
 def unasked_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """What a diff that nobody asked for holds."""
     if is_weight_unasked(difference):
-        yield Cause.IMPLICIT_WEIGHT, 1.0
+        yield Cause.IMPLICIT_WEIGHT, Grade.EXACT
         return
     held = rejection.case.prefill_diff.get(difference.blob, 0.0)
     if held and bool((difference.got[difference.rejected] == held).all()):
-        yield Cause.STALE_BUFFER, 0.6
+        yield Cause.STALE_BUFFER, Grade.PATTERN
     elif _is_gradient(rejection, difference):
-        yield Cause.GRADIENT_UNASKED, 1.0
+        yield Cause.GRADIENT_UNASKED, Grade.EXACT
     else:
-        yield Cause.GRADIENT_UNASKED, 0.7
-        yield Cause.STALE_BUFFER, 0.9
+        yield Cause.STALE_BUFFER, Grade.PATTERN
+        yield Cause.GRADIENT_UNASKED, Grade.PATTERN
 
 
 def is_weight_unasked(difference: Difference) -> bool:
@@ -59,7 +58,7 @@ def mixed_up_clues(rejection: Rejection) -> Iterator[Clue]:
     gone = [d.node for d in rejection.differences if d.aspect == "backward" and not np.any(d.got)]
     unasked = {d.blob for d in rejection.differences if d.aspect == "unasked"}
     if any(node is not None and unasked & set(node.bottoms) for node in gone):
-        yield Cause.ONE_BOTTOM, 1.05
+        yield Cause.ONE_BOTTOM, Grade.EXACT
 
 
 def bottom_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
@@ -72,4 +71,4 @@ def bottom_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]
     needed = node.bottom_need_backward
     only_later = sum(needed) == 1 and not needed[0] and not np.any(difference.got)
     if alone and (others or only_later):
-        yield Cause.ONE_BOTTOM, 1.05
+        yield Cause.ONE_BOTTOM, Grade.EXACT

@@ -11,13 +11,9 @@ from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 
 __all__ = ["ratio_clues"]
-
-Clue = tuple[Cause, float]
-
-_SCALAR = 0.7
-"""A factor of a single number is one equation for one unknown: less telling than that of an array."""
 
 
 def ratio_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
@@ -25,16 +21,18 @@ def ratio_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     factor = difference.ratio()
     if factor is None:
         return
-    certainty = 1.0 if difference.telling() > 2 else _SCALAR
+    grade = difference.grade
     named = False
-    for cause, value, weight in _candidates(rejection, difference):
+    for cause, value in _candidates(rejection, difference):
         if value != 1 and np.isfinite(value) and difference.is_explained_by(value * difference.want):
             named = True
-            yield cause, weight * certainty
+            # a mode misread would show in both passes
+            in_doubt = cause is Cause.NORMALISATION_MODE and rejection.in_one_pass_only(difference.node)
+            yield cause, Grade.PATTERN if in_doubt else grade
     if _in_float32(difference):
-        yield Cause.FLOAT32, 1.0
+        yield Cause.FLOAT32, Grade.EXACT
     elif not named:
-        yield Cause.COMMON_FACTOR, 0.7 if certainty == 1.0 else 0.25
+        yield Cause.COMMON_FACTOR, Grade.PATTERN if grade is Grade.EXACT else Grade.HINT
 
 
 def _in_float32(difference: Difference) -> bool:
@@ -46,10 +44,10 @@ def _in_float32(difference: Difference) -> bool:
     return bool((off < 2.0**-20).all())
 
 
-def _candidates(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
-    yield Cause.SIGN, -1.0, 1.0
-    yield Cause.FACTOR_2, 2.0, 1.0
-    yield Cause.FACTOR_2, 0.5, 1.0
+def _candidates(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float]]:
+    yield Cause.SIGN, -1.0
+    yield Cause.FACTOR_2, 2.0
+    yield Cause.FACTOR_2, 0.5
     if difference.aspect in ("backward", "parameter", "forward"):
         yield from _weights(rejection, difference)
     sizes = Sizes.of(rejection.net, difference.node)
@@ -57,7 +55,7 @@ def _candidates(rejection: Rejection, difference: Difference) -> Iterator[tuple[
         yield from _counts(sizes, rejection, difference)
 
 
-def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float]]:
     node = difference.node
     if node is None:
         return
@@ -68,33 +66,32 @@ def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cau
         weight = float(values[0])
         declared = node.loss_weights[i] if i < len(node.loss_weights) else 0.0
         if declared and declared != weight:
-            yield Cause.STALE_BUFFER, declared / weight, 1.0
+            yield Cause.STALE_BUFFER, declared / weight
         if difference.aspect != "forward":
-            yield Cause.WEIGHT_MISSING, 1 / weight, 1.0
-        yield Cause.WEIGHT_SQUARED, weight, 1.0
+            yield Cause.WEIGHT_MISSING, 1 / weight
+        yield Cause.WEIGHT_SQUARED, weight
 
 
-def _counts(sizes: Sizes, rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float, float]]:
+def _counts(sizes: Sizes, rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float]]:
     own = sizes.normaliser
     declared = _declared_batch(rejection, difference)
     if declared and declared != sizes.batch:
-        yield Cause.STALE_BUFFER, sizes.batch / declared, 1.0
-        yield Cause.STALE_BUFFER, declared / sizes.batch, 1.0
+        yield Cause.STALE_BUFFER, sizes.batch / declared
+        yield Cause.STALE_BUFFER, declared / sizes.batch
     for mode, divisor in sizes.divisors.items():
         if mode == sizes.mode or divisor == own:
             continue
         explicit = difference.node is not None and _asks(difference.node.layer.param.loss_param)
         if not explicit or mode == sizes.default:
-            one_pass = rejection.in_one_pass_only(difference.node)  # a mode misread would show in both
-            yield Cause.NORMALISATION_MODE, own / divisor, 0.6 if one_pass else 1.0
-        yield _between(sizes.mode, mode), own / divisor, 0.95
+            yield Cause.NORMALISATION_MODE, own / divisor
+        yield _between(sizes.mode, mode), own / divisor
     everything, counted = sizes.divisors.get("FULL"), sizes.divisors.get("VALID")
     if everything and counted and everything != counted:
-        yield Cause.VALID_RATIO, everything / counted, 0.95
-        yield Cause.VALID_RATIO, counted / everything, 0.95
-        yield Cause.VALID_RATIO, own / everything, 0.95
+        yield Cause.VALID_RATIO, everything / counted
+        yield Cause.VALID_RATIO, counted / everything
+        yield Cause.VALID_RATIO, own / everything
     if sizes.mode == "VALID":
-        yield Cause.VALID_RATIO, own / (own + 1), 0.95
+        yield Cause.VALID_RATIO, own / (own + 1)
     for cause, count in (
         (Cause.BATCH_RATIO, own),
         (Cause.BATCH_RATIO, float(sizes.batch)),
@@ -102,8 +99,8 @@ def _counts(sizes: Sizes, rejection: Rejection, difference: Difference) -> Itera
         (Cause.INNER_SIZE, float(sizes.entries)),
         (Cause.INNER_SIZE, float(sizes.classes)),
     ):
-        yield cause, count, 0.95
-        yield cause, 1 / count, 0.95
+        yield cause, count
+        yield cause, 1 / count
 
 
 def _between(asked: str, taken: str) -> Cause:

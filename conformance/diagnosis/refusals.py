@@ -11,30 +11,33 @@ from conformance.contract.case import Case
 from conformance.judge.reference import build, run_steps
 from conformance.losses import loss_of_type
 from conformance.record.cause import Cause
+from conformance.record.grade import Clue, Grade
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
 from refimpl.prototxt import dump_net, parse_net
 
 __all__ = ["refusal_clues"]
 
-Clue = tuple[Cause, float]
-
 
 def refusal_clues(case: Case, refused: bool) -> Iterator[Clue]:
     """``refused`` where the answer is the refusal, else the reference's is."""
-    yield (Cause.REFUSES if refused else Cause.ACCEPTS), 1.0
+    yield from _reasons(case, refused)
+    yield (Cause.REFUSES if refused else Cause.ACCEPTS), Grade.EXACT
+
+
+def _reasons(case: Case, refused: bool) -> Iterator[Clue]:
     try:
         net = parse_net(case.net)
     except NetError:
         return
     layers = net.layer
     if case.stages or any(layer.include or layer.exclude for layer in layers):
-        yield Cause.WRONG_LAYERS, 1.1 if refused else 0.95
+        yield Cause.WRONG_LAYERS, Grade.EXACT if refused else Grade.PATTERN
     if refused and any(_refused_on_axis_1(case, net, i) for i in range(len(net.layer))):
-        yield Cause.AXIS, 1.05
+        yield Cause.AXIS, Grade.EXACT
     labels = [case.inputs[layer.bottom[1]] for layer in layers if _is_labelled(layer, case)]
     if refused and any(np.any(np.nan_to_num(array) % 1) for array in labels):
-        yield Cause.TRUNCATION, 1.05
+        yield Cause.TRUNCATION, Grade.EXACT
 
 
 def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:

@@ -22,7 +22,8 @@ __all__ = ["Rejection", "compared"]
 
 @dataclass(frozen=True)
 class Rejection:
-    """``differences`` are the rejected arrays in the order in which they are computed, ``right`` the accepted ones.
+    """``differences`` are the rejected arrays in the order in which they are computed, without those that are off by a
+    few roundings, ``right`` the accepted ones.
 
     ``net`` is the reference's, in the state after the last step; ``case`` holds its inputs as the dtype does.
     """
@@ -53,8 +54,8 @@ class Rejection:
         for versions in zip(*judgement.versions, strict=True):
             if (versions[0].aspect, versions[0].blob) not in rejected:
                 right.append(versions[0])
-            elif (difference := Difference.of(versions, dtype)) is not None and difference.rejected.any():
-                differences.append(difference)
+            elif (found := Difference.of(versions, dtype)) is not None and found.rejected.any() and not found.is_noise:
+                differences.append(found)
         dialect = judgement.side.dialect()
         return cls(case.rounded(dtype), outcome, dtype, dialect, judgement.net, tuple(differences), tuple(right))
 

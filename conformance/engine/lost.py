@@ -14,6 +14,7 @@ from conformance.engine.execution import execute
 from conformance.losses import PROFILES
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
+from conformance.record.grade import Grade
 from conformance.suite import all_checks
 
 __all__ = ["lost_evidence"]
@@ -30,7 +31,7 @@ def lost_evidence(
 ) -> Evidence:
     """The case that the suite gives in a check, and what the reference computes for it; where the check runs several
     cases, nobody knows which one it was."""
-    piece = Evidence(check, dtype, {Cause.REFUSES: 1.0}, requirements=requirements_of(requirements))
+    piece = Evidence(check, dtype, {Cause.REFUSES: Grade.EXACT}, requirements=requirements_of(requirements))
     found = _checks(seed, explore).get(check)
     if found is None:
         return piece

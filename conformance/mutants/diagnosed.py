@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from random import Random
+from statistics import median
 from typing import Any
 
 from conformance.contract.check import Check
@@ -23,15 +25,17 @@ from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.suite import whole_suite
 
-__all__ = ["Diagnosed", "diagnosed", "to_markdown"]
+__all__ = ["Diagnosed", "diagnosed", "to_markdown", "wrong_ones"]
+
+SHARES = ("right", "vague", "none", "wrong")
 
 FAILURES = 1
 """Failing checks per family and type that a mutant is diagnosed by; one of golden cases is one case, of others many."""
 
-FAILURES_OF = {"golden": 6}
+FAILURES_OF = {"golden": 4}
 """Families that need more of them."""
 
-TRIED = 80
+TRIED = 16
 """Checks per family and type that are run to find them, drawn from all over the family."""
 
 WITHOUT = ("properties",)
@@ -40,40 +44,59 @@ WITHOUT = ("properties",)
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """``declared`` beforehand by the mutant, ``named`` by the diagnosis of ``cases`` failing cases; None of none."""
+    """``declared`` beforehand by the mutant, ``named`` by the diagnosis of ``cases`` failing cases; None of none.
+
+    ``groups`` is how many causes the failures are put down to: one mistake should be one.
+    """
 
     mutant: str
     declared: str
     named: str | None
     cases: int
+    groups: int
 
     @property
     def right(self) -> bool:
         return self.declared == self.named
+
+    @property
+    def share(self) -> str:
+        """Right, vague (another formula, where there is a name), wrong, or none: no check of those tried failed."""
+        if self.named is None:
+            return "none"
+        return "right" if self.right else "vague" if self.named == Cause.UNNAMEABLE.value else "wrong"
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "right": self.right}
 
 
 def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
-    """Every mutant that is not equivalent, in their order, each as soon as it and those before it are known."""
-    wrong = [mutant for mutant in mutants if mutant.equivalent is None]
+    """Each in their order, as soon as it and those before it are known."""
     if jobs == 1:
-        yield from (_diagnosed(mutant, whole_suite(profile_of(mutant.stem))) for mutant in wrong)
+        yield from (_diagnosed(mutant, whole_suite(profile_of(mutant.stem))) for mutant in mutants)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in wrong])
+        yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in mutants])
+
+
+def wrong_ones(mutants: Sequence[Mutant], count: int | None = None, seed: int = 1) -> list[Mutant]:
+    """Those that are not equivalent, or ``count`` of them that a seed draws."""
+    wrong = [mutant for mutant in mutants if mutant.equivalent is None]
+    if count is None or count >= len(wrong):
+        return wrong
+    return sorted(Random(seed).sample(wrong, count), key=lambda mutant: mutant.id)
 
 
 def to_markdown(found: Sequence[Diagnosed]) -> str:
     """The share that is right, cause by cause, and every mutant that was taken for something else."""
     named = [each for each in found if each.named is not None]
-    right = sum(each.right for each in named)
-    unnameable = sum(each.declared == Cause.UNNAMEABLE.value for each in named)
-    share = f"{right / len(named):.1%}" if named else "none"
-    lines = [
-        f"The likeliest cause is the declared one for {right} of {len(named)} mutants ({share}); "
-        f"{unnameable} of them are declared unnameable, {len(found) - len(named)} failed no check here.",
+    shares = Counter(each.share for each in found)
+    told = ", ".join(f"{share} {shares[share]} ({shares[share] / len(found):.1%})" for share in SHARES if found)
+    lines = [f"Of {len(found)} mutants the cause named first is: {told}."]
+    if named:
+        groups = sorted(each.groups for each in named)
+        lines.append(f"Causes per mutant: median {median(groups):g}, 90th percentile {groups[9 * len(groups) // 10]}.")
+    lines += [
         "",
         "| declared cause | mutants | right |",
         "|---|---:|---:|",
@@ -99,13 +122,14 @@ def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
             if dtype not in check.dtypes or enough:
                 continue
             tried[place] += 1
-            session = Session(implementation, implementation.describe(), dtype)
+            session = Session(implementation, implementation.describe(), dtype, mutant.form or None)
             verdicts = [v for v in execute(check, session) if v.level is not Level.SHOULD]
             for piece in investigator.evidence(check, session, verdicts):
                 pieces[piece.check, dtype] = piece
             failed[place] += any(verdict.status.breaks for verdict in verdicts)
     found = diagnose(list(pieces.values()))
-    return Diagnosed(mutant.id, mutant.cause.value, found[0][0].value if found else None, len(pieces))
+    named = found[0][0].value if found else None
+    return Diagnosed(mutant.id, mutant.cause.value, named, len(pieces), len(found))
 
 
 def _diagnosed_by_id(mutant: str) -> Diagnosed:

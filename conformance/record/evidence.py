@@ -15,6 +15,7 @@ from conformance.contract.errors import UsageError, one_line
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
 from conformance.record.cause import Cause
 from conformance.record.deviation import Deviation
+from conformance.record.grade import Grade
 from conformance.record.report import Report
 from conformance.record.writer import plain
 
@@ -30,7 +31,7 @@ _LONGEST_NET = 20_000
 class Evidence:
     """``check`` and ``dtype`` are those of the verdicts it belongs to.
 
-    ``causes`` maps each cause that would explain the answer to how well it does, up to 1, the best first. ``case`` is
+    ``causes`` maps each cause that would explain the answer to how well it does, the best first. ``case`` is
     None where it was too large to keep, ``answer`` also where there was none. ``factor`` is the one by which everything
     wrong is off, if there is one. ``arrays`` are what was compared, in the order of computation, the wrong ones first;
     ``refusal`` is Caffe's where it refuses the case, ``formula`` what the layer that answers for the first wrong array
@@ -40,7 +41,7 @@ class Evidence:
 
     check: str
     dtype: str
-    causes: Mapping[Cause, float]
+    causes: Mapping[Cause, Grade]
     case: Case | None = None
     answer: Outcome | Refusal | None = None
     left_out: str = ""
@@ -93,7 +94,7 @@ class Evidence:
             "kind": "evidence",
             "check": self.check,
             "dtype": self.dtype,
-            "causes": {cause.value: round(weight, 3) for cause, weight in self.causes.items()},
+            "causes": {cause.value: grade.weight for cause, grade in self.causes.items()},
         }
         rest = {
             "factor": self.factor,
@@ -128,7 +129,11 @@ class Evidence:
         return cls(
             check,
             dtype,
-            {Cause(name): float(w) for name, w in line["causes"].items() if name in known and 0 < float(w) < math.inf},
+            {
+                Cause(name): Grade.of(float(w))
+                for name, w in line["causes"].items()
+                if name in known and 0 < float(w) < math.inf
+            },
             Case.from_json(check, line["case"]) if "case" in line else None,
             answer,
             line.get("left_out", ""),

@@ -24,6 +24,7 @@ from conformance.fixtures import load
 from conformance.record.cause import Cause
 from conformance.record.deviation import KEPT
 from conformance.record.evidence import Evidence, evidence_of
+from conformance.record.grade import Grade
 from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import failed, failing_run, passed, report_of, saved, verdict
@@ -132,7 +133,7 @@ def test_a_case_that_its_process_died_of_is_the_suites(lossconf: Lossconf, tmp_p
 
 def test_an_answer_to_what_caffe_refuses_is_told_apart(lossconf: Lossconf, tmp_path: Path) -> None:
     net = 'layer { name: "a" type: "Power" bottom: "nowhere" top: "p" }'
-    bare = Evidence("h/2", "float32", {Cause.ACCEPTS: 1.0}, Case("h/2", net), Outcome("float32", 0.0))
+    bare = Evidence("h/2", "float32", {Cause.ACCEPTS: Grade.EXACT}, Case("h/2", net), Outcome("float32", 0.0))
     piece = with_expectation(bare, None)
     path = tmp_path / "report.jsonl"
     saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[piece.to_json()]))
@@ -190,9 +191,9 @@ def test_what_is_too_large_keeps_its_causes_only(report: Path) -> None:
     assert piece.case is not None
     large = {"x": np.zeros(5000)}
     arrays = (*piece.arrays[:1], replace(piece.arrays[0], **wrong_in(100)), piece.arrays[-1])
-    whole = Evidence("a", "float32", {Cause.SIGN: 1.0}, Case("a", "", large), piece.answer, arrays=arrays)
+    whole = Evidence("a", "float32", {Cause.SIGN: Grade.EXACT}, Case("a", "", large), piece.answer, arrays=arrays)
     bounded = whole.bounded()
-    assert (bounded.case, bounded.answer, bounded.causes) == (None, None, {Cause.SIGN: 1.0})
+    assert (bounded.case, bounded.answer, bounded.causes) == (None, None, {Cause.SIGN: Grade.EXACT})
     assert "more than" in bounded.left_out
     assert [len(array.wrong) for array in bounded.arrays] == [20, KEPT]
     again = Evidence.from_json(json.loads(json.dumps(bounded.to_json())))

@@ -19,6 +19,7 @@ from conformance.losses import LOSSES, Variant
 from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants
 from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
+from conformance.mutants.diagnosed import Diagnosed, diagnosed, to_markdown, wrong_ones
 from conformance.mutants.matrix import Kill, Row, concerned, run_mutant
 from conformance.mutants.right_answers import RightAnswers
 from conformance.mutants.sensitivity import Reading, power_of
@@ -276,6 +277,26 @@ class TestCheckers:
         assert CHECKERS[0].accepts(probe)
 
 
+class TestDiagnosed:
+    def test_a_sample_is_drawn_by_its_seed_from_those_that_are_wrong(self) -> None:
+        drawn = wrong_ones(MUTANTS, 40, seed=3)
+        assert drawn == wrong_ones(MUTANTS, 40, seed=3) != wrong_ones(MUTANTS, 40, seed=4)
+        assert len({mutant.id for mutant in drawn}) == 40 and all(mutant in WRONG for mutant in drawn)
+        assert wrong_ones(MUTANTS) == WRONG
+
+    def test_what_is_named_is_right_vague_wrong_or_nothing(self) -> None:
+        named = {"a": "sign", "b": "unnameable", "c": "margin", "d": None}
+        found = [Diagnosed(f"net/{name}", "sign", cause, 3, groups=2) for name, cause in named.items()]
+        assert [each.share for each in found] == ["right", "vague", "wrong", "none"]
+        page = to_markdown(found)
+        assert "right 1 (25.0%), vague 1 (25.0%), none 1 (25.0%), wrong 1 (25.0%)" in page
+        assert "median 2, 90th percentile 2" in page and "| net/c | sign | margin | 3 |" in page
+
+    def test_a_plain_slip_is_named_from_its_failures(self) -> None:
+        (found,) = diagnosed([named("hinge_loss/gradient-doubled")])
+        assert (found.share, found.groups) == ("right", 1)
+
+
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(["mutants", *arguments])
@@ -294,6 +315,10 @@ class TestCommand:
             matrix = json.load(file)
         assert matrix["killed"] == matrix["mutants"] == 1
         assert "1 of 1 mutants killed" in capsys.readouterr().out
+
+    def test_draws_mutants_for_the_diagnosis_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--sample", "5") == 2
+        assert "--sample: goes with --diagnosis" in capsys.readouterr().err
 
     def test_suggests_the_name_that_was_meant(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--mutant", "hinge_loss/margin-of-3") == 2

@@ -17,6 +17,7 @@ from conformance.diagnosis.investigator import with_expectation
 from conformance.losses import LOSSES
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
+from conformance.record.grade import Grade
 from conformance.views.case import given
 from conformance.views.failing_case import FailingCase
 from conformance.views.html.details import details_of
@@ -36,7 +37,7 @@ def evidence() -> Evidence:
     second = answer.passes[1]
     wrong = replace(second, diff={**second.diff, "x": second.diff["x"] + np.float32(1)})
     answer = replace(answer, passes=(answer.passes[0], wrong, answer.passes[2]))
-    piece = Evidence("passes/a", "float32", {Cause.STALE_BUFFER: 1.0}, case=CASE, answer=answer)
+    piece = Evidence("passes/a", "float32", {Cause.STALE_BUFFER: Grade.EXACT}, case=CASE, answer=answer)
     return Evidence.from_json(with_expectation(piece, None).to_json())
 
 

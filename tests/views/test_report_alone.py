@@ -15,6 +15,7 @@ from conformance.contract.outcome import Outcome
 from conformance.contract.version import VERSION
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence, evidence_of
+from conformance.record.grade import Grade
 from conformance.record.reader import read_report
 from tests.reports import failed, failing_run, passed, report_of, saved
 
@@ -98,7 +99,7 @@ def test_a_net_of_a_report_is_never_run(layer: str, tmp_path: Path) -> None:
     net = f'layer {{ name: "a" top: "a" {layer.replace("PIPE", str(tmp_path / "never-written"))} }}'
     path = tmp_path / "report.jsonl"
     for answer in (Outcome("float32", 0.0), None):
-        piece = Evidence("h/2", "float32", {Cause.SIGN: 1.0}, Case("h/2", net), answer)
+        piece = Evidence("h/2", "float32", {Cause.SIGN: Grade.EXACT}, Case("h/2", net), answer)
         saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[piece.to_json()]))
         for name in ("html", "explain"):
             ended = alone(tmp_path, name, path, "h/2")
