@@ -44,14 +44,14 @@ def alteration_clues(rejection: Rejection) -> Iterator[Clue]:
     one_pass = any(rejection.in_one_pass_only(d.node) for d in rejection.differences)
     net = parse_net(rejection.case.net)
     for altered in _altered(rejection, net, culprits):
-        share = _explained(rejection, altered.case)
-        if share:
+        grade = _explained(rejection, altered.case)
+        if grade is not None:
             doubtful = one_pass and altered.cause in _IN_BOTH_PASSES
-            yield altered.cause, Grade.PATTERN if doubtful else share
+            yield altered.cause, Grade.PATTERN if doubtful else grade
 
 
 def _explained(rejection: Rejection, case: Case) -> Grade | None:
-    """How many of the differences are none beside the altered case."""
+    """How well the altered case explains the differences: all of them are none beside it, some are, or none is."""
     try:
         _, comparisons = compared(case, rejection.outcome, rejection.dtype, rejection.dialect)
     except NetError:
@@ -121,8 +121,8 @@ def _options(loss: Loss, layer: LayerParameter, as_: Make) -> Iterator[_Altered]
         yield as_(Cause.OPTION_IGNORED, **{field: _without(own, name)})
     for misreading in loss.misreadings:
         field, _, name = misreading.option.partition(".")
-        message = getattr(layer, field)
-        for value in misreading.values(getattr(message, name)):
+        message: Any = getattr(layer, field, None)  # a fork's own message is no field of Caffe's layers
+        for value in misreading.values(getattr(message, name)) if message is not None else ():
             yield as_(Cause(misreading.cause), **{field: replace(message, **{name: value})})
     if loss.default_mode:
         given = layer.loss_param

@@ -19,10 +19,11 @@ class Grade(IntEnum):
     """The case holds what it takes to go wrong in this way, and that is all: too little to be named for."""
 
     PATTERN = 2
-    """What is wrong is what this mistake gets wrong: these places, these arrays; the numbers are not foretold."""
+    """What is wrong is what this mistake gets wrong: these places, these arrays; of the numbers some are foretold at
+    most."""
 
     PARTLY = 3
-    """Numbers that were got are foretold: most of several, or a single one, which others would foretell as well."""
+    """The numbers are foretold, but so few of them that other mistakes would foretell them as well."""
 
     EXACT = 4
     """Every number that was got is foretold, or the answer is by itself what the cause says."""

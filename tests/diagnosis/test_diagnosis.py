@@ -129,6 +129,15 @@ def test_a_formula_that_nothing_explains_is_not_named() -> None:
     assert causes(PLAIN, with_gradient(PLAIN, lambda x: x + noise))[0] is Cause.UNNAMEABLE
 
 
+def test_an_option_of_a_fork_is_no_obstacle() -> None:
+    net = "force_backward: true\n" + source("x", (4, 3)) + source("t", (4, 3))
+    net += 'layer { name: "loss" type: "SmoothL1Loss" bottom: "x" bottom: "t" top: "loss" '
+    case = Case("fork", net + "}", {"x": X, "t": X[::-1]})
+    answer = answered(case)
+    told = replace(answer, data={**answer.data, "loss": 1.234 * answer.data["loss"]})
+    assert causes(case, told)[0] is Cause.UNNAMEABLE
+
+
 @pytest.mark.parametrize("case", [PLAIN, NEARLY_ONE])
 def test_what_is_no_more_than_rounding_has_no_name(case: Case) -> None:
     """Neither one factor, which any noise has in the mean, nor a weight that is 1 but for a few roundings."""
