@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def _section(loss: Loss) -> Iterator[str]:
-    yield f"## {loss.type}"
+    yield f"## {loss.title}"
     yield ""
     divided = f"over a normaliser, {loss.default_mode} where none is named" if loss.default_mode else "over the batch"
     traits = f" Traits: {', '.join(sorted(loss.traits))}." if loss.traits else ""

@@ -44,7 +44,7 @@ def _section(loss: Loss) -> Iterator[str]:
     space = Space(loss)
     names = list(space.dimensions)
     pairs, musts, rows = _musts(loss)
-    yield f"## {loss.type}"
+    yield f"## {loss.title}"
     yield ""
     yield f"{rows} rows, {musts} musts, {len(pairs)} pairs of classes; {_threes(space)} threes."
     yield ""

@@ -90,7 +90,6 @@ class Layer:
         self.dialect = context.dialect
         self.form = self._form_in_force()
         self.own: dict[str, Any] = {name: self._own(name) for name in self.messages}
-        self._refuse_fields_of_other_forms()
         self.blobs: list[Blob] = []
         self.param_propagate_down: list[bool] = []
         self.declared_weights: list[float] = list(param.loss_weight)
@@ -133,12 +132,14 @@ class Layer:
         kind = self.messages[name]
         return self.param.own.get((name, kind), kind())
 
-    def _refuse_fields_of_other_forms(self) -> None:
-        read = {name for name, kind in self.param.own if self.messages.get(name) is kind}
-        asked = {name for name, _ in self.param.own if name in self.param.extra or name in self.messages}
+    @classmethod
+    def refuse_fields_of_other_forms(cls, param: LayerParameter) -> None:
+        """Raise `LayerError` for a field that the format of this form's fork does not have: its parser fails there."""
+        read = {name for name, kind in param.own if cls.messages.get(name) is kind}
+        asked = {name for name, _ in param.own if name in param.extra or name in cls.messages}
         for name in sorted(asked - read):
             raise LayerError(
-                f"{name} has a field that {self.type} does not have here", f"only another form of {self.type} reads it"
+                f"{name} has a field that {cls.type} does not have here", f"only another form of {cls.type} reads it"
             )
 
     def check_counts(self, bottoms: int, tops: int) -> None:

@@ -75,6 +75,10 @@ class Net:
         self.zeros = _storage(dtype, self._flags)
         self._context = LayerContext(self.dialect, self.zeros, phase, dict(files or {}))
         param = parse_net(text) if isinstance(text, str) else text
+        for layer in param.layer:
+            if layer.own and layer.type in self._registry:
+                with _stage("parse", layer.name):
+                    self._registry[layer.type].refuse_fields_of_other_forms(layer)
         self.name = param.name
         state = replace(
             param.state,

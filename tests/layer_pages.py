@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.losses import KNOWN
 from refimpl.dialect import DEPARTURES, Dialect
 from refimpl.messages import BlobShape, LayerParameter
 from refimpl.net import Net
@@ -58,7 +59,8 @@ class Page:
 
     @cached_property
     def example(self) -> Example:
-        return Example.of(self.sections["Worked example"])
+        forms = KNOWN[self.stem].forms if self.stem in KNOWN else ()
+        return Example.of(self.sections["Worked example"], forms)
 
 
 def _cells(line: str) -> list[str]:
@@ -77,20 +79,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Example:
-    """A net over inputs, the formula as lines of numpy, and what comes out: a loss, and diffs by "blob.diff"."""
+    """A net over inputs, the formula as lines of numpy, and what comes out: a loss, and diffs by "blob.diff"; of the
+    first of the ``forms``, where there are any."""
 
     net: str
     inputs: dict[str, NDArray[np.float64]]
     steps: str
     result: dict[str, Any]
+    forms: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, section: str) -> Example:
+    def of(cls, section: str, forms: tuple[str, ...] = ()) -> Example:
         """From a block of text (the net), one of JSON (the inputs), one of Python, and one of JSON (the result)."""
         (net,), (steps,) = (_blocks(language, section) for language in ("text", "python"))
         inputs, result = _blocks("json", section)
         arrays = {name: np.array(values, np.float64) for name, values in json.loads(inputs).items()}
-        return cls(net, arrays, steps, json.loads(result, parse_float=Decimal, parse_int=Decimal))
+        return cls(net, arrays, steps, json.loads(result, parse_float=Decimal, parse_int=Decimal), forms)
 
     def changed(self, change: str) -> Example:
         """With an input set anew (a statement of Python) or a field added to the last layer (any other text)."""
@@ -102,7 +106,9 @@ class Example:
 
     def run(self, dialect: str | Dialect = "documented") -> Answer:
         """One forward and one backward. Raises `NetError` where the reference refuses."""
-        net = Net(self._declared(), dialect=dialect)
+        known = Dialect.named(dialect) if isinstance(dialect, str) else dialect
+        forms = dict(form.split(":") for form in self.forms[:1])
+        net = Net(self._declared(), dialect=Dialect(known.name, known.taken, known.true_derivatives, forms))
         for name, value in self.inputs.items():
             net.blobs[name].data[...] = value
         loss = net.forward()

@@ -182,7 +182,8 @@ class _Wrapped(ReferenceLayer):
         if len(forms_of(self.type)) < 2:
             super().check_counts(bottoms, tops)
 
-    def _refuse_fields_of_other_forms(self) -> None:
+    @classmethod
+    def refuse_fields_of_other_forms(cls, param: LayerParameter) -> None:
         """And which options it reads."""
 
     def setup(self, bottom: Sequence[ReferenceBlob], top: Sequence[ReferenceBlob]) -> None:

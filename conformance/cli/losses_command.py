@@ -45,10 +45,10 @@ def command(context: click.Context, profile: str | None) -> int:
         if profile not in (None, name) or not losses:
             continue
         click.echo(name)
-        width = max(len(loss.type) for loss in losses.values())
+        width = max(len(loss.title) for loss in losses.values())
         for loss in losses.values():
             told = "" if loss.recorded else "  (read, not measured)"
-            click.echo(f"  {loss.type.ljust(width)}  {loss.stem}{told}")
+            click.echo(f"  {loss.title.ljust(width)}  {loss.stem}{told}")
     return 0
 
 
@@ -106,22 +106,21 @@ def new(kind: str, out: Path | None) -> int:
 
 def _named(name: str) -> Loss:
     """A loss by its type, its name in ids, or the file that describes it."""
-    from conformance.losses import KNOWN
+    from conformance.losses import KNOWN, loss_of_type
     from conformance.suite.outside import installed, load_loss
 
     if name.endswith(".py"):
         return load_loss(name)
     list(installed())
-    for loss in KNOWN.values():
-        if name in (loss.type, loss.stem):
-            return loss
+    if found := KNOWN.get(name) or loss_of_type(name):
+        return found
     raise unknown("loss", name, [loss.type for loss in KNOWN.values()], "lossconf losses")
 
 
 def _told(loss: Loss) -> Iterator[str]:
     from refimpl.layers import FORMS
 
-    yield f"{loss.type}  [{loss.profile}]" + ("" if loss.recorded else "  read, not measured")
+    yield f"{loss.title}  [{loss.profile}]" + ("" if loss.recorded else "  read, not measured")
     yield ""
     text = (loss.layer.__doc__ or "").replace("``", "").strip()
     yield from (f"  {line.strip()}" for line in text.splitlines())

@@ -70,7 +70,8 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     "profiles",
     multiple=True,
     metavar="NAME",
-    help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc.",
+    help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc, and those that "
+    "the implementation describes.",
 )
 @click.option(
     "--loss",

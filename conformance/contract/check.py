@@ -21,7 +21,8 @@ class Check:
     ``requirements`` its verdict. ``needs_net`` checks are not applicable to implementations that compute single layers;
     checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake. What is
     ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported. ``since`` is the
-    version of the suite that first had the check.
+    version of the suite that first had the check. ``forms`` are the forks' meanings of its layer types that it is
+    about, as TYPE:FORM.
     """
 
     id: str
@@ -34,5 +35,6 @@ class Check:
     needs_net: bool = False
     differences: bool = False
     layer_types: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
     undefined: bool = False
     since: str = "1"

@@ -34,10 +34,11 @@ class Description:
     """What an implementation says of itself.
 
     ``capability`` "net" takes a prototxt; "layer" computes one layer, and the reference's net is put around it.
-    ``layers`` lists the types it computes (empty: any), ``dialect`` the one it claims, ``environment`` whatever
-    belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None. ``differences`` are dtypes
-    beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its layers of types that the
-    suite has no formula for, as prototxt.
+    ``layers`` lists the types it computes (empty: any), TYPE:FORM where one of a type's forms is meant, ``profiles``
+    the sets of losses that a run is about beside BVLC Caffe's where it names none. ``dialect`` is the one it claims,
+    ``environment`` whatever belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None.
+    ``differences`` are dtypes beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its
+    layers of types that the suite has no formula for, as prototxt.
 
     ``protocol`` is the version of the protocol that it speaks, None where no protocol is between. ``declines`` are
     limits beside those: what it says before the first case that it does not compute. ``in_process`` where it shares
@@ -59,6 +60,7 @@ class Description:
     protocol: int | None = None
     declines: tuple[str, ...] = ()
     in_process: bool = False
+    profiles: tuple[str, ...] = ()
 
 
 class Implementation(Protocol):

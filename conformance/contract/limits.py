@@ -67,7 +67,7 @@ class Limits:
 
     def of_check(self, check: Check) -> str:
         """The limit that a check lies outside of as a whole, or nothing."""
-        foreign = set(check.layer_types) - set(self.layers)
+        foreign = {kind for kind in check.layer_types if not self.has(kind, check.forms)}
         if self.capability == "layer":
             if check.needs_net:
                 return SINGLE
@@ -75,6 +75,13 @@ class Limits:
         if self.layers and foreign:
             return self.types
         return self.of_requirement(check.requirements[0]) if all(map(self.of_requirement, check.requirements)) else ""
+
+    def has(self, kind: str, forms: Iterable[str]) -> bool:
+        """Whether a layer type is claimed, in one of the forms that a check is about. A type is claimed in all its
+        forms unless some are named beside it, as TYPE:FORM."""
+        mine = [form for form in forms if form.partition(":")[0] == kind]
+        named = [name for name in self.layers if name.startswith(f"{kind}:")]
+        return any(name in named for name in mine) if mine and named else kind in self.layers
 
     def of_requirement(self, requirement: str) -> str:
         """The limit that a requirement lies outside of, or nothing."""

@@ -82,11 +82,11 @@ def share(items: Sequence[T], index: int, count: int) -> list[T]:
 def _of_the_net_about(layers: Iterable[str], suite: Sequence[Check]) -> Iterator[str]:
     """The ids of the net's checks of which every loss is among ``layers``, and there is one.
 
-    A loss's type is what all of its own checks hold.
+    A loss's type is what all of its own checks hold; the net's are not about what forks mean by one of Caffe's.
     """
     types: dict[str, set[str]] = {}
     for check in suite:
-        if check.layer != "net" and check.layer_types:
+        if check.layer != "net" and check.layer_types and not check.forms:
             types[check.layer] = types.get(check.layer, set(check.layer_types)) & set(check.layer_types)
     losses = set().union(*types.values())
     chosen = set().union(*(types.get(layer, set()) for layer in layers))

@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.diagnosis.rejection import Rejection, compared
-from conformance.losses import Loss, loss_of_type
+from conformance.losses import Loss, loss_of_layer
 from conformance.losses.loss import MODES
 from conformance.losses.roles import Labels, Matrix, Similarity, Targets
 from conformance.record.cause import Cause
@@ -81,7 +81,7 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
 
         if node is None:
             continue
-        loss = loss_of_type(layer.type)
+        loss = loss_of_layer(node.layer)
         if loss is not None:
             yield from _all_labels_counted(loss, layer, node, rejection, as_)
             yield from _options(loss, layer, as_)

@@ -12,7 +12,7 @@ from conformance.contract.dtypes import FLOAT, TYPES
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
-from conformance.losses import loss_of_type
+from conformance.losses import loss_of_layer
 from conformance.losses.roles import Probabilities, Targets
 from conformance.record.cause import Cause
 from conformance.record.grade import Clue, Grade
@@ -152,7 +152,7 @@ def _probabilities(rejection: Rejection, difference: Difference) -> NDArray[np.f
     if node is None or not bottoms:
         return None
     x = np.asarray(value_of(bottoms[0].data), dtype=np.float64)
-    loss = loss_of_type(node.type)
+    loss = loss_of_layer(node.layer)
     if loss is not None and isinstance(loss.bottoms[0].role, Probabilities):
         return x
     if hasattr(node.layer, "probability"):
@@ -174,7 +174,7 @@ def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
         if difference.got.shape != p.shape or not difference.rejected[~low].any():
             yield Cause.LOG_FLOOR, Grade.PATTERN
     elif node is not None and difference.aspect == "forward":
-        loss = loss_of_type(node.type)
+        loss = loss_of_layer(node.layer)
         if loss is None or loss.bottom(Targets) is None:
             return
         x = value_of(rejection.net.bottoms_of(node)[0].data)
@@ -185,7 +185,7 @@ def _floors(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
 def _margins(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
     """Whether what is wrong is which elements are within the margin."""
     node = difference.node
-    loss = loss_of_type(node.type) if node is not None else None
+    loss = loss_of_layer(node.layer) if node is not None else None
     if loss is None or "margin" not in loss.traits:
         return
     got, want, rejected = difference.got, difference.want, difference.rejected

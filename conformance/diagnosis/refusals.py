@@ -43,7 +43,7 @@ def _reasons(case: Case, refused: bool) -> Iterator[Clue]:
 def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:
     """Whether a layer names an axis, and Caffe itself would refuse the net if that were axis 1."""
     layer = net.layer[index]
-    loss = loss_of_type(layer.type)
+    loss = loss_of_type(layer.type, case.forms)
     name, _, axis = loss.axis_option.partition(".") if loss else ("", "", "")
     if not name or not getattr(layer, name).has(axis):
         return False
@@ -57,5 +57,5 @@ def _refused_on_axis_1(case: Case, net: NetParameter, index: int) -> bool:
 
 
 def _is_labelled(layer: LayerParameter, case: Case) -> bool:
-    loss = loss_of_type(layer.type)
+    loss = loss_of_type(layer.type, case.forms)
     return bool(loss and loss.labelled) and len(layer.bottom) > 1 and layer.bottom[1] in case.inputs

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.losses import loss_of_type
+from conformance.losses import loss_of_layer
 from conformance.losses.loss import MODES
 from refimpl.arithmetic import value_of
 from refimpl.backward_plan import Node
@@ -51,7 +51,7 @@ class Sizes:
         layer, shape = node.layer, bottoms[0].shape
         own: Normalisation | None = getattr(layer, "normalisation", None)
         axis: int = getattr(layer, "axis", 1 if len(shape) > 1 else 0)
-        loss = loss_of_type(node.type)
+        loss = loss_of_layer(node.layer)
         if own is None or loss is None:
             entries = bottoms[0].count // shape[0]
             return cls(shape[0], entries, entries, 1, {}, "", "", np.ones(shape, bool))

@@ -83,7 +83,8 @@ def _of_others(requirement: str, limits: Limits) -> str:
         return SINGLE if facet in _OF_THE_NET_ALONE else ""
     if subject == "layer":
         return "" if facet in limits.layers else SINGLE
-    foreign = subject in KNOWN and limits.layers and KNOWN[subject].type not in limits.layers
+    loss = KNOWN.get(subject)
+    foreign = loss is not None and limits.layers and not limits.has(loss.type, loss.forms)
     return limits.types if foreign else ""
 
 

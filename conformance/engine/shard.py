@@ -61,7 +61,9 @@ def _planned(order: Order, description: Description) -> list[Planned]:
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
-    suite = all_checks(snippets, order.seed, order.explore, profiles_asked(selection))
+    suite = all_checks(snippets, order.seed, order.explore, profiles_asked(selection, description.profiles))
+    if not (selection.profiles or selection.names_checks):  # a type alone does not say which form it is
+        suite = (check for check in suite if not check.forms or set(check.forms) & set(description.layers))
     return selection.plan(suite, description.dtypes, description.differences)
 
 

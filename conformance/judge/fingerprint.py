@@ -9,7 +9,7 @@ with fewer checks than its fork's has that fork's form all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from conformance.contract.case import Case
@@ -17,7 +17,9 @@ from conformance.contract.implementation import Implementation
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.judge.judgement import Explained, explained_by
 from conformance.judge.side import sides_of
-from refimpl.layers import forms_of
+from refimpl.errors import PrototxtError
+from refimpl.layers import every_form, forms_of
+from refimpl.prototxt import parse_net
 
 __all__ = ["Fingerprint", "Told", "fingerprint_of"]
 
@@ -42,13 +44,14 @@ class Fingerprint:
     ) -> Mapping[str, Told]:
         """What this answer tells of the forms of each type of the case's net, of those that were left.
 
-        Empty where no type has several forms, or the case names those that it is about.
+        All forms of a type are tried, those that the case is not about as well. Empty where no type has several.
         """
-        case = case.rounded(dtype)
+        forms = tuple(f"{kind}:{form}" for kind in _kinds(case) for form in every_form(kind))
+        case = replace(case.rounded(dtype), forms=forms)
         found: dict[str, dict[str, set[Explained]]] = {}
         for side in sides_of(case, dialect):
             named = [form.partition(":")[::2] for form in side.forms]
-            if not named or any(len(forms_of(kind)) < 2 for kind, _ in named):
+            if not named or any(len(every_form(kind)) < 2 for kind, _ in named):
                 continue
             known = [found.setdefault(kind, {}).setdefault(form, set()) for kind, form in named]
             if any(form not in self.left.get(kind, (form,)) for kind, form in named):
@@ -69,6 +72,16 @@ def _told(forms: Mapping[str, set[Explained]]) -> Told:
     loosely = [] if exactly else sorted(form for form, found in forms.items() if Explained.LOOSELY in found)
     silent = [form for form, found in forms.items() if found == {Explained.SILENT}]
     return Told(tuple(exactly or loosely), tuple(sorted([*silent, *loosely])))
+
+
+def _kinds(case: Case) -> dict[str, None]:
+    """The types that the case's forms are of, and those of its net that BVLC Caffe does not have."""
+    try:
+        types = [layer.type for layer in parse_net(case.net).layer]
+    except PrototxtError:
+        return {}
+    named = {form.partition(":")[0] for form in case.forms}
+    return dict.fromkeys(kind for kind in types if kind in named or forms_of(kind))
 
 
 _OF: WeakKeyDictionary[Implementation, dict[str, Fingerprint]] = WeakKeyDictionary()

@@ -152,7 +152,7 @@ def verdicts_of(judged: Judgement, check: str, requirements: Sequence[str], dtyp
     claimed = {requirement: _relevant(judged.findings, requirement) for requirement in requirements}
     for i, finding in enumerate(judged.findings):
         if not finding.accepted and not any(i in relevant for relevant in claimed.values()):
-            claimed.setdefault(owner(finding), []).append(i)
+            claimed.setdefault(owner(finding, judged.side.forms), []).append(i)
     refused = any(finding.kind == "refusal" and finding.accepted for finding in judged.findings)
     verdicts = []
     for requirement, relevant in claimed.items():

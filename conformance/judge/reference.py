@@ -8,6 +8,7 @@ from typing import Any
 from conformance.contract.case import Case, Pass
 from conformance.contract.outcome import LayerRecord
 from refimpl.blob import Blob
+from refimpl.dialect import Dialect
 from refimpl.errors import NetError
 from refimpl.net import Net
 
@@ -16,11 +17,18 @@ __all__ = ["build", "enter", "records_of", "run_steps"]
 
 def build(case: Case, kind: type[Net] = Net, **options: Any) -> Net:
     """The case's net with the first pass's inputs, parameters and prefilled diffs in place; ``options`` go to ``kind``,
-    a `Net`.
+    a `Net`. A ``dialect`` that is but a name has the first of the forms that the case names.
 
     Raises `NetError` where the net is refused, or the case names what the net does not have.
     """
-    net = kind(case.net, phase=case.phase, files=case.files, level=case.level, stages=case.stages, **options)
+    dialect = options.pop("dialect", "documented")
+    if case.forms and isinstance(dialect, str):
+        taken = Dialect.named(dialect).taken
+        forms = (form.partition(":") for form in reversed(case.forms))
+        dialect = Dialect(dialect, taken, forms={kind: name for kind, _, name in forms})
+    net = kind(
+        case.net, dialect=dialect, phase=case.phase, files=case.files, level=case.level, stages=case.stages, **options
+    )
     first = case.sequence[0]
     _feed(net, first, "setup")
     _fill(net, first)

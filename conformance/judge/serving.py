@@ -6,7 +6,7 @@ wrong formula does not fail what the net does, and a lost weight does not fail a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from conformance.judge.finding import Finding
 from conformance.losses import KNOWN, loss_of_type
@@ -113,9 +113,9 @@ def _serves_loss(finding: Finding, layer_type: str, facet: str) -> bool:
     return _LOSS.get(facet, _kind("forward", "backward"))(finding)
 
 
-def owner(finding: Finding) -> str:
-    """The requirement that a finding fails where a case names none that it serves."""
-    loss = loss_of_type(finding.layer_type)
+def owner(finding: Finding, forms: Sequence[str] = ()) -> str:
+    """The requirement that a finding fails where a case, judged under ``forms``, names none that it serves."""
+    loss = loss_of_type(finding.layer_type, forms)
     if finding.by_weight:
         return f"{loss.stem}.loss-weight" if loss else "net.explicit-loss-weight"
     owners = {

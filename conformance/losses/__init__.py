@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 
 from conformance.losses.loss import Loss
 from conformance.losses.variant import Variant
+from refimpl.layer import Layer
 from refimpl.messages import NetParameter
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Variant",
     "add",
     "files_named",
+    "loss_of_layer",
     "loss_of_type",
     "profile_of",
     "variants",
@@ -51,13 +53,26 @@ def profile_of(stem: str) -> str:
 
 @cache
 def _by_type() -> dict[str, Loss]:
-    """BVLC Caffe's loss of a type stands for the forks'."""
-    return {loss.type: loss for loss in (*KNOWN.values(), *LOSSES.values())}
+    """By type, where BVLC Caffe's loss stands for the forks', and by TYPE:FORM those of forks."""
+    named = {loss.type: loss for loss in (*KNOWN.values(), *LOSSES.values())}
+    return named | {form: loss for loss in KNOWN.values() for form in loss.forms}
 
 
-def loss_of_type(layer_type: str) -> Loss | None:
-    """The loss that a layer type names; None for a layer that is no loss."""
-    return _by_type().get(layer_type)
+def loss_of_type(layer_type: str, forms: Iterable[str] = ()) -> Loss | None:
+    """The loss that a layer type names, in the first of the ``forms`` (of a case) that is one of it; None for a layer
+    that is no loss."""
+    known = _by_type()
+    mine = (form for form in forms if form in known and form.partition(":")[0] == layer_type)
+    return known.get(next(mine, layer_type))
+
+
+def loss_of_layer(layer: Layer) -> Loss | None:
+    """The loss whose reference a layer is an instance of, be it in part; else the one that its type names."""
+    for kind in type(layer).__mro__:
+        for loss in KNOWN.values():
+            if loss.layer is kind and loss.type == layer.type:
+                return loss
+    return loss_of_type(layer.type)
 
 
 def add(loss: Loss) -> None:

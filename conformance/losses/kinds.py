@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.losses.roles import (
+    Identities,
     Labels,
+    Marks,
     Matrix,
     NearestLabels,
     Probabilities,
@@ -120,6 +122,13 @@ _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
         "near-one": _uniform(1 - 2.0**-12, 1),
         "beyond-one": _spread(0, 20, signed=False),
     },
+    Marks: {
+        "bits": _among(0.0, 1.0),
+        "all": _among(1.0),
+        "none-of-them": _among(0.0),
+        "many-others": _among(0.0, 1.0, 0.5, 2.0, -1.0, 255.0, 2.0**-8),
+        "minus-zero": _among(-0.0, 0.0, 1.0),
+    },
     Targets: {
         "bits": _among(0.0, 1.0),
         "mantissas": _uniform(0, 1),
@@ -141,6 +150,13 @@ _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
         "beyond-one": _among(256.0, 0.0, -1.0, 65536.0, 2.0),
         "fractional": _among(0.75, 0.0, 1.5, -0.75, -1.5),
         "minus-zero": _among(-0.0, 1.0),
+    },
+    Identities: {
+        "one": _among(5.0),
+        "two": _among(0.0, 1.0),
+        "apart-by-256": _among(256.0, 0.0, 65536.0, -256.0),
+        "fractional": _among(0.75, 0.0, 1.5, -0.75, 1.0),
+        "minus-zero": _among(-0.0, 0.0, 1.0),
     },
     Matrix: {
         "mantissas": _uniform(-1, 3),

@@ -15,6 +15,7 @@ from conformance.losses.options import Option, Options
 from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
 from refimpl.layer import Layer
+from refimpl.layers import forms_of
 from refimpl.messages import LayerParameter
 
 __all__ = [
@@ -44,6 +45,7 @@ FACTS = {
     "flat": "an item's bottoms have one axis; further ones have to be 1",
     "rows": "what a suite varies of its first bottom are the items and the entries of each; the rest follows",
     "margin": "an entry or a pair beyond a margin adds nothing",
+    "weighted-classes": "an option has a number for each class: they lie along axis 1, as many as at set-up",
     "sized-once": "a batch larger than the one at set-up is undefined in Caffe",
 }
 """What a loss may have as ``traits``."""
@@ -217,6 +219,19 @@ class Loss:
     def type(self) -> str:
         return self.layer.type
 
+    @cached_property
+    def forms(self) -> tuple[str, ...]:
+        """What its cases are about where BVLC Caffe means something else by the type, as TYPE:FORM; else empty, and any
+        form of the type will do."""
+        by_itself = bool(forms_of(self.type)) or not self.layer.forms
+        return () if by_itself else tuple(f"{self.type}:{form.name}" for form in self.layer.forms)
+
+    @property
+    def title(self) -> str:
+        """What sentences and headings call it: the type, and whose it is where BVLC Caffe has one as well."""
+        names = " and ".join(form.partition(":")[2] for form in self.forms)
+        return f"{self.type} of {names}" if names else self.type
+
     @property
     def stem(self) -> str:
         """What files and ids call it: the name of the module of its reference."""
@@ -274,6 +289,11 @@ class Loss:
     def answer_takes_no_gradient(self) -> bool:
         """Whether asking for a gradient of the answers is refused."""
         return isinstance(self.answer.role, (Labels, Targets))
+
+    @property
+    def graded(self) -> bool:
+        """Whether it takes targets between 0 and 1."""
+        return any(isinstance(bottom.role, Targets) and bottom.role.graded for bottom in self.bottoms)
 
     @property
     def forced(self) -> bool:

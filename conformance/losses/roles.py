@@ -11,7 +11,9 @@ from conformance.contract.case import Array
 
 __all__ = [
     "Counterpart",
+    "Identities",
     "Labels",
+    "Marks",
     "Matrix",
     "NearestLabels",
     "Probabilities",
@@ -91,8 +93,22 @@ class Probabilities(Role):
 class Targets(Role):
     """A number for every entry of the scores: usually the probability that it is to have."""
 
+    graded: ClassVar[bool] = True
+    """Whether a number between 0 and 1 stands between what they stand for."""
+
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         return rng.integers(1, 16, size=shape) / 16.0
+
+
+@dataclass(frozen=True)
+class Marks(Targets):
+    """1 or 0 for every entry of the scores, whether it is what is looked for; other numbers are neither."""
+
+    graded = False
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """Among a dozen of an item one is neither."""
+        return np.asarray(np.take([0.0, 1.0, 0.0, 0.0], rng.integers(0, 4, shape)) + 0.5 * (rng.random(shape) > 0.92))
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,20 @@ class Similarity(Role):
 
 
 @dataclass(frozen=True)
+class Identities(Role):
+    """Whose each item is: those of a pair are alike where two such bottoms, cut off, are equal."""
+
+    integers = True
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return scores[:1]
+
+    def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+        """One of three, so that either answer is met."""
+        return rng.integers(0, 3, size=shape).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class Matrix(Role):
     """A number for every pair of classes, the label's class first."""
 
@@ -166,7 +196,12 @@ class Matrix(Role):
 
 @dataclass(frozen=True)
 class Weights(Role):
-    """How much each entry of a bottom counts; it takes no gradient."""
+    """How much each entry of a bottom counts, or with ``each`` "position" each label; it takes no gradient."""
+
+    each: str = "entry"
+
+    def shape(self, scores: Shape, axis: int | None) -> Shape:
+        return Labels().shape(scores, axis) if self.each == "position" else scores
 
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         """Some that 0 and 1 are not told from by their squares, nor by their roots."""

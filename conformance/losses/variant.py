@@ -62,8 +62,11 @@ class Variant:
         return replace(self, options={**self.options, **options})
 
     def reshaped(self, shapes: Mapping[str, Shape]) -> Variant:
-        """With some bottoms in other shapes, and classes as many as they were."""
-        return replace(self, shapes={name: shapes.get(name, shape) for name, shape in self.shapes.items()})
+        """With some bottoms in other shapes, the options that these need, and classes as many as they were."""
+        shapes = {name: shapes.get(name, shape) for name, shape in self.shapes.items()}
+        first, needs = shapes[self.first], self.loss.needs
+        kept = needs is None or first[1:] == self.shapes[self.first][1:]
+        return replace(self, shapes=shapes, options={**self.options, **({} if kept or needs is None else needs(first))})
 
     def without(self, bottom: str) -> Variant:
         """With one bottom less, an optional one."""
@@ -140,4 +143,5 @@ class Variant:
     ) -> Case:
         """The one-layer net as a case; ``fields`` are further fields of `Case`."""
         net = self.sources() + self.layer(weights=weights)
-        return Case(case_id, net, **self.feed(self.values(seed) if values is None else values), **fields)
+        fed = self.feed(self.values(seed) if values is None else values)
+        return Case(case_id, net, **fed, forms=self.loss.forms, **fields)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from conformance.contract.requirement import LAYER, LOSS_TUTORIAL, MUST, NET, PROTO, SHOULD, Requirement
 from conformance.contract.verdict import Level
 from conformance.losses import KNOWN, Loss
-from conformance.losses.roles import Matrix, NearestLabels, Scores, Similarity, Targets
+from conformance.losses.roles import Matrix, NearestLabels, Scores, Similarity
 
 __all__ = ["FACETS", "LOSS_REQUIREMENTS", "Facet", "requirements_of"]
 
@@ -46,7 +46,7 @@ def _words(loss: Loss) -> dict[str, str]:
     file_stem = loss.source or loss.stem
     fork = next((f"{form.citation.partition(' ')[0]} " for form in loss.layer.forms), "")
     return {
-        "type": loss.type,
+        "type": loss.title,
         "forward": loss.forward,
         "backward": loss.backward,
         "cpp": f"{fork}src/caffe/layers/{file_stem}_layer.cpp",
@@ -122,7 +122,7 @@ _OF_THE_FORMULA = (
         "axis",
         "{type}'s classes lie along {axis}, negative counted from the end.",
         "{axis_field}",
-        lambda loss: loss.axis_option,
+        lambda loss: loss.axis_option and "weighted-classes" not in loss.traits,
     ),
     Facet(
         "spatial",
@@ -156,7 +156,7 @@ _OF_THE_FORMULA = (
         "fractional-targets",
         "{type} takes a target between 0 and 1 as the probability that it is.",
         _CLASS,
-        lambda loss: loss.bottom(Targets),
+        lambda loss: loss.graded,
     ),
 )
 """What is summed, over what it is divided, and how bottoms are read."""

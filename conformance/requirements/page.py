@@ -25,7 +25,7 @@ for it.
 This page is generated from `conformance/requirements`. `lossconf list requirements` shows how many checks serve each.
 """
 
-_TITLES = {stem: loss.type for stem, loss in KNOWN.items()} | {
+_TITLES = {stem: loss.title for stem, loss in KNOWN.items()} | {
     "net": "The net",
     "layer": "Layers around a loss",
     "layer-contract": "Layers of any type",

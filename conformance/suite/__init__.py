@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
 from conformance.contract.check import Check
 from conformance.contract.errors import unknown
 from conformance.contract.selection import Selection
-from conformance.losses import PROFILES, profile_of
+from conformance.losses import KNOWN, PROFILES, profile_of
 
 __all__ = ["FAMILIES", "all_checks", "profiles_asked", "whole_suite"]
 
@@ -49,7 +50,9 @@ def all_checks(
     for profile in profiles:
         for family in FAMILIES:
             drawn = (seed, explore) if family == "properties" else ()
-            yield from import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn)
+            for check in import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn):
+                loss = KNOWN.get(check.layer)
+                yield replace(check, forms=loss.forms) if loss and loss.forms else check
     yield from import_module(f"{__name__}.formula_free").checks(snippets)
 
 
@@ -59,12 +62,14 @@ def whole_suite(profile: str = "bvlc") -> tuple[Check, ...]:
     return tuple(all_checks(profiles=(profile,)))
 
 
-def profiles_asked(selection: Selection) -> tuple[str, ...]:
-    """The profiles that a selection names, else BVLC Caffe's and those of the layers and checks that it names."""
+def profiles_asked(selection: Selection, described: Sequence[str] = ()) -> tuple[str, ...]:
+    """The profiles that a selection names, else BVLC Caffe's, those of the layers and checks that it names, and where
+    it names nothing those that an implementation is ``described`` with. Raises `UsageError` for one that is none."""
+    for name in (*selection.profiles, *described):
+        if name not in PROFILES:
+            raise unknown("profile", name, PROFILES)
     if selection.profiles:
-        for name in selection.profiles:
-            if name not in PROFILES:
-                raise unknown("profile", name, PROFILES)
         return selection.profiles
     named = (*selection.layers, *(part for check in selection.checks for part in check.split("/")))
-    return tuple(dict.fromkeys(("bvlc", *map(profile_of, named))))
+    further = () if selection.names_checks else described
+    return tuple(dict.fromkeys(("bvlc", *map(profile_of, named), *further)))

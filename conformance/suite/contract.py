@@ -121,7 +121,8 @@ def _answer_shapes(variant: Variant) -> Iterator[Served]:
     """The same answers in every shape that Caffe takes for them, and a matrix likewise."""
     loss, first = variant.loss, variant.first
     if loss.unit == "entry":
-        yield from (_reshaped(variant, loss.answer.name, {first: _FLAT, loss.answer.name: s}) for s in _OF_ONE_COUNT)
+        flat = dict.fromkeys(variant.shapes, _FLAT)
+        yield from (_reshaped(variant, loss.answer.name, {**flat, loss.answer.name: s}) for s in _OF_ONE_COUNT)
         return
     batch = (variant.items,)
     for further in _PER_POSITION if loss.unit == "position" else _PER_ITEM:
@@ -129,7 +130,8 @@ def _answer_shapes(variant: Variant) -> Iterator[Served]:
     matrix = loss.bottom(Matrix)
     if loss.unit == "position":
         for shape in _SPATIAL:
-            shapes = {first: _IMAGE, loss.answer.name: shape}
+            shapes = {bottom.name: bottom.role.shape(_IMAGE, 1) for bottom in loss.bottoms}
+            shapes |= {loss.answer.name: shape}
             if matrix is not None:
                 shapes[matrix.name] = (1, 1, _IMAGE[1], _IMAGE[1])
             yield _reshaped(variant, loss.answer.name, shapes)

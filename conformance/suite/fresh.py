@@ -37,7 +37,7 @@ def renewed(case: Case, seed: int) -> Case:
     """The case with its values drawn anew from a seed; 0: as it is."""
     if not seed:
         return case
-    read_as = dict(_roles(case.net))
+    read_as = dict(_roles(case))
 
     def moved(name: str, array: Array) -> Array:
         return _moved(array, seed, read_as.get(name))
@@ -61,14 +61,14 @@ def renewed_values(variant: Variant, values: Mapping[str, Array], seed: int) -> 
     return {name: _moved(array, seed, roles.get(name)) if seed else array for name, array in values.items()}
 
 
-def _roles(net: str) -> Iterator[tuple[str, Role]]:
+def _roles(case: Case) -> Iterator[tuple[str, Role]]:
     """What losses read the blobs as."""
     try:
-        layers = parse_net(net).layer
+        layers = parse_net(case.net).layer
     except NetError:
         return
     for layer in layers:
-        loss = loss_of_type(layer.type)
+        loss = loss_of_type(layer.type, case.forms)
         for bottom, name in zip(loss.bottoms if loss else (), layer.bottom, strict=False):
             yield name, bottom.role
 

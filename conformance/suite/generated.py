@@ -13,7 +13,19 @@ from conformance.losses import Loss
 from conformance.losses.loss import Bottom
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Option, Options, options_text
-from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets, Weights
+from conformance.losses.roles import (
+    Identities,
+    Labels,
+    Marks,
+    Matrix,
+    Probabilities,
+    Role,
+    Scores,
+    Shape,
+    Similarity,
+    Targets,
+    Weights,
+)
 from conformance.suite.stock import CLASSIFIER, CROSS_ENTROPY, DISTANCE, MARGINS
 
 __all__ = ["loss_cases", "net_cases"]
@@ -24,7 +36,9 @@ _ENTRIES: dict[type[Role], st.SearchStrategy[float]] = {
     Scores: _SCORES,
     Probabilities: st.integers(1, 128).map(lambda k: k / 128),
     Targets: st.integers(0, 16).map(lambda k: k / 16),
+    Marks: st.sampled_from([0.0, 0.0, 1.0, 1.0, 0.5]),
     Similarity: st.integers(0, 1).map(float),
+    Identities: st.integers(0, 1).map(float),
     Matrix: st.integers(-16, 32).map(lambda k: k / 16),
     Weights: st.integers(-4, 12).map(lambda k: k / 4),
 }
@@ -50,7 +64,8 @@ def _options(draw: st.DrawFn, loss: Loss, axes: int) -> Options:
     """Every option left out or given one of its values, an axis one that the scores have."""
     options: dict[str, Option] = {}
     for name, values in loss.options.items():
-        known = st.integers(1, axes - 1) if name == loss.axis_option else st.sampled_from(list(values))
+        any_axis = name == loss.axis_option and "weighted-classes" not in loss.traits
+        known = st.integers(1, axes - 1) if any_axis else st.sampled_from(list(values))
         options[name] = draw(st.one_of(st.none(), known))
     return {name: value for name, value in options.items() if value is not None}
 

@@ -11,7 +11,7 @@ from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.loss import MODES
 from conformance.losses.options import Options
-from conformance.losses.roles import Labels, Similarity, Targets
+from conformance.losses.roles import Labels, Similarity
 from conformance.suite.judged import bundle
 
 __all__ = ["checks"]
@@ -39,7 +39,7 @@ def _cases(variant: Variant) -> Iterator[Served]:
     if loss.bottom(Similarity):
         for name, flags in _SIMILARITIES.items():
             yield _case(variant, name, flags), [f"{loss.stem}.similarity-truncation"]
-    if loss.bottom(Targets):
+    if loss.graded:
         yield _case(variant, "beyond-one", _TARGETS), [f"{loss.stem}.fractional-targets"]
     if loss.ignores:
         yield from _ignoring(variant)

@@ -143,7 +143,7 @@ def _case(variant: Variant, check_id: str, weights: tuple[float, ...]) -> Case:
     values = variant.values()
     fed = variant.feed(values)
     fed["inputs"]["target"] = FLOAT.rounded(np.linspace(-2, 2, values[blob].size).round(2)).reshape(shape)
-    return Case(check_id, net, **fed)
+    return Case(check_id, net, **fed, forms=variant.loss.forms)
 
 
 def _same(

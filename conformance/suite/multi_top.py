@@ -79,7 +79,8 @@ def _softmax_read(two: Variant, case_id: str, weights: Sequence[float]) -> Case:
     reader = layer("reader", DISTANCE.type, ["prob", "target"], weights=(1.5,))
     fed = two.feed(two.values())
     fed["inputs"]["target"] = target
-    return Case(case_id, two.sources() + source("target", shape) + two.layer(weights=weights) + reader, **fed)
+    net = two.sources() + source("target", shape) + two.layer(weights=weights) + reader
+    return Case(case_id, net, **fed, forms=two.loss.forms)
 
 
 _TENFOLD = "power_param { scale: 10 }"

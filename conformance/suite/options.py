@@ -52,7 +52,7 @@ def _cases(loss: Loss) -> Iterator[Served]:
         yield from _not_ignored(loss)
     if not loss.default_mode:
         yield from _unread_loss_param(loss.plain)
-    if loss.axis_option:
+    if loss.axis_option and "weighted-classes" not in loss.traits:
         yield from _axis_of_another_layer(loss.plain)
         yield from _axes(loss.plain)
     if loss.normalize_option:

@@ -127,7 +127,7 @@ def _changed(
     options = f"{options_text(loss.completed(_SCORES, {}))} {options}".strip()
     net += layer("loss", loss.type, shapes if bottoms is None else bottoms, tops, weights, options)
     inputs = _zeros({blob: shape for blob, shape in {**shapes, **(fed or {})}.items() if blob not in learnt})
-    return RefusedNet(loss.stem, name, facet, stage, net, {"inputs": inputs, **fields})
+    return RefusedNet(loss.stem, name, facet, stage, net, {"inputs": inputs, "forms": loss.forms, **fields})
 
 
 def _asking(*asks: bool) -> str:

@@ -50,7 +50,8 @@ def _case(case_id: str, variants: Sequence[Variant]) -> Case:
     first, second = (_values(variants, seed) for seed in (5, 6))
     last = f"_{len(variants) - 1}"
     passes = ({name: array for name, array in second.items() if name.endswith(last)}, second)
-    return Case(case_id, net, first, passes=tuple(Pass(inputs) for inputs in passes), each_pass=True)
+    forms = variants[0].loss.forms
+    return Case(case_id, net, first, passes=tuple(Pass(inputs) for inputs in passes), each_pass=True, forms=forms)
 
 
 def _instance(variant: Variant, index: int, weight: float) -> str:

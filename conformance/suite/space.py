@@ -21,7 +21,7 @@ from conformance.contract.dtypes import DEFAULT, FLOAT
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.kinds import ORDINARY, beside, depends, kinds_of
 from conformance.losses.options import Option
-from conformance.losses.roles import Labels, Shape, Similarity, Targets
+from conformance.losses.roles import Labels, Shape, Similarity
 from conformance.losses.space import LARGE, NOTHING, RESIZED, UNSET, WEIGHTS, Space
 from conformance.requirements import CATALOGUE
 from conformance.suite.covering import Line, digest_of, lines_of
@@ -140,7 +140,7 @@ class Point:
             yield "label-shapes"
         if self.has(self.loss.answer.name, "fractional", "minus-zero"):
             yield "label-truncation" if self.loss.labelled else "similarity-truncation"
-        if self.loss.bottom(Targets) and not self.has(self.loss.answer.name, "bits"):
+        if self.loss.graded and not self.has(self.loss.answer.name, "bits"):
             yield "fractional-targets"
         if not self.has("tops", "one") and "tops" in self.row:
             yield "softmax-top"
@@ -221,7 +221,7 @@ class Point:
             names = [asked] if asked in variant.shapes else list(variant.learned)
             extra = " ".join(f"propagate_down: {str(name in names).lower()}" for name in variant.shapes)
         net = variant.sources() + variant.layer(weights=weights, extra=extra)
-        return Case(case_id, net, **variant.feed(values), **fields)
+        return Case(case_id, net, **variant.feed(values), forms=self.loss.forms, **fields)
 
     def _values(self, variant: Variant, rng: np.random.Generator) -> dict[str, Array]:
         """Every bottom's values: those that the loss draws, and those that its row has other kinds of."""

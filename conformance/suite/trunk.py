@@ -71,8 +71,9 @@ class Trunk:
         if not self.scaled:
             widths = {name: self.variant.shapes[name][-1] for name in self.variant.learned}
             params = {name: (np.eye(width), np.zeros(width)) for name, width in widths.items()}
-        fed = {"inputs": self.inputs(values), "params": params}
-        return Case(f"{self.prefix}/{self.variant.loss.stem}/{name}", self.net(beside), **{**fed, **fields})
+        loss = self.variant.loss
+        fed = {"inputs": self.inputs(values), "params": params, "forms": loss.forms}
+        return Case(f"{self.prefix}/{loss.stem}/{name}", self.net(beside), **{**fed, **fields})
 
     def then(self, values: Mapping[str, Array], **fields: Any) -> Pass:
         """A further pass on other values."""

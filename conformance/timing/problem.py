@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from conformance.contract.dtypes import DEFAULT, DOUBLE, FLOAT, TYPES
 from conformance.losses import LOSSES, Loss, Variant
-from conformance.losses.roles import Labels, Matrix, Probabilities, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.roles import (
+    Identities,
+    Labels,
+    Marks,
+    Matrix,
+    Probabilities,
+    Role,
+    Scores,
+    Shape,
+    Similarity,
+    Targets,
+)
 from conformance.timing.sizes import Size
 
 __all__ = ["DTYPES", "MODES", "Array", "Problem"]
@@ -132,6 +143,8 @@ DRAWS: dict[type[Role], Draw] = {
     Scores: _normal,
     Probabilities: _probabilities,
     Targets: _uniform,
+    Marks: _similarity,
+    Identities: _similarity,
     Labels: _labels,
     Similarity: _similarity,
     Matrix: _uniform,

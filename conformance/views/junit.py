@@ -11,6 +11,7 @@ from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
 from conformance.record.conclusion import is_must
 from conformance.record.report import Judged, Report
+from conformance.views.forms import forms_told
 from conformance.views.summary import concluded, suite_errors
 from conformance.views.text import printable
 
@@ -48,6 +49,7 @@ def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
     numbers = {f"musts {name}": count for name, count in found.musts.to_json().items()}
     numbers |= {f"recommendations {name}": count for name, count in found.recommendations.to_json().items()}
     told = {"conclusion": printable(found.line), "exit": int(found.code), "known": found.known, **numbers}
+    told |= {f"form of {printable(kind)}": printable(form) for kind, _, form in map(_parted, forms_told(report))}
     for name, value in told.items():
         ElementTree.SubElement(properties, "property", name=name, value=str(value))
     if sentences:
@@ -59,6 +61,10 @@ def junit_xml(report: Report, baseline: Baseline | None = None) -> str:
     _count(root)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _parted(sentence: str) -> tuple[str, str, str]:
+    return sentence.partition(": ")
 
 
 def _case(

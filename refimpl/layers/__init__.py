@@ -7,7 +7,10 @@ from pkgutil import iter_modules
 
 from refimpl.layer import Layer, LossLayer
 
-__all__ = ["CLASSES", "FORMS", "REGISTRY", "class_of", "forms_of"]
+__all__ = ["BVLC", "CLASSES", "FORMS", "REGISTRY", "class_of", "every_form", "forms_of"]
+
+BVLC = "BVLC"
+"""The form of a layer type that BVLC Caffe has, where forks mean something else by it."""
 
 
 def _classes_of(name: str) -> list[type[Layer]]:
@@ -38,8 +41,10 @@ REGISTRY: dict[str, type[Layer]] = {kind: found[0] for kind, found in FORMS.item
 
 
 def class_of(kind: str, form: str) -> type[Layer]:
-    """The class that computes a form of a layer type. Raises `ValueError` where there is none."""
+    """The class that computes a form of a layer type, `BVLC` among them. Raises `ValueError` where there is none."""
     for found in FORMS.get(kind, ()):
+        if form == BVLC and not found.forms:
+            return found
         if form in (each.name for each in found.forms):
             return found
     known = [each.name for found in FORMS.get(kind, ()) for each in found.forms]
@@ -50,3 +55,8 @@ def forms_of(kind: str) -> list[str]:
     """What forks mean by a layer type that BVLC Caffe does not have; none for one that it has."""
     classes = FORMS.get(kind, [])
     return [form.name for found in classes for form in found.forms] if all(found.forms for found in classes) else []
+
+
+def every_form(kind: str) -> list[str]:
+    """What is meant by a layer type, be it by BVLC Caffe or by forks."""
+    return [name for found in FORMS.get(kind, ()) for name in [form.name for form in found.forms] or [BVLC]]

@@ -19,11 +19,15 @@ import numpy as np
 import pytest
 
 from conformance.adapters import worker as worker_module
+from conformance.adapters.process import ProcessImplementation
 from conformance.adapters.pycaffe import PycaffeImplementation, open_pycaffe
 from conformance.adapters.worker import fatal_text, signal_name
 from conformance.contract.case import Case
-from conformance.contract.implementation import Crash, DoesNotStart, TimedOut, Unsupported
+from conformance.contract.errors import UsageError
+from conformance.contract.implementation import Crash, Description, DoesNotStart, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.selection import Selection
+from conformance.suite import profiles_asked
 from fixtures.tools.replay import differences, recorded
 from tests.adapters.test_process import running
 
@@ -414,3 +418,23 @@ def test_a_real_caffe_is_timed(caffe: PycaffeImplementation) -> None:
     times = caffe.time(case, "float32", rounds=5)
     assert isinstance(times, dict)
     assert all(0 < second < 1 for seconds in times.values() for second in seconds)
+
+
+@pytest.mark.parametrize(
+    ("types", "profiles"), [(("EuclideanLoss",), ()), (("EuclideanLoss", "TripletLoss"), ("faces",)), ((), ())]
+)
+def test_a_pycaffe_is_asked_for_the_profiles_whose_types_it_lists(
+    monkeypatch: pytest.MonkeyPatch, types: tuple[str, ...], profiles: tuple[str, ...]
+) -> None:
+    """A type that BVLC Caffe has as well says nothing of forks."""
+    monkeypatch.setattr(ProcessImplementation, "describe", lambda self: Description("a fork", layers=types))
+    told = PycaffeImplementation().describe().profiles
+    assert told == profiles
+    assert profiles_asked(Selection(), told) == ("bvlc", *profiles)
+    assert profiles_asked(Selection(families=("golden",)), told) == ("bvlc",)
+    assert profiles_asked(Selection(profiles=("dense",)), told) == ("dense",)
+
+
+def test_a_profile_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="no profile named 'facs'"):
+        profiles_asked(Selection(), ("facs",))

@@ -58,7 +58,7 @@ def test_every_page_is_about_a_layer_or_the_net() -> None:
 
 @every_layer
 def test_every_layer_page_has_the_same_headings(page: Page) -> None:
-    assert page.text.startswith(f"# {KNOWN[page.stem].type}\n")
+    assert page.text.startswith(f"# {KNOWN[page.stem].title}\n")
     assert list(page.sections) == list(LAYER_PAGES[0].sections)
 
 

@@ -13,12 +13,16 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Status, Verdict
 from conformance.judge.fingerprint import Fingerprint
 from conformance.judge.reference import build
+from conformance.losses import KNOWN
 from conformance.record.report import Judged, Report
 from conformance.views.forms import forms_told
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError
+from refimpl.layers import every_form
 
 KIND = "SmoothL1Loss"
+TYPES = dict.fromkeys(loss.type for loss in KNOWN.values() if loss.forms)
+"""The types of BVLC Caffe that forks mean something else by."""
 FORMS = ("synopsys", "ssd", "jolibrain", "girshick", "deepcut")
 
 
@@ -63,6 +67,24 @@ def test_a_form_is_told_from_the_others(form: str) -> None:
 
 def test_one_form_here_and_another_there_is_none() -> None:
     assert left(lambda i, asked: answer("synopsys" if i % 2 else "jolibrain", asked)) == ()
+
+
+BESIDE_CAFFE = {kind: [loss for loss in KNOWN.values() if loss.type == kind and loss.forms] for kind in TYPES}
+
+
+@pytest.mark.parametrize(("kind", "form"), [(kind, form) for kind in BESIDE_CAFFE for form in every_form(kind)])
+def test_forks_of_caffe_s_own_types_are_told_apart_from_it_and_from_each_other(kind: str, form: str) -> None:
+    """In either direction: whatever form it is, of all that are known that one alone explains the answers."""
+    cases = [variant.case(f"{loss.stem}/{variant.name}") for loss in BESIDE_CAFFE[kind] for variant in loss.variants]
+    found, explaining = Fingerprint(), set(every_form(kind))
+    for asked in cases:
+        dialect = Dialect("bvlc", QUIRKS, forms={kind: form})
+        try:
+            answer: Outcome | Refusal = ran(build(asked, dialect=dialect), asked, "float64")
+        except NetError as error:
+            answer = Refusal(error.stage, str(error), error.layer)
+        explaining &= set(found.told_by(asked, answer, "float64", "bvlc")[kind].explaining)
+    assert explaining == {form}
 
 
 def by_hand(asked: Case) -> Outcome:

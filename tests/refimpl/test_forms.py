@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 
+from conformance.adapters.reference import ReferenceImplementation, ran
 from conformance.contract.case import Case
+from conformance.contract.check import Check
+from conformance.contract.limits import Limits
+from conformance.contract.outcome import Outcome
+from conformance.judge.reference import build
 from conformance.judge.side import sides_of
+from conformance.losses import KNOWN, LOSSES, Loss
 from refimpl.dialect import Dialect
 from refimpl.errors import NetError, PrototxtError
 from refimpl.form import Form
@@ -88,8 +95,9 @@ def test_a_class_that_lacks_the_field_refuses_what_another_form_reads(monkeypatc
     monkeypatch.setitem(FORMS, "ForkedLoss", [plain, Forked])
     monkeypatch.setitem(REGISTRY, "ForkedLoss", plain)
     Net(NET % "")
-    with pytest.raises(NetError, match="loss_param has a field that ForkedLoss does not have here"):
+    with pytest.raises(NetError, match="loss_param has a field that ForkedLoss does not have here") as refusal:
         Net(NET % "loss_param { pull: 4 }")
+    assert refusal.value.stage == "parse", "protobuf stops there, before any layer is set up"
     assert layer("loss_param { pull: 4 }", "south").own["loss_param"].pull == 4
 
 
@@ -105,3 +113,46 @@ def test_a_case_is_judged_under_every_form_that_it_may_be(
     named: tuple[str, ...], asked: str | None, tried: list[str]
 ) -> None:
     assert [side.name for side in sides_of(Case("c", NET % "", forms=named), asked)] == tried
+
+
+FORKED = [loss for loss in KNOWN.values() if loss.forms]
+
+
+@pytest.mark.parametrize("loss", FORKED, ids=lambda loss: loss.stem)
+def test_the_reference_runs_the_form_that_a_case_names(loss: Loss) -> None:
+    case = loss.plain.case("one", weights=(1.0,))
+    for form in loss.forms:
+        kind, _, name = form.partition(":")
+        answer = ReferenceImplementation().run(replace(case, forms=(form,)), "float64")
+        net = build(case, dialect=Dialect("documented", forms={kind: name}))
+        assert isinstance(answer, Outcome)
+        assert answer.loss == net.forward()
+        assert net.layers[-1].layer.form.name == name
+    assert answer_in(case, loss.forms[0]) == ran(build(case), case, "float64").loss
+
+
+def answer_in(case: Case, form: str) -> float:
+    answer = ReferenceImplementation().run(replace(case, forms=(form,)), "float64")
+    assert isinstance(answer, Outcome)
+    return answer.loss
+
+
+def test_a_profile_of_forks_asks_nothing_of_caffe_s_own_forms() -> None:
+    assert all(not variant.case("one").forms for loss in LOSSES.values() for variant in loss.variants)
+    assert {loss.profile for loss in FORKED} == {"dense", "faces"}
+
+
+@pytest.mark.parametrize(
+    ("claimed", "outside"),
+    [
+        ((), ""),
+        (("SoftmaxWithLoss",), ""),
+        (("SoftmaxWithLoss:segnet",), ""),
+        (("SoftmaxWithLoss", "SoftmaxWithLoss:BVLC"), "only SoftmaxWithLoss, SoftmaxWithLoss:BVLC"),
+        (("EuclideanLoss",), "only EuclideanLoss"),
+    ],
+)
+def test_a_type_is_claimed_in_all_its_forms_unless_some_are_named(claimed: tuple[str, ...], outside: str) -> None:
+    loss = next(loss for loss in FORKED if "SoftmaxWithLoss:segnet" in loss.forms)
+    check = Check("c", "f", loss.stem, ("r.s",), lambda session: (), layer_types=(loss.type,), forms=loss.forms)
+    assert Limits(layers=claimed).of_check(check) == outside

@@ -135,3 +135,16 @@ def test_evidence_that_is_none_is_refused_in_one_line_or_shown_as_far_as_it_goes
     except UsageError as error:
         assert "cannot be read" in str(error)
         assert len(str(error)) < 300
+
+
+def test_every_format_says_which_form_of_a_layer_type_it_is() -> None:
+    """Or none of them; as the terminal does."""
+    named = passed("h/1", detail={"forms": {"SoftmaxWithLoss": ["segnet"], "TripletLoss": ["T1"]}})
+    mixed = passed("h/2", detail={"forms": {"TripletLoss": ["T2"]}})
+    report = report_of(named, mixed)
+    page, root = html_page(report), ElementTree.fromstring(junit_xml(report))
+    told = {p.get("name"): str(p.get("value")) for p in root.iter("property")}
+    assert told["form of SoftmaxWithLoss"] == "the form segnet, which explains all of 1 cases"
+    assert told["form of TripletLoss"].startswith("none of the forms that are known")
+    assert all(f"{kind}: {told[f'form of {kind}'][:20]}" in page for kind in ("SoftmaxWithLoss", "TripletLoss"))
+    assert "Forms of layer types" not in html_page(report_of(passed("h/1")))

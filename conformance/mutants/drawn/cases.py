@@ -54,7 +54,8 @@ def _case(random: Random, loss: Loss, case_id: str) -> Case:
     net = variant.sources() + variant.layer(weights=weight)
     if two:
         net += layer("second", loss.type, list(variant.shapes), ["second"], weight, _text(variant))
-    return Case(case_id, net, **variant.feed(values), **fields, passes=tuple(passes))
+    fed = variant.feed(values)
+    return Case(case_id, net, **fed, **fields, passes=tuple(passes), forms=variant.loss.forms)
 
 
 def _text(variant: Variant) -> str:

@@ -19,6 +19,7 @@ from conformance.record.cause import Cause
 from conformance.record.conclusion import Musts, implementation_of
 from conformance.record.evidence import Evidence
 from conformance.record.report import Report
+from conformance.views.forms import forms_told
 from conformance.views.html.details import MOST, details_of
 from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
@@ -61,6 +62,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         recommendations=_causes(diagnosed.recommendations),
         strips=strips_of(report),
         fingerprint=_fingerprint(report),
+        forms=list(forms_told(report)),
         slowest=_slowest(report),
         environment=_environment(report),
         shown=len(details),
