@@ -95,7 +95,7 @@ LOSS = Loss(
         *(
             Requirement(
                 f"labelled_contrastive_loss.{own.id.partition('.')[2]}",
-                own.statement,
+                own.statement.replace(PAIRS.type, f"{PAIRS.type} of labelled items"),
                 own.level,
                 f"{_CPP}; {own.citation}",
             )
