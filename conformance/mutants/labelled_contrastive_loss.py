@@ -41,6 +41,7 @@ def _alike(of_loss: Alike, of_gradient: Alike | None = None) -> Alter:
             super().backward(top, propagate_down, bottom)
 
         def similar(self, bottom: Blobs) -> Flags:
+            super().similar(bottom)  # which refuses too few labels
             return np.asarray(self.rule(*_read(bottom)), dtype=bool)
 
     return instead(Wrong)

@@ -193,7 +193,7 @@ MUTANTS = mutants_of(
             "The gradient is divided by what the loss is divided by.",
             "the two normalisers of the fork, made one",
             Cause.NONE,
-            _divisor(lambda m, product, counted: max(1.0, float(product[counted].sum())), forward=False),
+            _divisor(lambda m, product, counted: np.maximum(1.0, product[counted].sum()), forward=False),
             equivalent="the ledger of departures names this region: the derivative is right as well",
         ),
         Slip(
