@@ -119,9 +119,9 @@ _SPATIAL: tuple[Shape, ...] = ((2, 2, 3), (2, 1, 2, 3), (2, 6), (2, 3, 2))
 
 def _answer_shapes(variant: Variant) -> Iterator[Served]:
     """The same answers in every shape that Caffe takes for them, and a matrix likewise."""
-    loss, first = variant.loss, variant.first
+    loss = variant.loss
     if loss.unit == "entry":
-        flat = dict.fromkeys(variant.shapes, _FLAT)
+        flat = {bottom.name: bottom.role.shape(_FLAT, None) for bottom in loss.bottoms if bottom.name in variant.shapes}
         yield from (_reshaped(variant, loss.answer.name, {**flat, loss.answer.name: s}) for s in _OF_ONE_COUNT)
         return
     batch = (variant.items,)
