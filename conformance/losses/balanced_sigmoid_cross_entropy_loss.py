@@ -34,7 +34,7 @@ _TAILS = [5.0, 17.0, 40.0, 88.0, 90.0, 104.0, 200.0, 710.0, 800.0]
 _EQUIVALENTS = {
     "torch": """
 def loss(x, t, ignored):
-    ones, zeros = ((t == value).flatten(1).sum(1, keepdim=True) for value in (1, 0))
+    ones, zeros = ((t == value).flatten(1).sum(1, keepdim=True).to(x.dtype) for value in (1, 0))
     shares = torch.where(t == 1, zeros / (ones + zeros), torch.where(t == 0, ones / (ones + zeros), 0))
     return F.binary_cross_entropy_with_logits(x, t, weight=shares, reduction="sum") / len(x)
 """,

@@ -121,7 +121,7 @@ def _axes(variant: Variant) -> Iterator[Served]:
     loss, shape = variant.loss, (2, 3, 2, 4)
     for axis in (1, 2, 3, -1, -2):
         along = {loss.axis_option: axis}
-        reshaped = variant.reshaped(loss.shapes(shape, along))
+        reshaped = variant.reshaped({bottom.name: bottom.role.shape(shape, axis % 4) for bottom in loss.bottoms})
         for mode in MODES:
             varied = reshaped.given(along | {"loss_param.normalization": mode, "loss_param.ignore_label": 255})
             values = _folded(varied, shape[axis])
