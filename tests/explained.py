@@ -30,6 +30,7 @@ __all__ = [
     "Loss",
     "Situation",
     "below_floor",
+    "digits_cancelled",
     "ignored_not_finite",
     "listed",
     "nothing_counts",
@@ -95,6 +96,16 @@ def below_floor(loss: Loss) -> bool:
 def ignored_not_finite(loss: Loss) -> bool:
     """A score is NaN or infinite where the label is ignored."""
     return loss.type in ("SoftmaxWithLoss", "InfogainLoss") and not np.isfinite(loss.by_class[loss.ignored]).all()
+
+
+def digits_cancelled(loss: Loss) -> bool:
+    """The counted entries' losses are some millionth of their scores, or less."""
+    if loss.type != "SigmoidCrossEntropyLoss":
+        return False
+    counted = ~loss.ignored.ravel()
+    x, t = (bottom.ravel()[counted] for bottom in loss.bottoms)
+    each = np.log1p(np.exp(-np.absolute(x))) - x * (t - (x >= 0))
+    return bool(0 < each.sum() < 1e-6 * np.absolute(x).max())
 
 
 def listed(page: Path) -> dict[str, set[str]]:

@@ -17,7 +17,20 @@ from conformance.losses.loss import Loss
 from conformance.losses.options import Option
 from conformance.losses.roles import Matrix
 
-__all__ = ["FREE", "LARGE", "NOTHING", "RESIZED", "SIZES", "UNSET", "WEIGHTS", "Limit", "Row", "Space", "sizes_named"]
+__all__ = [
+    "FREE",
+    "HELD",
+    "LARGE",
+    "NOTHING",
+    "RESIZED",
+    "SIZES",
+    "UNSET",
+    "WEIGHTS",
+    "Limit",
+    "Row",
+    "Space",
+    "sizes_named",
+]
 
 Row = Mapping[str, str]
 """A dimension's name to one of its classes."""
@@ -27,13 +40,12 @@ FREE = 4500
 """The most entries that scores of a row have, but for the few about large ones: a case is judged in milliseconds."""
 
 SIZES: dict[str, tuple[int, ...]] = {
-    "few": (2, 3, 5, 6, 7),
+    "few": (2, 3, 4),
     "one": (1,),
-    "16": (15, 16, 17, 31, 32, 33),
-    "64": (63, 64, 65, 127, 128, 129),
-    "256": (255, 256, 257),
-    "512": (511, 512, 513),
-    "1024": (1023, 1024, 1025),
+    "8": (5, 7, 8, 9),
+    "32": (15, 16, 17, 31, 32, 33, 63, 64, 65),
+    "256": (127, 128, 129, 255, 256, 257),
+    "1024": (511, 512, 513, 1023, 1024, 1025),
 }
 """Counts of items and of entries, around the powers of two that blocks, registers and small integers have."""
 
@@ -55,7 +67,12 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
     "tiny": (2.0**-20 / 3,),
     "huge": (2.0**20 / 3,),
     "zero": (0.0,),
+    "then-minus-one-and-a-half": (),
+    "then-zero": (),
 }
+"""A loss_weight; or none, and a diff of the top that somebody sets between the passes (`HELD`)."""
+
+HELD = {"then-minus-one-and-a-half": -1.5, "then-zero": 0.0}
 
 IGNORE_LABELS = (UNSET, "255", "-1", "-7", "300", "0", "2")
 """Values of an ignore_label: a class, none, below -1, one that 8 bits take for a class."""
@@ -98,9 +115,9 @@ class Space:
         found["phase"] = ("TRAIN", "TEST")
         found["propagate_down"] = self._asked
         found["prefill"] = (NOTHING, "nan", "seven")
-        found["top_diff"] = ("held", "-1.5", "0")
         found["tops"] = ("one", "two", "two-weighted") if loss.two_tops else ("one",)
         found["pass"] = self._passes
+        found["beside"] = (NOTHING, "sibling")
         return {name: classes for name, classes in found.items() if len(classes) > 1}
 
     @cached_property
@@ -108,7 +125,10 @@ class Space:
         """The options' paths, each with its classes and the values that they stand for; unset, the default, first."""
         apart = {self.loss.axis_option, "loss_param.ignore_label"}
         return {
-            path: {UNSET: None, **{_word(v): v for v in (*values[1:], *self.loss.further.get(path, ()))}}
+            path: {
+                UNSET: None,
+                **{_word(v): v for v in (*values, *self.loss.further.get(path, ())) if v is not None},
+            }
             for path, values in self.loss.options.items()
             if path not in apart
         }
@@ -118,6 +138,16 @@ class Space:
         """Dimensions among which every three meet: a size, an option, a pass."""
         chosen = [_field(path) for path in self.options] + [name for name in ("ignored",) if name in self.dimensions]
         return tuple((size, option, "pass") for size in ("items", "entries") for option in chosen)
+
+    @cached_property
+    def masks(self) -> dict[str, tuple[str, ...]]:
+        """Classes in which much of what goes wrong elsewhere is multiplied by 0: every pair of others meets without."""
+        hidden = {"loss_weight": ("zero", "then-zero"), "ignored": ("all",)}
+        return {name: classes for name, classes in hidden.items() if name in self.dimensions}
+
+    def masked(self, row: Row) -> bool:
+        """Whether the row has one of them."""
+        return any(row.get(name) in classes for name, classes in self.masks.items())
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
@@ -130,7 +160,8 @@ class Space:
                     ("ignore_label", "ignored"), lambda row: row["ignore_label"] != UNSET or row["ignored"] == NOTHING
                 )
             )
-        found.append(Limit(("loss_weight", "top_diff"), lambda row: row["loss_weight"] != "zero" or _held(row)))
+        masks = self.masks
+        found.append(Limit(tuple(masks), lambda row: sum(row[name] in hidden for name, hidden in masks.items()) <= 1))
         if set(RESIZED) & set(self._passes):
             found.append(
                 Limit(
@@ -149,17 +180,18 @@ class Space:
         many for 16 bits, of what options change and of classes."""
         if self.loss.ignores and self.loss.labelled:
             for ignored in ("-1", "-7"):
-                yield {"entries": "16", "items": "16", self.loss.answer.name: "low", "ignore_label": ignored}
+                yield {"entries": "32", "items": "8", self.loss.answer.name: "low", "ignore_label": ignored}
         first = self.loss.bottoms[0].name
         chosen = [*map(_field, self.options), "ignore_label"]
         changed = {name: self.dimensions[name][1] for name in chosen if name in self.dimensions}
         if "normalization" in changed:  # what counts what is not ignored
             changed["normalization"] = "VALID" if "VALID" in self.dimensions["normalization"] else UNSET
         kind = {first: self.dimensions[first][1]} if first in self.dimensions else {}
-        if changed:
-            yield {**kind, **changed, "items": "65536", "layout": self._layouts[:2][-1]}
-        if self.loss.labelled and not self.loss.bottom(Matrix):
-            yield {**kind, "items": "one", "entries": "32768", self.loss.answer.name: "last"}
+        last = {self.loss.answer.name: "last"} if self.loss.labelled else {}
+        yield {**kind, **changed, "items": "65536", "layout": self._layouts[:2][-1], "pass": self._passes[-1]}
+        if not self.loss.bottom(Matrix):
+            other = {"loss_weight": "below-minus-one", "phase": "TEST", "pass": "other-answers"}
+            yield {**kind, **last, **other, "items": "one", "entries": "32768"}
 
     def allowed(self, row: Row) -> bool:
         """Whether a row is one of the space; dimensions that it leaves out have their defaults."""
@@ -200,7 +232,7 @@ class Space:
             return ("flat", "image", "last", "second", "minus-two", "first")
         if "rows" in self.loss.traits:
             return ("flat",)
-        return ("flat", "image") if axes else ("flat", "deep")
+        return ("flat", "image") if axes else ("flat", "three", "deep")
 
     @property
     def _asked(self) -> tuple[str, ...]:
@@ -241,7 +273,3 @@ def _field(path: str) -> str:
 
 def _word(value: Option) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _held(row: Row) -> bool:
-    return row["top_diff"] == "held"

@@ -84,16 +84,24 @@ def digest_of(space: Space, row: Row) -> str:
 
 
 def grown(space: Space, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
-    """The rows that an array lacks: pairs of everything, threes of sizes, options and passes, and a few large ones."""
+    """The rows that an array lacks: pairs of everything, threes of sizes, options and passes, and a few large ones.
+
+    What masks others meets them in rows of its own.
+    """
     from covertable import make  # what reads files does without
 
-    factors = {name: list(classes) for name, classes in space.dimensions.items()}
     kept = [space.whole(row) for row in rows]
     seen = {digest_of(space, row) for row in kept}
     conditions = [{"operator": "fn", "requires": list(limit.fields), "evaluate": limit.holds} for limit in space.limits]
+    factors = {name: list(classes) for name, classes in space.dimensions.items()}
+    seeing = {
+        name: [one for one in classes if one not in space.masks.get(name, ())] for name, classes in factors.items()
+    }
     threes = [{"fields": list(three), "strength": 3} for three in space.threes if set(three) <= factors.keys()]
-    made = make(factors, strength=2, sub_models=threes, constraints=conditions, presets=kept)
-    for row in (*made, *map(space.whole, space.further)):
+    clear = [row for row in kept if not space.masked(row)]
+    made = make(seeing, strength=2, sub_models=threes, constraints=conditions, presets=clear)
+    whole = make(factors, strength=2, constraints=conditions, presets=[*kept, *made])
+    for row in (*made, *whole, *map(space.whole, space.further)):
         digest = digest_of(space, row)
         if digest not in seen:
             seen.add(digest)
@@ -101,7 +109,10 @@ def grown(space: Space, rows: Sequence[Row]) -> Iterator[dict[str, str]]:
 
 
 def tuples_of(space: Space, row: Row) -> Iterator[tuple[tuple[str, str], ...]]:
-    """The pairs and threes that a row covers."""
+    """The pairs and threes that a row covers: one that masks covers pairs of what it masks with."""
     whole = space.whole(row)
-    for names in (*combinations(space.dimensions, 2), *space.threes):
-        yield tuple((name, whole[name]) for name in names if name in whole)
+    masked = space.masked(whole)
+    for names in (*combinations(space.dimensions, 2), *(() if masked else space.threes)):
+        classes = {name: whole[name] for name in names if name in whole}
+        if not masked or space.masked(classes):
+            yield tuple(classes.items())

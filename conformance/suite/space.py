@@ -9,7 +9,7 @@ leaves the ids as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,10 @@ from conformance.contract.check import Check
 from conformance.contract.dtypes import DEFAULT, FLOAT
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.kinds import ORDINARY, beside, depends, kinds_of
+from conformance.losses.nets import source
 from conformance.losses.options import Option
 from conformance.losses.roles import Labels, Shape, Similarity
-from conformance.losses.space import LARGE, NOTHING, RESIZED, UNSET, WEIGHTS, Space
+from conformance.losses.space import HELD, LARGE, NOTHING, RESIZED, UNSET, WEIGHTS, Space
 from conformance.requirements import CATALOGUE
 from conformance.suite.covering import Line, digest_of, lines_of
 from conformance.suite.judged import bundle
@@ -33,11 +34,16 @@ FAMILY = "space"
 CORE = 64
 """The most terms of a sum in a core case."""
 
+_GROWING = 600
+"""The most items of a batch that three passes begin with one more of."""
+
 EXTENTS = {"small": DEFAULT, "medium": DEFAULT, "further": (FLOAT.name,), "large": (FLOAT.name,)}
 """Checks of each loss, and the types they run in: every pair meets in one type, what is small in all of them."""
 
 _AXES = {"flat": None, "image": None, "last": -1, "second": 2, "minus-two": -2, "first": 0}
 _PREFILLS = {"nan": np.nan, "seven": 7.0}
+_BESIDE = "beside"
+"""The first bottom of the layer of the same type that a row may have before its own."""
 
 
 def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
@@ -101,15 +107,16 @@ class Point:
         whole = self._variant(self.size[0], 1)
         values = self._values(whole, self._random(2))
         before = self.row.get("pass", NOTHING)
-        prefill, held = self._prefill(whole), self._held()
+        held = {"loss": HELD[self.row["loss_weight"]]} if self.has("loss_weight", *HELD) else {}
+        prefill = self._prefill(whole)
         case_id = f"{FAMILY}/{self.loss.stem}/{self.extent}/{self.name}"
         fields: dict[str, Any] = {"phase": self.row.get("phase", "TRAIN")}
         if before == NOTHING:
             return self._net_case(case_id, whole, values, prefill_diff=prefill, top_diff=held, **fields)
-        first, first_values = self._before(before, whole, values)
-        fed = whole.feed(values)
-        last = Pass(fed["inputs"], fed["params"], prefill, held)
-        return self._net_case(case_id, first, first_values, passes=(last,), **fields)
+        first, *others = self._before(before, whole, values)
+        between = tuple(Pass(**self._fed(whole, other)) for other in others)
+        last = Pass(**self._fed(whole, values), prefill_diff=prefill, top_diff=held)
+        return self._net_case(case_id, self._resized(before, whole), first, passes=(*between, last), **fields)
 
     @property
     def served(self) -> list[str]:
@@ -122,6 +129,7 @@ class Point:
         names = [f"{self.loss.stem}.{facet}" for facet in dict.fromkeys(facets)]
         names += ["net.total-loss", *["net.phase"] * self.has("phase", "TEST")]
         names += ["net.reshape"] * self.has("pass", *RESIZED)
+        names += [f"{self.loss.stem}.contract-siblings"] * self.has("beside", "sibling")
         return [name for name in names if name in CATALOGUE]
 
     def _facets(self) -> Iterator[str]:
@@ -181,9 +189,12 @@ class Point:
         entries, layout = self.size[1], self._layout
         if layout == "flat":
             return (items, entries)
-        if layout == "deep":
+        if layout in ("three", "deep"):
+            further = 1 if layout == "three" else 2
             if "flat" in self.loss.traits:
-                return (items, entries, 1, 1)
+                return (items, entries, *(1,) * further)
+            if layout == "three":
+                return (items, *_factors(entries, 2, rng))
             return (items, *_factors(entries, 3, rng))
         outer, inner, last = _factors(items, 3, rng)
         arranged = {
@@ -220,8 +231,26 @@ class Point:
         if asked not in ("all", "learned"):
             names = [asked] if asked in variant.shapes else list(variant.learned)
             extra = " ".join(f"propagate_down: {str(name in names).lower()}" for name in variant.shapes)
-        net = variant.sources() + variant.layer(weights=weights, extra=extra)
-        return Case(case_id, net, **variant.feed(values), forms=self.loss.forms, **fields)
+        net = variant.sources() + self._sibling(variant, extra) + variant.layer(weights=weights, extra=extra)
+        return Case(case_id, net, **self._fed(variant, values), forms=self.loss.forms, **fields)
+
+    def _sibling(self, variant: Variant, extra: str) -> str:
+        """Another layer of the type, with the same options, that shares all but the first bottom and runs before."""
+        if not self.has("beside", "sibling"):
+            return ""
+        name, shape = variant.first, variant.shapes[variant.first]
+        shapes = {_BESIDE if each == name else each: shape for each, shape in variant.shapes.items()}
+        weights = (0.625, *(0.0 for _ in variant.tops[1:]))
+        layer = replace(variant, shapes=shapes).layer(name="aside", weights=weights, extra=extra)
+        return source(_BESIDE, shape, learnt=name in variant.learned and not variant.forced) + layer
+
+    def _fed(self, variant: Variant, values: dict[str, Array]) -> dict[str, Any]:
+        """What feeds the values, a sibling's among them."""
+        fed = variant.feed({name: values[name] for name in variant.shapes})
+        if _BESIDE in values:
+            learnt = variant.first in variant.learned and not variant.forced
+            fed["params" if learnt else "inputs"][_BESIDE] = (values[_BESIDE],) if learnt else values[_BESIDE]
+        return fed
 
     def _values(self, variant: Variant, rng: np.random.Generator) -> dict[str, Array]:
         """Every bottom's values: those that the loss draws, and those that its row has other kinds of."""
@@ -236,6 +265,12 @@ class Point:
             else:
                 values[bottom.name] = kinds_of(role)[kind](rng, shape, variant.classes)
         self._ignore(values[self.loss.answer.name])
+        if self.has("beside", "sibling"):
+            kind = self.row.get(variant.first, ORDINARY)
+            draw = kinds_of(self.loss.bottoms[0].role).get(kind)
+            shape = variant.shapes[variant.first]
+            others = self.loss.draw(rng, variant)[variant.first]
+            values[_BESIDE] = others if kind == ORDINARY or draw is None else draw(rng, shape, variant.classes)
         return values
 
     def _ignore(self, answers: Array) -> None:
@@ -249,24 +284,26 @@ class Point:
         }
         flat[chosen[self.row["ignored"]]] = float(self.row["ignore_label"])
 
-    def _before(self, word: str, whole: Variant, values: dict[str, Array]) -> tuple[Variant, dict[str, Array]]:
-        """The pass before: other answers, all values others, or another batch."""
+    def _resized(self, word: str, whole: Variant) -> Variant:
+        """What is set up for the first pass: another batch than the last one's where that may be; three passes begin
+        with a larger one."""
+        size = whole.items
         if word in RESIZED:
-            size = whole.items
-            whole = whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
-        others = self._values(whole, self._random(5))
+            return whole.batch(size + 3 if word == "smaller" else max(1, size // 2))
+        resizable = whole.forced and not self.has("layout", "first") and size < _GROWING
+        return whole.batch(size + 1) if word == "other-values" and resizable else whole
+
+    def _before(self, word: str, whole: Variant, values: dict[str, Array]) -> list[dict[str, Array]]:
+        """The passes before: other answers, another batch, or two of which all values are others."""
+        others = self._values(self._resized(word, whole), self._random(5))
         if word == "other-answers":
             name = self.loss.answer.name
-            return whole, {**values, name: others[name]}
-        return whole, others
+            return [{**values, name: others[name]}]
+        return [others, self._values(whole, self._random(6))] if word == "other-values" else [others]
 
     def _prefill(self, variant: Variant) -> dict[str, float]:
         value = _PREFILLS.get(self.row.get("prefill", NOTHING))
         return {} if value is None else {name: value if name in variant.learned else 7.0 for name in variant.shapes}
-
-    def _held(self) -> dict[str, float]:
-        word = self.row.get("top_diff", "held")
-        return {} if word == "held" else {"loss": float(word)}
 
 
 def _factors(count: int, parts: int, rng: np.random.Generator) -> tuple[int, ...]:

@@ -17,7 +17,15 @@ from conformance.fixtures import load
 from conformance.judge.judgement import judge
 from conformance.losses import LOSSES
 from conformance.suite import all_checks
-from tests.explained import Explainer, Situation, below_floor, ignored_not_finite, listed, nothing_counts
+from tests.explained import (
+    Explainer,
+    Situation,
+    below_floor,
+    digits_cancelled,
+    ignored_not_finite,
+    listed,
+    nothing_counts,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "adapters" / "torch.md"
 CLASSIFIERS = ("softmax_with_loss", "infogain_loss", "hinge_loss", "multinomial_logistic_loss")
@@ -30,6 +38,7 @@ SITUATIONS: Mapping[str, Situation] = {
         loss.type == "ContrastiveLoss" and not all(np.isfinite(bottom).all() for bottom in loss.bottoms[:2])
     ),
     "logarithm-elsewhere": lambda loss: loss.type == "MultinomialLogisticLoss" and bool((~(loss.scores > 0)).any()),
+    "digits-cancelled": digits_cancelled,
 }
 """Each reason of the page, and when it applies."""
 
