@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refimpl.dtypes import FLOAT
 from refimpl.layer import Layer
 from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter, LossParameter
@@ -23,7 +24,7 @@ class NoExpression(Exception):
 
 def number(value: float) -> str:
     """A float of the proto, in the fewest digits that tell it from the next."""
-    return str(np.float32(value)) if np.isfinite(value) else f'float("{value}")'
+    return str(FLOAT.numpy.type(value)) if np.isfinite(value) else f'float("{value}")'
 
 
 def own(param: LayerParameter, layer: type[Layer], name: str) -> Any:

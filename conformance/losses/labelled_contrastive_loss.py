@@ -124,5 +124,6 @@ LOSS = Loss(
     quirk_nets=(_grown_pairs(),),
     misreadings=PAIRS.misreadings,
     operations=(0, 6, 1),
+    batches=2,
     equivalents=_EQUIVALENTS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -330,10 +330,11 @@ class Loss:
     def plain(self) -> Variant:
         return self.variants[0]
 
-    def shapes(self, shape: Shape, options: Options) -> dict[str, Shape]:
-        """Every bottom's shape beside a first one of ``shape``."""
+    def shapes(self, shape: Shape, options: Options, names: Collection[str] = ()) -> dict[str, Shape]:
+        """The shapes of the needed bottoms, or of those with ``names``, beside a first one of ``shape``."""
         axis = self._axis(shape, options)
-        return {bottom.name: bottom.role.shape(shape, axis) for bottom in self.needed}
+        chosen = [bottom for bottom in self.bottoms if bottom.name in names] if names else self.needed
+        return {bottom.name: bottom.role.shape(shape, axis) for bottom in chosen}
 
     def completed(self, shape: Shape, options: Options) -> Options:
         """The options with those that it cannot do without."""

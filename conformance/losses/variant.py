@@ -68,6 +68,11 @@ class Variant:
         kept = needs is None or first[1:] == self.shapes[self.first][1:]
         return replace(self, shapes=shapes, options={**self.options, **({} if kept or needs is None else needs(first))})
 
+    def shaped(self, shape: Shape, options: Options | None = None) -> Variant:
+        """With a first bottom of ``shape``, further options, and every other bottom as these ask for it."""
+        given = self.given(options or {})
+        return given.reshaped(self.loss.shapes(shape, given.options, self.shapes))
+
     def without(self, bottom: str) -> Variant:
         """With one bottom less, an optional one."""
         return replace(self, shapes={name: shape for name, shape in self.shapes.items() if name != bottom})

@@ -125,5 +125,6 @@ LOSS = Loss(
         Refused("a-weight-for-each-item", "weight-count", declared={"w": (2,)}),
     ),
     operations=(0, 6, 0),
+    batches=2,
     equivalents=_EQUIVALENTS,
 )

@@ -78,7 +78,7 @@ def _large(variant: Variant) -> Check:
 def _enlarged(variant: Variant) -> Variant:
     """A batch and a number of classes that keep more than one thread busy; labels stay below the classes there were."""
     loss = variant.loss
-    return variant.reshaped(loss.shapes(LARGE, variant.options)).given(loss.completed(LARGE, {}))
+    return variant.shaped(LARGE).given(loss.completed(LARGE, {}))
 
 
 def _declared(session: Session, check_id: str, again: str | None, threads: str | None, told: bool) -> Verdict:

@@ -104,7 +104,7 @@ def _axis_of_another_layer(variant: Variant) -> Iterator[Served]:
     """Another loss's axis is set as well; the scores have as many labels along either."""
     own, stem = variant.loss.axis_option, variant.loss.stem
     for other in (loss.axis_option for loss in LOSSES.values() if loss.axis_option not in ("", own)):
-        varied = variant.reshaped(variant.loss.shapes((2, 3, 3), {})).given({own: 1, other: 2})
+        varied = variant.shaped((2, 3, 3), {own: 1, other: 2})
         case_id = f"{FAMILY}/{stem}/axis-of-{other.partition('.')[0]}"
         yield varied.case(case_id, weights=(WEIGHT,), values=_folded(varied, 3)), [f"{stem}.axis"]
 

@@ -14,8 +14,10 @@ from conformance.contract.case import Case
 from conformance.contract.implementation import Crash
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status, Verdict
-from conformance.losses import LOSSES
+from conformance.judge.reference import build
+from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.suite import loss_weight
+from conformance.suite.determinism import LARGE as LARGE_SHAPE
 from conformance.suite.determinism import THREADS, checks
 from tests.broken import Broken, not_passed, run_family
 
@@ -209,3 +211,9 @@ def test_a_refusal_is_not_the_same_bits() -> None:
             return Refusal("construct", "no")
 
     assert by_requirement(Refuses(), Status.FAILED, dtypes=DTYPES)[AGAIN] == SMALL | LARGE
+
+
+@pytest.mark.parametrize("loss", KNOWN.values(), ids=lambda loss: loss.stem)
+def test_the_large_net_of_every_loss_can_be_set_up(loss: Loss) -> None:
+    variant = loss.plain.shaped(LARGE_SHAPE).given(loss.completed(LARGE_SHAPE, {}))
+    assert build(variant.case("large", seed=8)).layers
