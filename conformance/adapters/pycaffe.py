@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from conformance.adapters.process import ProcessImplementation
-from conformance.contract.implementation import Description
-from conformance.losses import KNOWN, PROFILES
 
 __all__ = ["PycaffeImplementation", "open_pycaffe"]
 
@@ -53,9 +50,3 @@ class PycaffeImplementation(ProcessImplementation):
         super().__init__(
             [python, str(_WORKER), *device], timeout=timeout, start_timeout=start_timeout, environment=environment
         )
-
-    def describe(self) -> Description:
-        """With the profiles of which it lists a type that BVLC Caffe does not have. Raises `DoesNotStart`."""
-        described = super().describe()
-        own = {loss.profile for loss in KNOWN.values() if loss.type in described.layers and not loss.forms}
-        return replace(described, profiles=tuple(name for name in PROFILES if name in own - {"bvlc"}))

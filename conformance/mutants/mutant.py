@@ -73,7 +73,7 @@ class MutantImplementation:
             return ran(net, case, dtype, lambda one: one.forward())
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError) as error:
             raise Crash(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:

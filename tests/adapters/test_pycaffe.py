@@ -420,19 +420,17 @@ def test_a_real_caffe_is_timed(caffe: PycaffeImplementation) -> None:
     assert all(0 < second < 1 for seconds in times.values() for second in seconds)
 
 
-@pytest.mark.parametrize(
-    ("types", "profiles"), [(("EuclideanLoss",), ()), (("EuclideanLoss", "TripletLoss"), ("faces",)), ((), ())]
-)
-def test_a_pycaffe_is_asked_for_the_profiles_whose_types_it_lists(
-    monkeypatch: pytest.MonkeyPatch, types: tuple[str, ...], profiles: tuple[str, ...]
-) -> None:
-    """A type that BVLC Caffe has as well says nothing of forks."""
+def test_a_pycaffe_is_asked_for_no_profile_because_of_a_types_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks mean several things by one name: a list of types claims none of them."""
+    types = ("EuclideanLoss", "CtcLoss")
     monkeypatch.setattr(ProcessImplementation, "describe", lambda self: Description("a fork", layers=types))
-    told = PycaffeImplementation().describe().profiles
-    assert told == profiles
-    assert profiles_asked(Selection(), told) == ("bvlc", *profiles)
-    assert profiles_asked(Selection(families=("golden",)), told) == ("bvlc",)
-    assert profiles_asked(Selection(profiles=("dense",)), told) == ("dense",)
+    assert PycaffeImplementation().describe().profiles == ()
+
+
+def test_profiles_that_are_claimed_are_asked_for_where_nothing_else_is() -> None:
+    assert profiles_asked(Selection(), ("faces",)) == ("bvlc", "faces")
+    assert profiles_asked(Selection(families=("golden",)), ("faces",)) == ("bvlc",)
+    assert profiles_asked(Selection(profiles=("dense",)), ("faces",)) == ("dense",)
 
 
 def test_a_profile_that_is_none_is_refused() -> None:
