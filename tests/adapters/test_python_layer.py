@@ -86,6 +86,7 @@ def run_everything(spec: str, families: Sequence[str] = FAMILIES) -> list[Verdic
 class TestTheExamples:
     """The layer of the docs, and the one with the mistake that most Python losses have."""
 
+    @pytest.mark.slow
     def test_the_right_one_passes_the_whole_suite(self) -> None:
         verdicts = run_everything(f"python-layer:{EXAMPLES}:EuclideanLoss --as EuclideanLoss")
         assert [v for v in verdicts if v.status.breaks] == []
@@ -93,6 +94,7 @@ class TestTheExamples:
         assert {"euclidean_loss.forward", "euclidean_loss.gradient", "euclidean_loss.loss-weight"} <= passed
         assert {v.dtype for v in verdicts if v.requirement == "euclidean_loss.gradient"} == {"float32", "float64"}
 
+    @pytest.mark.slow
     def test_the_one_that_forgets_the_weight_fails_under_loss_weights_only(self) -> None:
         verdicts = run_everything(f"python-layer:{EXAMPLES}:ForgetsTheWeight --as EuclideanLoss")
         failed = {v.requirement for v in verdicts if v.status.breaks}

@@ -117,13 +117,13 @@ def test_dtype_layer_and_expression_narrow_a_run(lossconf: Lossconf, report: Pat
         ("Aborts", Status.CRASHED, "died by SIGABRT"),
         ("Segfaults", Status.CRASHED, "died by SIGSEGV"),
         ("Leaves", Status.CRASHED, "exited with status 0"),
-        ("Sleeps", Status.TIMED_OUT, "no sign of life within 1 s, while it ran a case"),
+        ("Sleeps", Status.TIMED_OUT, "no sign of life within 2 s, while it ran a case"),
     ],
 )
 def test_a_death_costs_one_check_its_verdict(
     lossconf: Lossconf, report: Path, name: str, status: Status, reason: str
 ) -> None:
-    assert lossconf("run", MINIATURE + name, *FEW, "--timeout", "1").code == 1
+    assert lossconf("run", MINIATURE + name, *FEW, "--timeout", "2").code == 1
     found = read_report(report)
     assert found.complete
     expected = {(case, dtype): {Status.PASSED} for case in CASES for dtype in ("float32", "float64")}

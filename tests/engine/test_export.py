@@ -245,6 +245,7 @@ def test_every_family_but_what_must_run_is_exported(lossconf: Lossconf, tmp_path
     }
 
 
+@pytest.mark.slow
 def test_fresh_values_are_exported_and_judged(lossconf: Lossconf, tmp_path: Path) -> None:
     cases = ("--case", FEW[1], "--dtype", "float32")
     ended = lossconf("export", "cases", *cases, "--fresh=7")
@@ -258,6 +259,7 @@ def test_fresh_values_are_exported_and_judged(lossconf: Lossconf, tmp_path: Path
     assert read_report(tmp_path / "report.jsonl").header["fresh"] == 7
 
 
+@pytest.mark.slow
 def test_what_is_declined_of_answers_in_files_is_not_missed(lossconf: Lossconf, tmp_path: Path) -> None:
     cases = ("--case", FEW[0], "--case", FEW[1], "--dtype", "float32")
     lossconf("export", "cases", *cases)
