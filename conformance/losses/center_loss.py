@@ -8,8 +8,9 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import Extreme, LargeCount, Refused
 from conformance.losses.expression import NoExpression
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores, Shape
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact

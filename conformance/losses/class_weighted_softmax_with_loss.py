@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused, by_normalisation
+from conformance.losses.examples import LABEL_COUNTS, Extreme, LargeCount, Refused
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores, Shape
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, extreme_logits, halves
@@ -106,11 +107,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0)) / 2),
     refused=(
-        *(
-            refused
-            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
-            for refused in Refused.counts(shapes)
-        ),
+        *LABEL_COUNTS,
         Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
         Refused("one-weight-more", "class-weighting", options={_WEIGHTS: 1.5}),
         Refused("one-weight-less", "class-weighting", declared={"x": (2, 4)}),

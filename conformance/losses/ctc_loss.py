@@ -9,7 +9,8 @@ import numpy as np
 
 from conformance.contract.case import Array
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
+from conformance.losses.examples import Extreme, LargeCount, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Sequence, Shape, Spelling

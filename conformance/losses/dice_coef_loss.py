@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused
+from conformance.losses.examples import Extreme, LargeCount, Misreading, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.roles import NearestLabels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.dice_coef_loss import DiceCoefLoss

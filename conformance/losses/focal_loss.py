@@ -7,18 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import LABEL_COUNTS, Extreme, FormNet, LargeCount, Misreading, Refused
 from conformance.losses.expression import NoExpression, batch_before, cross_entropy, number, over, own
-from conformance.losses.loss import (
-    Bottom,
-    Extreme,
-    FormNet,
-    LargeCount,
-    Loss,
-    Misreading,
-    Published,
-    Refused,
-    by_normalisation,
-)
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, halves
 from refimpl.layers.focal_loss import FocalLoss
@@ -143,11 +134,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0)) / 16),
     refused=(
-        *(
-            refused
-            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
-            for refused in Refused.counts(shapes)
-        ),
+        *LABEL_COUNTS,
         Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
     ),
     form_nets=tuple(_form_nets()),

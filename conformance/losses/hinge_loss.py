@@ -9,7 +9,8 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, PROTO, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.examples import Extreme, LargeCount, Misreading, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores

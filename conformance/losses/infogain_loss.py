@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.requirement import MUST, PROTO, QUIRK, SHOULD, Requirement
+from conformance.losses.examples import Extreme, LargeCount, QuirkNet, Refused
 from conformance.losses.expression import NoExpression, batch_before, labels, over
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Matrix, Scores
 from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
@@ -161,7 +162,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount((*halves(terms), np.eye(2)), float(np.log(2.0))),
     refused=(
-        *(refused for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}) for refused in Refused.counts(shapes)),
+        *Refused.counts({"y": (2, 2)}, {"x": (2, 3, 2, 2)}),
         *(
             Refused(f"matrix-{'x'.join(map(str, shape))}", "matrix-size", declared={"H": shape})
             for shape in ((4, 4), (3,), (2, 3))

@@ -12,7 +12,8 @@ from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
 from conformance.losses.contrastive_loss import LOSS as PAIRS
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused
+from conformance.losses.examples import Extreme, LargeCount, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Counterpart, Identities, Scores, Shape
 from conformance.losses.values import FORMULA, exact

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from conformance.contract.case import Array
 from conformance.contract.requirement import Requirement
+from conformance.losses.examples import Extreme, FormNet, LargeCount, Misreading, QuirkNet, Refused
 from conformance.losses.options import Option, Options
 from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
@@ -22,14 +22,8 @@ __all__ = [
     "FACTS",
     "MODES",
     "Bottom",
-    "Extreme",
-    "FormNet",
-    "LargeCount",
     "Loss",
-    "Misreading",
     "Published",
-    "QuirkNet",
-    "Refused",
     "by_normalisation",
 ]
 
@@ -79,88 +73,6 @@ class Published:
 
 
 _UNPUBLISHED = (Published("plain", (4, 5)), Published("image", (2, 3, 1, 1)))
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """The loss on extreme values: ``bottoms`` in the order of the layer's, ``facets`` of the requirements it serves."""
-
-    name: str
-    facets: tuple[str, ...]
-    bottoms: tuple[Array, ...]
-    options: Options = field(default_factory=dict)
-    weight: float = 2.5
-
-
-@dataclass(frozen=True)
-class LargeCount:
-    """Bottoms whose loss is a sum of many terms, and the exact loss."""
-
-    bottoms: tuple[Array, ...]
-    exact: float
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The loss changed in one thing, which Caffe refuses at ``stage``; what ``refusal.<facet>`` is about.
-
-    ``declared`` and ``fed`` are shapes other than those that are right, ``bottoms`` another list of them.
-    """
-
-    name: str
-    facet: str
-    stage: str = "setup"
-    declared: Mapping[str, Shape] = field(default_factory=dict)
-    fed: Mapping[str, Shape] = field(default_factory=dict)
-    bottoms: tuple[str, ...] | None = None
-    options: Options = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-    @classmethod
-    def counts(cls, shapes: Mapping[str, Shape]) -> Iterator[Refused]:
-        """Shapes with answers too many or too few, as declared and as fed."""
-        word = "-".join(f"{name}-{'x'.join(map(str, shape))}" for name, shape in shapes.items())
-        yield cls(f"label-count-{word}", "label-count", declared=shapes)
-        yield cls(f"label-count-fed-{word}", "label-count", "forward", fed=shapes)
-
-
-@dataclass(frozen=True)
-class QuirkNet:
-    """A net that touches ``quirk`` and no other; ``fields`` are further fields of `Case`.
-
-    ``shows`` tells it from another net for the same quirk. ``undefined`` where Caffe's side is undefined behaviour:
-    then dying is taking that side.
-    """
-
-    quirk: str
-    net: str
-    shows: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    undefined: bool = False
-
-
-@dataclass(frozen=True)
-class FormNet:
-    """One layer on which forks that mean several things by its type differ: each form computes it or refuses it.
-
-    ``bottoms`` are the layer's, in order, of which those in ``learnt`` take a gradient; ``options`` are text, for what
-    one form reads another may not know. A second top weighs 0.
-    """
-
-    name: str
-    bottoms: Mapping[str, Array]
-    learnt: str
-    options: str = ""
-    tops: tuple[str, ...] = ("loss",)
-
-
-@dataclass(frozen=True)
-class Misreading:
-    """An option taken for other ``values``, made of the one that holds; ``cause`` is the diagnosis's word for it."""
-
-    option: str
-    cause: str
-    values: Callable[[Any], tuple[Option, ...]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
+from conformance.losses.examples import Extreme, LargeCount, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.roles import Labels, Probabilities
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.multinomial_logistic_loss import MultinomialLogisticLoss

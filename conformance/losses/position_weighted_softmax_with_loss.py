@@ -9,7 +9,8 @@ import numpy as np
 
 from conformance.contract.case import Array
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused, by_normalisation
+from conformance.losses.examples import LABEL_COUNTS, Extreme, LargeCount, Refused
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Scores, Shape, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, NAN, exact, extreme_logits, halves
@@ -142,11 +143,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0))),
     refused=(
-        *(
-            refused
-            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
-            for refused in Refused.counts(shapes)
-        ),
+        *LABEL_COUNTS,
         Refused("too-many-weights", "position-weights", declared={"w": (2, 2)}),
         Refused("too-many-classes", "position-weights", options={_CLASSES: "[1, 2, 3, 4]"}),
     ),

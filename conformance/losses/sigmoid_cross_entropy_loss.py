@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.losses.examples import Extreme, LargeCount, Refused
 from conformance.losses.expression import over
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused, by_normalisation
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Shape, Targets
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
@@ -116,9 +117,7 @@ LOSS = Loss(
         _extreme("huge-weight", ("loss-weight",), [[0.0] * 5], [[1, 0, 1, 0, 1]], weight=HUGE_WEIGHT),
     ),
     large_count=lambda terms: LargeCount((0 * np.ones((1, terms)),) * 2, terms * float(np.log(2.0))),
-    refused=tuple(
-        refused for shapes in ({"t": (2, 4)}, {"t": (2,)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)
-    ),
+    refused=tuple(Refused.counts({"t": (2, 4)}, {"t": (2,)}, {"x": (2, 3, 2)})),
     operations=(2, 11, 0),
     equivalents={**_EQUIVALENTS, "torch-layer": _TORCH_LAYER},
     expression=_expression,

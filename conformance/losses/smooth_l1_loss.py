@@ -9,8 +9,9 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import Extreme, FormNet, LargeCount, Misreading, QuirkNet, Refused
 from conformance.losses.expression import NoExpression, number, own
-from conformance.losses.loss import Bottom, Extreme, FormNet, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores, Weights
@@ -186,7 +187,7 @@ LOSS = Loss(
     ),
     large_count=_large_count,
     refused=(
-        *(refused for shapes in ({"t": (2, 4)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)),
+        *Refused.counts({"t": (2, 4)}, {"x": (2, 3, 2)}),
         Refused("five-axes", "axes", declared={"x": (2, 3, 1, 1, 1), "t": (2, 3, 1, 1, 1)}),
     ),
     quirk_nets=(

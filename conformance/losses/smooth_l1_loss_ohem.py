@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import Extreme, LargeCount, Refused
 from conformance.losses.expression import over, own
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.roles import Scores, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, Rows, exact
 from refimpl.layers.smooth_l1_loss_ohem import SmoothL1LossOHEM
@@ -110,7 +111,7 @@ LOSS = Loss(
     ),
     large_count=_large_count,
     refused=(
-        *(refused for shapes in ({"t": (2, 4)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)),
+        *Refused.counts({"t": (2, 4)}, {"x": (2, 3, 2)}),
         Refused("five-axes", "axes", declared={"x": (2, 3, 1, 1, 1), "t": (2, 3, 1, 1, 1)}),
     ),
     operations=(0, 7, 0),

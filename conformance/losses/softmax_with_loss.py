@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import LOSS_TUTORIAL, MUST, QUIRK, Requirement
+from conformance.losses.examples import LABEL_COUNTS, Extreme, LargeCount, QuirkNet, Refused
 from conformance.losses.expression import batch_before, cross_entropy, over
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, QuirkNet, Refused, by_normalisation
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.nets import layer, source
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import HUGE_WEIGHT, exact, extreme_logits, halves
@@ -117,11 +118,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0))),
     refused=(
-        *(
-            refused
-            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
-            for refused in Refused.counts(shapes)
-        ),
+        *LABEL_COUNTS,
         Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
     ),
     quirk_nets=(

@@ -10,8 +10,9 @@ import numpy as np
 from conformance.contract.case import Array
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import Extreme, FormNet, LargeCount, Misreading, QuirkNet, Refused
 from conformance.losses.expression import number, own
-from conformance.losses.loss import Bottom, Extreme, FormNet, LargeCount, Loss, Misreading, Published, QuirkNet, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Options
 from conformance.losses.roles import Counterpart, Scores, Shape

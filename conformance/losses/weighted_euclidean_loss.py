@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Published, Refused
+from conformance.losses.euclidean_loss import LOSS as PLAIN
+from conformance.losses.examples import Extreme, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.roles import Scores, Weights
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, NAN, SUBNORMAL, Rows, exact
 from refimpl.layers.weighted_euclidean_loss import WeightedEuclideanLoss
@@ -27,12 +26,6 @@ def _weighted(name: str, shape: tuple[int, ...], weights: tuple[int, ...] | None
 
 def _extreme(name: str, facets: tuple[str, ...], a: Rows, b: Rows, *weights: Rows, **fields: Any) -> Extreme:
     return Extreme(name, facets, tuple(map(exact, (a, b, *weights))), **fields)
-
-
-def _large_count(terms: int) -> LargeCount:
-    tenth = float(FLOAT.rounded(0.1))
-    row = np.ones((1, terms))
-    return LargeCount((tenth * row, 0 * row), terms * tenth**2 / 2)
 
 
 _EQUIVALENTS = {
@@ -118,9 +111,9 @@ LOSS = Loss(
         _extreme("weight-nan", ("nonfinite",), [[2, 1], [3, -1]], [[1, 0], [1, 4]], [[NAN, 1], [1, INF]]),
         _extreme("huge-weight", ("loss-weight",), [[1, 0, 0.5, 1]], [[0, 1, 0.5, 2]], weight=HUGE_WEIGHT),
     ),
-    large_count=_large_count,
+    large_count=PLAIN.large_count,
     refused=(
-        *(refused for shapes in ({"z": (2, 4)}, {"z": (2,)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)),
+        *Refused.counts({"z": (2, 4)}, {"z": (2,)}, {"x": (2, 3, 2)}),
         Refused("too-few-weights", "weight-count", declared={"w": (2, 2)}),
         Refused("a-weight-for-each-item", "weight-count", declared={"w": (2,)}),
     ),

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from conformance.contract.requirement import MUST, Requirement
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused, by_normalisation
+from conformance.losses.examples import LABEL_COUNTS, Extreme, LargeCount, Misreading, Refused
+from conformance.losses.loss import Bottom, Loss, Published, by_normalisation
 from conformance.losses.roles import Labels, Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, exact, extreme_logits, halves
 from refimpl.layers.weighted_softmax_with_loss import WeightedSoftmaxWithLoss
@@ -92,11 +93,7 @@ LOSS = Loss(
     ),
     large_count=lambda terms: LargeCount(halves(terms), float(np.log(2.0))),
     refused=(
-        *(
-            refused
-            for shapes in ({"y": (2, 2)}, {"x": (2, 3, 2, 2)}, {"x": (2, 3, 2, 2), "y": (2, 3)})
-            for refused in Refused.counts(shapes)
-        ),
+        *LABEL_COUNTS,
         Refused("scores-as-labels", "label-count", bottoms=("x", "x")),
     ),
     misreadings=(Misreading(_FACTOR, "option-ignored", lambda factor: (1.0,) if factor != 1 else ()),),

@@ -6,8 +6,9 @@ import numpy as np
 
 from conformance.contract.dtypes import FLOAT
 from conformance.contract.requirement import MUST, Requirement
+from conformance.losses.examples import Extreme, LargeCount, Misreading, Refused
 from conformance.losses.expression import number, own
-from conformance.losses.loss import Bottom, Extreme, LargeCount, Loss, Misreading, Published, Refused
+from conformance.losses.loss import Bottom, Loss, Published
 from conformance.losses.options import Options
 from conformance.losses.roles import Scores
 from conformance.losses.values import FORMULA, HUGE_WEIGHT, INF, SUBNORMAL, Rows, exact
@@ -89,7 +90,7 @@ LOSS = Loss(
         _extreme("huge-weight", ("loss-weight",), [[20, 0, 30]], [[0, 20, 0.5]], weight=HUGE_WEIGHT),
     ),
     large_count=_large_count,
-    refused=tuple(refused for shapes in ({"t": (2, 4)}, {"x": (2, 3, 2)}) for refused in Refused.counts(shapes)),
+    refused=tuple(Refused.counts({"t": (2, 4)}, {"x": (2, 3, 2)})),
     misreadings=(Misreading(_W, "margin", lambda w: (2 * w, w / 2)),),
     operations=(1, 6, 0),
     equivalents=_EQUIVALENTS,

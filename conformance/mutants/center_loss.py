@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.mutants.common import COMMON
-from conformance.mutants.slips import Blobs, Slip, control, gradient, instead, loss, mutants_of
+from conformance.mutants.slips import REWRITTEN, Blobs, Slip, instead, loss, mutants_of
 from conformance.record.cause import Cause
 from refimpl.layer import pick_label
 from refimpl.layers.center_loss import CenterLoss
@@ -95,7 +95,7 @@ MUTANTS = mutants_of(
     CenterLoss,
     (
         *COMMON,
-        control(lambda layer: gradient(lambda x, at: x)(loss(lambda x, at: x)(layer))),
+        REWRITTEN,
         Slip(
             "once-a-sample",
             "A centre's diff takes its update once for each of its samples.",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conformance.mutants.common import COMMON
+from conformance.mutants.logits import weighing
 from conformance.mutants.normalising import IGNORING, normalising
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of
 from conformance.record.cause import Cause
@@ -43,22 +44,7 @@ def _weights(change: Callable[[Any], Any]) -> Alter:
 
 def _in_one(forward: bool) -> Alter:
     """The weights in one of the passes alone."""
-
-    class Wrong(Right):
-        going_forward = True
-
-        def forward(self, bottom: Blobs, top: Blobs) -> None:
-            self.going_forward = True
-            super().forward(bottom, top)
-
-        def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-            self.going_forward = False
-            super().backward(top, propagate_down, bottom)
-
-        def weighed(self, each: Any, labels: NDArray[np.int64], bottom: Blobs) -> Any:
-            return super().weighed(each, labels, bottom) if self.going_forward is forward else each
-
-    return instead(Wrong)
+    return weighing(lambda each, layer, labels: each, forward=not forward, backward=forward)
 
 
 class _BySumOfWeights(Right):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from conformance.record.cause import Cause
 from refimpl.layer import Layer
 from refimpl.layers.softmax import softmax, softmax_gradient
 
-__all__ = ["LOGITS", "SECOND_TOP", "with_softmax"]
+__all__ = ["LOGITS", "SECOND_TOP", "weighing", "with_softmax"]
 
 Softmax = Callable[[Any, int], Any]
+Weigh = Callable[[Any, Any, NDArray[np.int64]], Any]
 IMPOSSIBLE = -1e4
 """A score so low that its probability is 0 whatever the others are."""
 
@@ -33,6 +34,30 @@ def with_softmax(softmax: Softmax) -> Alter:
                 super().forward([copy, *bottom[1:]], top)
                 for blob in (self.probability, *top[1:]):
                     blob.data[...] = p
+
+        return Wrong
+
+    return alter
+
+
+def weighing(weigh: Weigh, forward: bool = True, backward: bool = True) -> Alter:
+    """Positions weighed by ``weigh`` of what each has, the layer and the labels, in one pass or both."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
+        class Wrong(layer):  # type: ignore[misc, valid-type]
+            goes_back = False
+
+            def forward(self, bottom: Blobs, top: Blobs) -> None:
+                self.goes_back = False
+                super().forward(bottom, top)
+
+            def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+                self.goes_back = True
+                super().backward(top, propagate_down, bottom)
+
+            def weighed(self, each: Any, labels: NDArray[np.int64], bottom: Blobs) -> Any:
+                wrong = backward if self.goes_back else forward
+                return weigh(each, self, labels) if wrong else super().weighed(each, labels, bottom)
 
         return Wrong
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.mutants.common import COMMON
+from conformance.mutants.logits import weighing
 from conformance.mutants.normalising import IGNORING
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, mutants_of, reading
 from conformance.record.cause import Cause
@@ -28,13 +29,10 @@ class _Rewritten(Right):
 def _factors(change: Callable[[Any, Any], Any], forward: bool = True, backward: bool = True) -> Alter:
     """Other factors of a position, of its own weight and its label's class's, in one pass or both."""
 
-    class Wrong(Right):
-        def weighed(self, each: Any, labels: NDArray[np.int64], bottom: Blobs) -> Any:
-            if self.weights is None or not (backward if self.in_backward else forward):
-                return super().weighed(each, labels, bottom)
-            return each * change(self.weights[0], self.class_weights[labels])
+    def weigh(each: Any, layer: Any, labels: NDArray[np.int64]) -> Any:
+        return each if layer.weights is None else each * change(layer.weights[0], layer.class_weights[labels])
 
-    return instead(Wrong)
+    return weighing(weigh, forward, backward)
 
 
 def _divisor(change: Callable[[Any, Any, Flags], Any], forward: bool = True, backward: bool = True) -> Alter:

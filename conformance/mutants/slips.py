@@ -156,6 +156,10 @@ def gradient(change: Change, *only: int) -> Alter:
     return alter
 
 
+REWRITTEN = control(lambda layer: gradient(lambda x, at: x)(loss(lambda x, at: x)(layer)))
+"""The control of losses whose mutants change what comes out of the right formula."""
+
+
 def weight(change: Change) -> Alter:
     """Backward run with another value in the first top's diff."""
 

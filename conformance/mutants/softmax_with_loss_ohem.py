@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from conformance.mutants.common import COMMON
 from conformance.mutants.logits import LOGITS
-from conformance.mutants.slips import Alter, Blobs, Slip, control, gradient, instead, loss, mutants_of
+from conformance.mutants.slips import REWRITTEN, Alter, Blobs, Slip, instead, loss, mutants_of
 from conformance.record.cause import Cause
 from refimpl.layers.pre_fixed import PreFixedNormalisation
 from refimpl.layers.softmax_with_loss_ohem import SoftmaxWithLossOHEM
@@ -70,7 +70,7 @@ MUTANTS = mutants_of(
     (
         *COMMON,
         *(slip for slip in LOGITS if "softmax" not in slip.name and "maximum" not in slip.name),
-        control(lambda layer: gradient(lambda x, at: x)(loss(lambda x, at: x)(layer))),
+        REWRITTEN,
         Slip(
             "pre-fixed-is-none",
             "PRE_FIXED divides by 1.",

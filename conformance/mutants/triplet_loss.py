@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from conformance.mutants.common import COMMON
-from conformance.mutants.slips import At, Blobs, Slip, Values, control, gradient, instead, loss, mutants_of, reading
+from conformance.mutants.slips import (
+    REWRITTEN,
+    At,
+    Blobs,
+    Slip,
+    Values,
+    gradient,
+    instead,
+    mutants_of,
+    reading,
+)
 from conformance.record.cause import Cause
 from refimpl.layers.triplet_loss import TripletLoss
 
@@ -95,7 +105,7 @@ MUTANTS = mutants_of(
     TripletLoss,
     (
         *COMMON,
-        control(lambda layer: gradient(lambda x, at: x)(loss(lambda x, at: x)(layer))),
+        REWRITTEN,
         Slip(
             "inactive-pushed",
             "Triplets beyond the margin have a gradient, too.",

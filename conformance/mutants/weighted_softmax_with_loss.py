@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.mutants.common import COMMON
+from conformance.mutants.logits import weighing
 from conformance.mutants.normalising import IGNORING, normalising
 from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, mutants_of
 from conformance.record.cause import Cause
@@ -21,24 +22,7 @@ CLASSIC = "classic slip"
 
 def _factor(change: Callable[[Any, NDArray[np.int64]], Any], forward: bool = True, backward: bool = True) -> Alter:
     """Another factor of each position, of the parameters and the labels, in one pass or both."""
-
-    class Wrong(Right):
-        going_forward = True
-
-        def forward(self, bottom: Blobs, top: Blobs) -> None:
-            self.going_forward = True
-            super().forward(bottom, top)
-
-        def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-            self.going_forward = False
-            super().backward(top, propagate_down, bottom)
-
-        def weighed(self, each: Any, labels: NDArray[np.int64], bottom: Blobs) -> Any:
-            if not (forward if self.going_forward else backward):
-                return super().weighed(each, labels, bottom)
-            return each * change(self.own["softmax_param"], labels)
-
-    return instead(Wrong)
+    return weighing(lambda each, layer, labels: each * change(layer.own["softmax_param"], labels), forward, backward)
 
 
 def _right(param: Any, labels: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from conformance.mutants.common import COMMON
-from conformance.mutants.slips import At, Blobs, Slip, Values, control, gradient, instead, loss, mutants_of
+from conformance.mutants.slips import REWRITTEN, At, Blobs, Slip, Values, gradient, instead, loss, mutants_of
 from conformance.record.cause import Cause
 from refimpl.layers.wing_loss import WingLoss
 
@@ -74,7 +74,7 @@ MUTANTS = mutants_of(
     WingLoss,
     (
         *COMMON,
-        control(lambda layer: gradient(lambda x, at: x)(loss(lambda x, at: x)(layer))),
+        REWRITTEN,
         Slip(
             "constant-forgotten",
             "The far branch lacks its constant, so that the loss jumps at w.",

@@ -20,7 +20,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Element, Status, Verdict
 from conformance.judge.tolerance import large_count_bound
 from conformance.losses import LOSSES, Loss
-from conformance.losses.loss import Extreme, LargeCount
+from conformance.losses.examples import Extreme, LargeCount
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import bundle
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss
-from conformance.losses.loss import FormNet
+from conformance.losses.examples import FormNet
 from conformance.losses.nets import layer, source
 from conformance.suite.judged import bundle
 

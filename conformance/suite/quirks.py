@@ -16,7 +16,7 @@ from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.losses import KNOWN, LOSSES, Loss
-from conformance.losses.loss import QuirkNet
+from conformance.losses.examples import QuirkNet
 from conformance.losses.nets import layer, source
 from conformance.suite.judged import bundle, judged
 from conformance.suite.stock import CLASSIFIER, DISTANCE

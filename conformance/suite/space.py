@@ -190,12 +190,9 @@ class Point:
         if layout == "flat":
             return (items, entries)
         if layout in ("three", "deep"):
-            further = 1 if layout == "three" else 2
-            if "flat" in self.loss.traits:
-                return (items, entries, *(1,) * further)
-            if layout == "three":
-                return (items, *_factors(entries, 2, rng))
-            return (items, *_factors(entries, 3, rng))
+            axes = 2 if layout == "three" else 3
+            flat = (entries, 1, 1)[:axes]
+            return (items, *(flat if "flat" in self.loss.traits else _factors(entries, axes, rng)))
         outer, inner, last = _factors(items, 3, rng)
         arranged = {
             "image": (outer, entries, inner, last),

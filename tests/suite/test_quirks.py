@@ -13,7 +13,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status
 from conformance.judge.judgement import judge_outcome
 from conformance.judge.side import touched_by
-from conformance.losses.loss import QuirkNet
+from conformance.losses.examples import QuirkNet
 from conformance.suite.quirks import case_of, checks, quirk_nets
 from refimpl.dialect import QUIRKS
 from tests.broken import Broken, not_passed, run_family
