@@ -83,10 +83,9 @@ def command(
         click.echo("".join(map(in_pytorch, audits)), nl=False)
     elif as_svg:
         click.echo("".join(map(drawing, audits)), nl=False)
-    elif len(nets) > 1:
-        click.echo("\n".join(table(audits)))
     else:
-        click.echo("\n".join(line for each in audits for line in lines(each)))
+        for line in table(audits) if len(nets) > 1 else (line for each in audits for line in lines(each)):
+            click.echo(line)
     for _, why in broken:
         click.echo(f"lossconf: {why}", err=True)
     if broken:
