@@ -90,7 +90,7 @@ def _clues(rejection: Rejection, kinds: set[str], thorough: Thorough) -> Iterato
 
 
 def _together(each: list[dict[Cause, Grade]]) -> dict[Cause, Grade]:
-    """The mean over several differences, so that what explains all of them is ahead of what explains one."""
+    """The mean over several differences, cut off to a grade: what explains all is ahead of what explains one."""
     causes = dict.fromkeys(cause for clues in each for cause in clues)
     sums = {cause: sum(clues.get(cause, 0) for clues in each) for cause in causes}
     return {cause: Grade(max(Grade.HINT, total // len(each))) for cause, total in sums.items()}

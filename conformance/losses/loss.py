@@ -81,8 +81,8 @@ class Loss:
 
     ``layer`` is its reference: formula, type, counts of bottoms and tops, implicit weight, quirks. ``options`` are the
     fields that it reads, with values to try, the default first; ``further`` are values that are tried in the declared
-    space besides. ``forward`` and ``backward`` say its formula in a
-    sentence each; ``requirements`` are those that only it has. ``source`` is the stem of its files in Caffe's tree.
+    space besides. ``forward`` and ``backward`` say its formula in a sentence each; ``requirements`` are those that only
+    it has. ``source`` is the stem of its files in Caffe's tree.
     ``misreadings`` are options that are easily taken for others, ``equivalents`` the same loss in other libraries, as
     the text of a function ``loss`` of the bottoms and of ``ignored``, an ignore_label or None; under "torch-layer" of
     a function ``tops`` of the bottoms and the layer's parameters (see the adapter ``torch``).
