@@ -29,6 +29,11 @@ def test_an_import_for_the_type_checker_alone_is_not_counted() -> None:
     assert dict(imported_at_once(ast.parse(source).body)) == {"__future__": 1, "b": 5, "c": 6}
 
 
+def test_an_import_for_another_python_is_not_counted() -> None:
+    source = "if sys.version_info < (3,):\n    import a\nelse:\n    import b\n"
+    assert dict(imported_at_once(ast.parse(source).body)) == {"b": 4}
+
+
 def imported_at_once(statements: list[ast.stmt]) -> Iterator[tuple[str, int]]:
     """The top-level modules that executing `statements` imports, with their lines."""
     for statement in statements:
@@ -38,8 +43,17 @@ def imported_at_once(statements: list[ast.stmt]) -> Iterator[tuple[str, int]]:
         elif isinstance(statement, ast.ImportFrom) and not statement.level:
             yield (statement.module or "").partition(".")[0], statement.lineno
         elif isinstance(statement, ast.If):
-            for_the_checker = "TYPE_CHECKING" in ast.unparse(statement.test)
-            yield from imported_at_once(statement.orelse if for_the_checker else statement.body + statement.orelse)
+            yield from imported_at_once(branches(statement))
+
+
+def branches(statement: ast.If) -> list[ast.stmt]:
+    """What may be executed of an `if`: neither what is for the type checker alone nor what is for another Python."""
+    condition = ast.unparse(statement.test)
+    if "TYPE_CHECKING" in condition:
+        return statement.orelse
+    if condition.startswith("sys.version_info "):
+        return statement.body if eval(condition, {"sys": sys}) else statement.orelse
+    return statement.body + statement.orelse
 
 
 def modules_of_dependencies() -> Iterator[str]:
@@ -48,6 +62,6 @@ def modules_of_dependencies() -> Iterator[str]:
     lists = re.findall(r"^(?:dependencies|torch|jax|cuda|bench|oracle) = \[(.*?)\]$", project, re.MULTILINE | re.DOTALL)
     names = {name.lower() for names in lists for name in re.findall(r'"([A-Za-z0-9_-]+)', names)}
     yield from (name.replace("-", "_") for name in names)
-    for module, distributions in importlib.metadata.packages_distributions().items():
-        if names & {name.lower() for name in distributions}:
-            yield module
+    for distribution in importlib.metadata.distributions():
+        if distribution.name.lower() in names:
+            yield from {file.parts[0].removesuffix(".py") for file in distribution.files or ()}
