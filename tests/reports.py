@@ -6,14 +6,16 @@ import io
 import json
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conformance.cli.main import main
-from conformance.contract.verdict import Level, Status, Verdict
+from conformance.contract.verdict import Status, Verdict
 from conformance.record.report import Judged, Report
+from conformance.record.whole import digest_of_items, footer_of
 from conformance.record.writer import verdict_to_json
 
 __all__ = ["HEADER", "HOSTILE", "failed", "failing_run", "hostile_report", "passed", "report_of", "saved", "verdict"]
@@ -61,17 +63,12 @@ def failed(check: str, **fields: Any) -> Judged:
 
 def report_of(*judged: Judged, complete: bool = True, evidence: Sequence[dict[str, Any]] = (), **header: Any) -> Report:
     """A report with these verdicts; ``header`` replaces fields of the header."""
-    broken = any(each.verdict.status.breaks and each.verdict.level is not Level.SHOULD for each in judged)
-    footer = {"kind": "footer", "verdicts": len(judged), "counts": {}, "harness_errors": 0, "seconds": 1.5}
     names = dict.fromkeys(f"{each.verdict.check}[{each.verdict.dtype}]" for each in judged)
-    return Report(
-        {**HEADER, **header},
-        tuple(judged),
-        (),
-        {**footer, "exit": int(broken)} if complete else None,
-        tuple(evidence),
-        tuple({"kind": "end", "item": name, "seconds": 0.001, "cases": {}} for name in names),
-    )
+    ended = tuple({"kind": "end", "item": name, "seconds": 0.001, "cases": {}} for name in names)
+    digest = digest_of_items(names)
+    whole = {**HEADER, "items": len(names), "digest": digest, "plan": digest, **header}
+    found = Report(whole, tuple(judged), (), {}, tuple(evidence), ended)
+    return replace(found, footer=footer_of(found, 1.5) if complete else None)
 
 
 def saved(path: Path, report: Report) -> None:

@@ -59,22 +59,27 @@ def _ids(baseline: Baseline) -> set[tuple[str, str]]:
 
 
 @command.command("lock")
-@click.option("--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report of a whole run.")
+@click.option(
+    "--from", "report", type=_FILE, required=True, metavar="REPORT", help="The report of a run that went to its end."
+)
 @click.option("--lock", type=_FILE, default="lossconf.lock", show_default=True, help="The file to write.")
 def lock(report: Path, lock: Path) -> int:
     """Lock the checks that ran: none may be missing, or decide less, from now on.
 
-    Refuses a report of a part of the suite, and one that is incomplete.
+    Of a run on a selection, the lock holds that part of the suite and says so. Refuses a share, and a report that is
+    incomplete.
     """
     from conformance.contract.errors import UsageError
     from conformance.gate import Lock, write_lock
-    from conformance.gate.gate import is_partial
+    from conformance.record.conclusion import Conclusion
     from conformance.record.reader import read_report
 
     found = read_report(report)
-    if is_partial(found):
-        raise UsageError(f"{report} is about a part of the suite, or incomplete: lock the report of a whole run")
+    concluded = Conclusion(found)
+    if concluded.share or not found.complete:
+        raise UsageError(f"{report} is a share of a run, or incomplete: lock the report of a run that went to its end")
     made = Lock.of(found, lock)
     write_lock(made)
-    click.echo(f"{lock}: {len(made.counts)} checks, {sum(made.counts.values())} verdicts, suite {made.suite}")
+    chosen = f"; a part of the suite: {concluded.selected}" if concluded.selected else ""
+    click.echo(f"{lock}: {len(made.counts)} checks, {sum(made.counts.values())} verdicts, suite {made.suite}{chosen}")
     return 0

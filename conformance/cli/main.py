@@ -10,7 +10,7 @@ from importlib import import_module
 
 import click
 
-from conformance.contract.errors import Stopped, UsageError, one_line
+from conformance.contract.errors import NotWhole, Stopped, UsageError, one_line
 from conformance.contract.exit_codes import MEANINGS, ExitCode
 from conformance.contract.version import VERSION
 
@@ -88,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(ExitCode.USAGE, error.format_message())
     except Stopped as error:
         code = _fail(ExitCode(error.code), error.message, error.detail)
+    except NotWhole as error:
+        code = _fail(ExitCode.HARNESS_BROKEN, str(error))
     except UsageError as error:
         code = _fail(ExitCode.USAGE, str(error))
     except (click.Abort, KeyboardInterrupt):

@@ -30,15 +30,15 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool) -> i
       lossconf merge cpu.jsonl cuda.jsonl --markdown
     """
     from conformance.contract.errors import UsageError
-    from conformance.record.merging import joined, matrix
+    from conformance.record.merging import joined, matrix, unlike
     from conformance.record.reader import read_report
     from conformance.record.writer import write_report
 
     runs = joined({path: read_report(path) for path in reports})
     if output is not None:
         if len(runs) > 1:
-            told = "their suite, implementation, claim, selection or machine differs"
-            raise UsageError(f"these are {len(runs)} runs, not shards of one ({told}): leave --output out")
+            told = ", ".join(unlike(report for _, report in runs)) or "some are no shards"
+            raise UsageError(f"these are {len(runs)} runs, not shards of one ({told} differs): leave --output out")
         write_report(output, runs[0][1])
     columns = matrix(runs)
     for line in _markdown(columns) if markdown else _plain(columns):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Stopped", "UsageError", "one_line", "unknown"]
+__all__ = ["NotWhole", "Stopped", "UsageError", "one_line", "unknown"]
 
 
 class UsageError(Exception):
@@ -13,6 +13,10 @@ class UsageError(Exception):
 
     def __str__(self) -> str:
         return one_line(super().__str__())
+
+
+class NotWhole(UsageError):
+    """What was handed in lacks a part of what it says it holds: it shows nothing, and commands end with exit code 5."""
 
 
 class Stopped(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.contract.dtypes import NAMES
 
-__all__ = ["TYPE", "dtype_of", "item_name"]
+__all__ = ["TYPE", "check_of", "dtype_of", "item_name"]
 
 TYPE = "|".join(NAMES)
 """A regular expression for a type's name."""
@@ -12,6 +12,11 @@ TYPE = "|".join(NAMES)
 
 def item_name(check: str, dtype: str) -> str:
     return f"{check}[{dtype}]"
+
+
+def check_of(item: str) -> str:
+    """The check of an item that `item_name` has named."""
+    return item.rpartition("[")[0]
 
 
 def dtype_of(item: str) -> str:

@@ -26,6 +26,7 @@ from conformance.engine.execution import execute, level_of
 from conformance.engine.patience import Patience
 from conformance.record.evidence import Evidence
 from conformance.record.report import Judged
+from conformance.record.whole import digest_of_items
 from conformance.record.writer import verdict_to_json
 
 __all__ = ["Execution", "SuitePlugin", "run_pytest"]
@@ -147,12 +148,12 @@ class SuitePlugin:
         except pytest.UsageError as error:
             self.refused = one_line(str(error))
             session.items = []
+        plan = digest_of_items(item.name for item in session.items)
         for index, count in self._shares:
             session.items = share(session.items, index, count)
-        total = len(session.items)
+        self._emit({"kind": "collected", "items": [item.name for item in session.items], "plan": plan})
         session.items = [item for item in session.items if item.name not in self._done]
         session.testscollected = len(session.items)
-        self._emit({"kind": "collected", "items": total})
         return True
 
     @pytest.hookimpl(wrapper=True)

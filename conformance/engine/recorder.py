@@ -14,9 +14,9 @@ from conformance.contract.version import SUITE, VERSION
 from conformance.engine.order import Order
 from conformance.engine.patience import failing
 from conformance.engine.stopped_run import StoppedRun
-from conformance.record.conclusion import Conclusion
 from conformance.record.reader import judged_from_json
 from conformance.record.report import SCHEMA, Judged, Report
+from conformance.record.whole import digest_of_items, footer_of
 from conformance.record.writer import ReportWriter
 from conformance.requirements import CATALOGUE
 from conformance.suite.outside import digest_of
@@ -51,12 +51,14 @@ class Recorder:
         self._stopped = stopped
         self._started = time.monotonic()
         self._ready: Mapping[str, Any] | None = None
-        self._shares: list[int] = []
+        self._shares: list[Sequence[str]] = []
+        self._plan = ""
         self._waiting: list[Mapping[str, Any]] = []
         self._judged: list[Judged] = list(stopped.judged) if stopped else []
         self._open: dict[str, list[Mapping[str, Any]]] = {}
         self._since: dict[str, str] = {}
         self._errors: list[Mapping[str, Any]] = []
+        self._lines = Counter(line["kind"] for line in stopped.lines) if stopped else Counter[str]()
         self._failing = 0
         self.stop: Mapping[str, Any] | None = None
 
@@ -70,6 +72,7 @@ class Recorder:
                 self._stopped.refuse_another(self._header())
         elif kind == "collected":
             self._shares.append(event["items"])
+            self._plan = event["plan"]
             if len(self._shares) == self._parts:
                 self._begin()
         elif kind == "stop":
@@ -83,7 +86,7 @@ class Recorder:
     @property
     def items(self) -> int:
         """How many items were to run."""
-        return sum(self._shares)
+        return sum(map(len, self._shares))
 
     @property
     def had_enough(self) -> bool:
@@ -93,26 +96,18 @@ class Recorder:
     def finish(self) -> ExitCode:
         """Write the footer, and say how the run ended."""
         stopped = {"stopped_after": self._failing} if self.had_enough else {}
-        concluded = Conclusion(Report(self._header(), tuple(self._judged), tuple(self._errors), stopped))
-        code = concluded.code
-        counts = Counter(each.verdict.status.value for each in self._judged)
-        footer = {
-            "kind": "footer",
-            "verdicts": len(self._judged),
-            "counts": dict(sorted(counts.items())),
-            "harness_errors": len(self._errors),
-            "seconds": round(time.monotonic() - self._started, 3),
-            "exit": int(code),
-            "conclusion": concluded.counts(),
-        }
-        self._writer.write(footer | stopped)
-        return code
+        report = Report(self._header(), tuple(self._judged), tuple(self._errors), stopped)
+        kept = {"evidence": self._lines["evidence"], "ended": self._lines["end"]}
+        footer = footer_of(report, time.monotonic() - self._started) | kept | stopped
+        self._writer.write(footer)
+        return ExitCode(footer["exit"])
 
     def _begin(self) -> None:
         header = self._header()
         if self._stopped is None:
             self._writer.write(header)
         else:
+            self._stopped.refuse_other_items(header)
             again = {"kind": "resumed", "started": header["started"], "machine": header["machine"]}
             self._writer.begin_with([*self._stopped.lines, again])
         self._display.expect(self.items - (len(self._stopped.done) if self._stopped else 0))
@@ -139,6 +134,8 @@ class Recorder:
             "machine": self._ready["machine"],
             "selection": {name: value for name, value in order.to_json().items() if name in selection},
             "items": self.items,
+            "digest": digest_of_items(name for share in self._shares for name in share),
+            "plan": self._plan,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
 
@@ -157,8 +154,9 @@ class Recorder:
         elif kind == "end":
             lines = self._open.pop(item)
             judged = [judged_from_json(line) for line in lines if line["kind"] == "verdict"]
-            lines[-1:-1] = self._lost(lines, [each.verdict for each in judged])
+            lines[-1:] = [*self._lost(lines, [each.verdict for each in judged]), {**event, "verdicts": len(judged)}]
             self._writer.write(*lines)
+            self._lines.update(line["kind"] for line in lines)
             self._judged += judged
             broken = len(failing(each.verdict for each in judged))
             self._failing += broken

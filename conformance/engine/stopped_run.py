@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,18 @@ class StoppedRun:
                 told = f"{name} is {_short(other[name])} now and was {_short(mine[name])}"
                 raise UsageError(f"cannot resume {self.path}: {told}; run without --resume, or with another --report")
 
+    def refuse_other_items(self, header: Mapping[str, Any]) -> None:
+        """Raises `UsageError` where ``header`` is about other items than those of the run that was stopped."""
+        if self.header["schema"] > 1 and header["digest"] != self.header["digest"]:
+            told = f"its {self.header['items']} checks and the {header['items']} of now are not the same"
+            raise UsageError(f"cannot resume {self.path}: {told}; run without --resume, or with another --report")
+
 
 def stopped_run(path: Path) -> StoppedRun | None:
     """The run that left ``path`` without a footer; None where the file does not exist or holds nothing.
 
-    An item counts as done where the report holds its end, was not cut short, and holds no error of the suite's: the
-    lines of others are left out.
+    An item counts as done where the report holds its end and as many verdicts as that counts, it was not cut short, and
+    it holds no error of the suite's: the lines of others are left out.
     Raises `UsageError` where the file is no report, or one that is complete.
     """
     if not path.exists() or (path.is_file() and not path.stat().st_size):
@@ -61,12 +68,18 @@ def stopped_run(path: Path) -> StoppedRun | None:
             continue
         open_item.append(line)
         if line["kind"] == "end":
-            if not line.get("cut") and all(each["kind"] != "harness_error" for each in open_item):
+            if not line.get("cut") and _is_whole(open_item):
                 lines += open_item
                 done.add(line["item"])
             open_item = []
     judged = tuple(judged_from_json(line) for line in lines if line["kind"] == "verdict")
     return StoppedRun(path, report.header, tuple(lines), frozenset(done), judged)
+
+
+def _is_whole(item: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an item's lines, its end the last, are all there, and none is an error of the suite's."""
+    kinds = Counter(line["kind"] for line in item)
+    return not kinds["harness_error"] and kinds["verdict"] == item[-1].get("verdicts", kinds["verdict"])
 
 
 def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from conformance.gate.lock import Lock, decided
 from conformance.record.conclusion import Conclusion, is_must
 from conformance.record.report import Report
 
-__all__ = ["Decision", "Objection", "broken", "decision_on", "is_partial", "open_musts"]
+__all__ = ["Decision", "Objection", "broken", "decision_on", "is_partial", "is_silent_on", "open_musts"]
 
 Index = dict[tuple[str, str], list[Known]]
 """What is known, by check and requirement."""
@@ -140,9 +140,13 @@ def _news(report: Report, pinned: str) -> Iterator[Verdict]:
 
 def is_partial(report: Report) -> bool:
     """Whether a run was about a part of the suite only, or has not ended."""
-    chosen = report.header.get("selection", {})
-    named = any(chosen.get("selection", {}).values()) or chosen.get("keyword") or chosen.get("shares")
-    return bool(named) or not report.complete
+    return bool(report.selected or report.header["selection"].get("shares")) or not report.complete
+
+
+def is_silent_on(report: Report, known: Known, check: str) -> bool:
+    """Whether a run of a part of the suite did not come to a check, in each of the types that an entry speaks of."""
+    dtypes = [known.dtype] if known.dtype else report.header["dtypes"]
+    return is_partial(report) and not all((check, dtype) in report.ran for dtype in dtypes)
 
 
 def _silent(report: Report) -> Iterator[Objection]:
@@ -196,7 +200,7 @@ def _stale(report: Report, applying: Sequence[Known], today: datetime.date) -> I
             yield Objection("expired", one_line(sentence), ExitCode.STALE_BASELINE)
         for check in () if report.header.get("fresh") else known.checks:
             about = [v for v in verdicts[check, known.requirement] if known.is_about(v)]
-            if not about and not is_partial(report):
+            if not about and not is_silent_on(report, known, check):
                 sentence = f"{check} {known.requirement}: no such verdict in the report"
                 yield Objection("matches nothing", one_line(sentence), ExitCode.STALE_BASELINE)
             for verdict in about:
@@ -239,10 +243,17 @@ def _notes(report: Report, lock: Lock | None, pinned: str, news: Sequence[Verdic
         told = f"{failed} failed, {len(news) - failed} not decided"
         first = f"{_named(news[0])} is the first"
         yield one_line(f"newer than the pinned suite {pinned}, and advisory until it is pinned anew: {told}; {first}")
+    if lock is not None and lock.selected and lock.selected != report.selected:
+        told = "; ".join(f"{name} {_words(value)}" for name, value in lock.selected.items())
+        yield one_line(f"the lock is of a part of the suite ({told}): it holds no other check")
     more = len(decided(report).keys() - lock.counts.keys()) if lock is not None else 0
     if lock is not None and (more or report.suite != lock.suite):
         suite = f"; it is of suite {lock.suite}, the report of {report.suite}" if report.suite != lock.suite else ""
         yield one_line(f"{more} check(s) are not in the lock{suite}: `lossconf baseline lock` takes them in")
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _named(verdict: Verdict) -> str:

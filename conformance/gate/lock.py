@@ -5,11 +5,13 @@ A check that is skipped, becomes unsupported or reports less than it did fails n
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.item import TYPE
@@ -20,17 +22,20 @@ __all__ = ["Lock", "decided", "read_lock", "write_lock"]
 
 _HEAD = "# What has to run: CHECK[TYPE] and how many verdicts it has to reach. Written by `lossconf baseline lock`."
 _SUITE = re.compile(r"# suite (\d+)")
+_SELECTED = "# selected "
 _LINE = re.compile(rf"(\S+\[(?:{TYPE})\]) (\d+)")
 
 
 @dataclass(frozen=True)
 class Lock:
     """``counts`` maps CHECK[TYPE] to the verdicts to reach; ``suite`` is the version of the suite that counted them:
-    what is newer shuts no gate until it is locked anew."""
+    what is newer shuts no gate until it is locked anew. ``selected`` is what of the suite was chosen, by the names of a
+    selection's parts; empty where all of it was."""
 
     counts: Mapping[str, int]
     suite: str
     path: Path = field(default=Path("lossconf.lock"), compare=False)
+    selected: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, report: Report, path: Path) -> Lock:
@@ -40,7 +45,7 @@ class Lock:
         """
         passed = Counter(j.verdict.item for j in report.judged if j.verdict.status is Status.PASSED)
         counts = {name: max(1, passed[name]) for name in decided(report)}
-        return cls(counts, report.suite, path)
+        return cls(counts, report.suite, path, report.selected)
 
 
 def decided(report: Report) -> Counter[str]:
@@ -58,11 +63,13 @@ def read_lock(path: Path) -> Lock:
     except UnicodeDecodeError:
         raise UsageError(f"{path} is no lock: not UTF-8") from None
     counts: dict[str, int] = {}
-    suite = ""
+    suite, chosen = "", {}
     for number, line in enumerate(lines, 1):
         if line.startswith("#") or not line.strip():
             told = _SUITE.fullmatch(line)
             suite = told[1] if told else suite
+            if line.startswith(_SELECTED):
+                chosen = _selected(line, f"{path}, line {number}")
             continue
         found = _LINE.fullmatch(line)
         if found is None:
@@ -72,7 +79,17 @@ def read_lock(path: Path) -> Lock:
         raise UsageError(f"{path} locks nothing: write it with `lossconf baseline lock --from REPORT`")
     if not suite:
         raise UsageError(f"{path} names no suite version (`# suite 2`): write it anew with `lossconf baseline lock`")
-    return Lock(counts, suite, path)
+    return Lock(counts, suite, path, chosen)
+
+
+def _selected(line: str, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line.removeprefix(_SELECTED))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f"{place}: what was selected is no JSON object: write it anew with `lossconf baseline lock`")
+    return value
 
 
 def write_lock(lock: Lock) -> None:
@@ -82,6 +99,7 @@ def write_lock(lock: Lock) -> None:
         if not line.isprintable() or (line is not lock.suite and not _LINE.fullmatch(line)):
             raise UsageError(f"cannot lock {one_line(line, 100)!r}: no check, and no suite, is named so")
     try:
-        lock.path.write_text("\n".join([_HEAD, f"# suite {lock.suite}", *body]) + "\n", "utf-8", newline="\n")
+        chosen = [_SELECTED + json.dumps(lock.selected)] if lock.selected else []
+        lock.path.write_text("\n".join([_HEAD, f"# suite {lock.suite}", *chosen, *body]) + "\n", "utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"cannot write the lock {lock.path}: {error.strerror}") from None

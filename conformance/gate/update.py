@@ -10,7 +10,7 @@ from conformance.contract.errors import one_line
 from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import causes_of
 from conformance.gate.baseline import Baseline, Known, KnownDeclined
-from conformance.gate.gate import broken, is_partial, open_musts
+from conformance.gate.gate import broken, is_partial, is_silent_on, open_musts
 from conformance.record.report import Report
 
 __all__ = ["UNEXPLAINED", "updated"]
@@ -22,12 +22,13 @@ UNEXPLAINED = "not looked at yet"
 def updated(baseline: Baseline, report: Report, this_device: bool = False, pin: bool = False) -> Baseline:
     """The baseline with the report's new failures and what it left open, without what the report shows to be gone.
 
-    What the report is silent on (another device, another part of the suite) stays as it is; a check that a whole run
-    does not have is gone. Reasons, issues and days of expiry are kept. With ``this_device`` new entries are about the
-    report's first device only; with ``pin`` the report's suite version is pinned.
+    What the report is silent on (another device, another part of the suite) stays as it is; a check that ran and says
+    nothing more of its requirement is gone, and so is one that a whole run does not have. Reasons, issues and days of
+    expiry are kept. With ``this_device`` new entries are about the report's first device only; with ``pin`` the
+    report's suite version is pinned.
     """
     dtypes, devices = report.header["dtypes"], report.header["implementation"].get("devices", [])
-    ran = {(judged.verdict.check, judged.verdict.requirement) for judged in report.judged}
+    judged = {(each.verdict.check, each.verdict.requirement) for each in report.judged}
     failures = list(broken(report))
     kept: list[Known] = []
     for known in baseline.known:
@@ -35,7 +36,7 @@ def updated(baseline: Baseline, report: Report, this_device: bool = False, pin: 
             kept.append(known)
             continue
         failing = {v.check for v in failures if known.covers(v)}
-        unseen = {c for c in known.checks if (c, known.requirement) not in ran} if is_partial(report) else set()
+        unseen = {c for c in known.checks if (c, known.requirement) not in judged and is_silent_on(report, known, c)}
         checks = tuple(c for c in known.checks if c in failing or c in unseen)
         if checks:
             kept.append(replace(known, checks=checks))

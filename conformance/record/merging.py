@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,29 @@ from typing import Any
 from conformance.contract.errors import UsageError, one_line
 from conformance.record.conclusion import Conclusion, Musts
 from conformance.record.report import Report
+from conformance.record.whole import digest_of_items, footer_of, refuse_cut
 
-__all__ = ["Column", "joined", "matrix"]
+__all__ = ["Column", "joined", "matrix", "unlike"]
 
-_OF_ONE_RUN = ("schema", "suite", "dialect", "seed", "explore", "fresh", "dtypes", "limits")
+_OF_ONE_RUN = ("schema", "suite", "losses", "dialect", "seed", "explore", "fresh", "dtypes", "limits", "plan")
+"""Fields of the header that shards of one run agree on, beside selection, implementation and kind of machine."""
+
+_OF_A_MACHINE = ("environment",)
+"""What may differ in an implementation's description from one shard's machine to another's."""
+
+_NAMES = {"plan": "set of checks", "losses": "losses from outside"}
+"""Fields whose name says little to a person."""
 
 
 def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:
     """Shards of one run joined, everything else as it is; each with the files it comes from.
 
-    Reports are shards of one run where suite, implementation, claim, selection and machine agree, and no item ran
-    twice.
+    Reports are shards of one run where suite, items, implementation, claim, selection and kind of machine agree. Raises
+    `UsageError` where an item ran twice, `NotWhole` where all shards are there and their items are not the run's.
     """
     groups: dict[str, list[tuple[Path, Report]]] = {}
     for path, report in reports.items():
-        group = groups.setdefault(_identity(report), [])
+        group = groups.setdefault(json.dumps(_identity(report), sort_keys=True), [])
         group.append((path, report))
     found: list[tuple[list[Path], Report]] = []
     for group in groups.values():
@@ -37,11 +44,19 @@ def joined(reports: Mapping[Path, Report]) -> list[tuple[list[Path], Report]]:
     return found
 
 
-def _identity(report: Report) -> str:
+def unlike(reports: Iterable[Report]) -> list[str]:
+    """In what reports differ that shards of one run agree on."""
+    told = [_identity(report) for report in reports]
+    names = dict.fromkeys(name for each in told for name in each)
+    return [name for name in names if any(each.get(name) != told[0].get(name) for each in told)]
+
+
+def _identity(report: Report) -> dict[str, Any]:
     header = report.header
-    told = [header.get(name) for name in _OF_ONE_RUN]
-    told += [{name: value for name, value in header["selection"].items() if name != "shares"}]
-    return json.dumps([told, header["implementation"], header["machine"].get("machine")], sort_keys=True)
+    told = {_NAMES.get(name, name): header.get(name) for name in _OF_ONE_RUN}
+    told |= {name: value for name, value in header["selection"].items() if name != "shares"}
+    who = {name: value for name, value in header["implementation"].items() if name not in _OF_A_MACHINE}
+    return told | {"implementation": who, "machine": header["machine"].get("machine")}
 
 
 def _join(shards: Sequence[tuple[Path, Report]]) -> Report:
@@ -57,23 +72,22 @@ def _join(shards: Sequence[tuple[Path, Report]]) -> Report:
     errors = tuple(each for report in reports for each in report.harness_errors)
     first = reports[0].header
     selection = {**first["selection"], "shares": [] if _whole(reports) else [s for r in reports for s in _shares(r)]}
-    header = {**first, "selection": selection, "items": sum(report.header["items"] for report in reports)}
     ended = tuple(each for report in reports for each in report.ended)
+    digest = digest_of_items(str(end["item"]) for end in ended) if selection["shares"] else first.get("plan")
+    header = {**first, "selection": selection, "items": sum(r.header["items"] for r in reports), "digest": digest}
     evidence = tuple(each for report in reports for each in report.evidence)
     footer = None
     if all(report.complete for report in reports):
-        counts = Counter(each.verdict.status.value for each in judged)
-        concluded = Conclusion(Report(header, judged, errors, {}))
-        footer = {
-            "kind": "footer",
-            "verdicts": len(judged),
-            "counts": dict(sorted(counts.items())),
-            "harness_errors": len(errors),
-            "seconds": round(sum(report.footer["seconds"] for report in reports if report.footer), 3),
-            "exit": int(concluded.code),
-            "conclusion": concluded.counts(),
-        }
-    return Report(header, judged, errors, footer, evidence, ended)
+        seconds = sum(report.footer["seconds"] for report in reports if report.footer)
+        footer = footer_of(Report(header, judged, errors, {}, evidence, ended), seconds)
+    whole = Report(header, judged, errors, footer, evidence, ended)
+    refuse_cut(whole, f"what {_listed(path for path, _ in shards)} make together")
+    return whole
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    names = [str(path) for path in paths]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _shares(report: Report) -> list[Any]:

@@ -13,6 +13,7 @@ from conformance.contract.errors import UsageError, one_line
 from conformance.contract.verdict import Element, Level, Status, Verdict
 from conformance.record.report import READABLE, Judged, Report
 from conformance.record.shape import refuse_misshapen, refuse_misshapen_end, refuse_misshapen_verdict
+from conformance.record.whole import refuse_cut
 
 __all__ = ["judged_from_json", "read_report", "verdict_from_json"]
 
@@ -22,7 +23,7 @@ _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 def read_report(path: Path) -> Report:
     """The report in a file; a torn last line is what a killed run leaves, and is passed over.
 
-    Raises `UsageError` where the file is no report, with the line at fault.
+    Raises `UsageError` where the file is no report, with the line at fault, and `NotWhole` where lines of it are gone.
     """
     try:
         text = path.read_text("utf-8", "replace")
@@ -41,7 +42,7 @@ def read_report(path: Path) -> Report:
             raise UsageError(f"{path}, line {number}: not a line of a report: {one_line(str(error), 120)}") from None
     if found.header is None:
         raise UsageError(f"{path} is no report: it has no header")
-    return Report(
+    report = Report(
         found.header,
         tuple(found.judged),
         tuple(found.harness_errors),
@@ -49,6 +50,8 @@ def read_report(path: Path) -> Report:
         tuple(found.evidence),
         tuple(found.ended),
     )
+    refuse_cut(report, path)
+    return report
 
 
 @dataclass

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from conformance.contract.item import check_of, dtype_of
 from conformance.contract.verdict import Verdict
 
 __all__ = ["READABLE", "SCHEMA", "Judged", "Report"]
@@ -60,6 +62,20 @@ class Report:
     def stopped_after(self) -> int:
         """The failing checks after which the run was to end and did; 0 where it went on."""
         return int(self.footer.get("stopped_after", 0)) if self.footer is not None else 0
+
+    @property
+    def selected(self) -> dict[str, Any]:
+        """What of the suite was chosen, by the names of a selection's parts; empty where all of it was."""
+        chosen = self.header["selection"]
+        named = {**chosen.get("selection", {}), "keyword": chosen.get("keyword")}
+        return {name: value for name, value in named.items() if value}
+
+    @cached_property
+    def ran(self) -> frozenset[tuple[str, str]]:
+        """The checks and their cases that ran to their end, each with its type."""
+        judged = {(each.verdict.check, each.verdict.dtype) for each in self.judged}
+        items = [(check_of(str(end["item"])), dtype_of(str(end["item"])), end["cases"]) for end in self.ended]
+        return frozenset(judged | {(name, dtype) for check, dtype, cases in items for name in (check, *cases)})
 
     @property
     def counts(self) -> Counter[str]:

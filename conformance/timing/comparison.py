@@ -14,20 +14,24 @@ from conformance.timing.measure import COPY
 from conformance.timing.problem import Problem
 from conformance.timing.result import Result, read_result
 from conformance.timing.statistics import summary
-from conformance.timing.table import MEMORY_BOUND, heading, shown_seconds
+from conformance.timing.table import DISTURBED, MEMORY_BOUND, heading, shown_seconds
 
 __all__ = ["Line", "labelled", "lines", "render_comparison"]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One subject's times on one problem in one mode: median seconds, and the share of that machine's own copy."""
+    """One subject's times on one problem in one mode: median seconds, and the share of that machine's own copy.
+
+    ``disturbed`` are the results in which it hardly had a round without waiting for a core.
+    """
 
     problem: Problem
     mode: str
     spec: str
     seconds: Mapping[str, float]
     of_copy: Mapping[str, float]
+    disturbed: frozenset[str] = frozenset()
 
 
 def labelled(paths: Sequence[Path]) -> dict[str, Result]:
@@ -54,16 +58,18 @@ def lines(results: Mapping[str, Result]) -> Iterator[Line]:
                     if spec != COPY and measured.of(spec, mode):
                         keys[measured.problem.dtype, measured.problem, mode, spec] = None
     for _, problem, mode, spec in keys:
-        seconds, of_copy = {}, {}
+        seconds, of_copy, disturbed = {}, {}, set()
         for label, result in results.items():
             found = result.find(problem)
             if found is None or not found.of(spec, mode):
                 continue
             seconds[label] = summary(found.of(spec, mode)).median
+            if found.disturbed(mode, spec):
+                disturbed.add(label)
             copies = found.ratios(spec, COPY, mode)
             if copies and found.traffic.get(mode, 0) >= MEMORY_BOUND:
                 of_copy[label] = summary(copies).median
-        yield Line(problem, mode, spec, seconds, of_copy)
+        yield Line(problem, mode, spec, seconds, of_copy, frozenset(disturbed))
 
 
 def render_comparison(results: Mapping[str, Result], console: Console) -> None:
@@ -81,17 +87,22 @@ def render_comparison(results: Mapping[str, Result], console: Console) -> None:
         table.add_column("of copy", justify="right", no_wrap=True)
         if label != first:
             table.add_column("ratio", justify="right", no_wrap=True)
-    for line in lines(results):
+    compared = list(lines(results))
+    for line in compared:
         problem = line.problem
         cells = [cell for label in results for cell in _cells(line, label, first)]
         table.add_row(problem.dtype, problem.layer, problem.size.name, line.mode, line.spec, *cells)
     console.print(table)
+    if any(line.disturbed for line in compared):
+        console.print(Text(DISTURBED))
     console.print(Text("ratio: times as long as on the first; of copy: share of that machine's own copy bandwidth"))
 
 
 def _cells(line: Line, label: str, first: str) -> Iterator[str]:
-    yield shown_seconds(line.seconds[label]) if label in line.seconds else "-"
+    mark = "~" if label in line.disturbed else ""
+    yield mark + shown_seconds(line.seconds[label]) if label in line.seconds else "-"
     yield f"{line.of_copy[label]:.0%}" if label in line.of_copy else ""
     if label != first:
         both = label in line.seconds and first in line.seconds
-        yield f"{line.seconds[label] / line.seconds[first]:.2f}x" if both else ""
+        mark = "~" if {label, first} & line.disturbed else ""
+        yield f"{mark}{line.seconds[label] / line.seconds[first]:.2f}x" if both else ""

@@ -13,10 +13,22 @@ from conformance.timing.measure import COPY
 from conformance.timing.result import Measured, Result
 from conformance.timing.statistics import summary
 
-__all__ = ["heading", "print_lines", "render", "shown_bytes", "shown_seconds", "wrong_answers"]
+__all__ = [
+    "DISTURBED",
+    "MEMORY_BOUND",
+    "heading",
+    "print_lines",
+    "render",
+    "shown_bytes",
+    "shown_seconds",
+    "wrong_answers",
+]
 
 MEMORY_BOUND = 1 << 20
 """Bytes of traffic from which a comparison with a plain copy says something."""
+
+DISTURBED = "~: hardly a round without waiting for cores that other processes had"
+"""What stands under a table with such times."""
 
 GROWN = 1 << 20
 """Bytes beyond inputs and gradients that are worth a word."""
@@ -61,7 +73,7 @@ def render(result: Result, console: Console) -> None:
         for mode in measured.modes()
         for spec in result.specs
     ):
-        console.print(Text("~: hardly a round without waiting for cores that other processes had"))
+        console.print(Text(DISTURBED))
     for dtype in dict.fromkeys(measured.problem.dtype for measured in result.measured):
         console.print(_times(result, dtype))
     for title, lines in (

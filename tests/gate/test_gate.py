@@ -222,6 +222,10 @@ def test_an_update_fits_the_report_and_keeps_what_people_wrote() -> None:
     assert known("h/9") not in after.known  # a whole run, and no such check
     part = report_of(GOOD, BAD, selection={"selection": {}, "keyword": "h", "shares": []})
     assert known("h/9") in updated(before, part).known
+    quiet = verdict("h/3", Status.PASSED, requirement="hinge_loss.forward")  # says nothing of the other requirement
+    part = report_of(GOOD, quiet, selection={"selection": {}, "keyword": "h", "shares": []}, dtypes=["float32"])
+    assert updated(Baseline((known("h/2", "h/3"),)), part).known == (known("h/2"),)
+    assert kinds(part, known("h/3")) == ["matches nothing"]
     new = {k.dtype: k for k in after.known if k.reason == UNEXPLAINED}
     assert (new["float32"].checks, new["float64"].checks) == (("h/4",), ("h/5",))
 
@@ -333,12 +337,34 @@ def test_a_history_is_gated_step_by_step(lossconf: Lossconf, tmp_path: Path) -> 
     assert gate(a, c, passed("h/d"), **newer) == 0
 
 
-def test_a_report_of_a_part_is_not_locked(lossconf: Lossconf, tmp_path: Path) -> None:
-    part = report_of(GOOD, selection={"selection": {}, "keyword": "", "shares": [[1, 2]]})
-    saved(tmp_path / "report.jsonl", part)
+def test_a_report_that_is_a_share_or_has_no_end_is_not_locked(lossconf: Lossconf, tmp_path: Path) -> None:
+    share = report_of(GOOD, selection={"selection": {}, "keyword": "", "shares": [[1, 2]]})
+    for report in (share, report_of(GOOD, complete=False)):
+        saved(tmp_path / "report.jsonl", report)
+        ended = lossconf("baseline", "lock", "--from", "report.jsonl")
+        assert ended.code == 2
+        assert not (tmp_path / "lossconf.lock").exists()
+
+
+def test_a_selection_is_locked_and_the_lock_says_which(lossconf: Lossconf, tmp_path: Path) -> None:
+    chosen = {"selection": {"layers": ["hinge_loss"], "families": []}, "keyword": "h", "shares": []}
+    saved(tmp_path / "report.jsonl", report_of(GOOD, passed("h/2"), selection=chosen))
     ended = lossconf("baseline", "lock", "--from", "report.jsonl")
-    assert ended.code == 2
-    assert not (tmp_path / "lossconf.lock").exists()
+    assert (ended.code, "part of the suite: layer hinge_loss; -k h" in ended.out) == (0, True)
+    lock = read_lock(tmp_path / "lossconf.lock")
+    assert lock.selected == {"layers": ["hinge_loss"], "keyword": "h"}
+    held = lossconf("check", "--lock", "lossconf.lock")
+    assert (held.code, "note" in held.out) == (0, False)
+    saved(tmp_path / "report.jsonl", report_of(GOOD, passed("h/2"), passed("h/3")))
+    wider = lossconf("check", "--lock", "lossconf.lock")
+    assert wider.code == 0
+    assert (
+        "note: the lock is of a part of the suite (layers hinge_loss; keyword h): it holds no other check" in wider.out
+    )
+    saved(tmp_path / "report.jsonl", report_of(GOOD, selection=chosen))
+    assert lossconf("check", "--lock", "lossconf.lock").code == 4
+    (tmp_path / "lossconf.lock").write_text("# suite 2\n# selected [\nh/1[float32] 1\n")
+    assert "line 2: what was selected is no JSON object" in lossconf("check", "--lock", "lossconf.lock").err
 
 
 @pytest.mark.slow

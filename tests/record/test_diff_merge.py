@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from conformance.contract.errors import UsageError
+from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.verdict import Level, Status
 from conformance.record.conclusion import Musts
 from conformance.record.differences import differences_between
-from conformance.record.merging import joined, matrix
+from conformance.record.merging import joined, matrix, unlike
 from conformance.record.reader import read_report
 from conformance.record.report import Judged, Report
+from conformance.record.whole import digest_of_items
 from conformance.record.writer import write_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import HEADER, failed, passed, report_of, verdict
@@ -67,8 +68,12 @@ def test_checks_that_come_and_go_are_told_apart_from_changes() -> None:
     assert changes.changed == ()
 
 
+PLAN = digest_of_items(["h/1[float32]", "h/2[float32]"])
+
+
 def shard(index: int, *judged: Judged, **header: Any) -> Report:
-    return report_of(*judged, selection={"selection": {}, "keyword": "", "shares": [[index, 2]]}, **header)
+    selection = {"selection": {}, "keyword": "", "shares": [[index, 2]]}
+    return report_of(*judged, **{"selection": selection, "plan": PLAN, **header})
 
 
 def test_shards_become_one_report() -> None:
@@ -91,6 +96,35 @@ def test_a_shard_that_was_stopped_leaves_the_whole_incomplete() -> None:
 def test_the_same_shard_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="both ran"):
         joined({Path("a"): shard(1, passed("h/1")), Path("b"): shard(1, passed("h/1"))})
+
+
+def test_shards_of_machines_that_describe_their_environments_otherwise_are_of_one_run() -> None:
+    other = {"implementation": {**HEADER["implementation"], "environment": {"compiler": "gcc 13"}}}
+    ((_, whole),) = joined({Path("a"): shard(1, passed("h/1")), Path("b"): shard(2, passed("h/2"), **other)})
+    assert (whole.complete, whole.header["selection"]["shares"]) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ({"seed": 7}, "seed"),
+        ({"suite": {**HEADER["suite"], "requirements": "1"}}, "suite"),
+        ({"plan": digest_of_items(["h/2[float32]"])}, "set of checks"),
+        ({"selection": {"selection": {}, "keyword": "h", "shares": [[2, 2]]}}, "keyword"),
+        ({"selection": {"selection": {"layers": ["hinge_loss"]}, "keyword": "", "shares": [[2, 2]]}}, "selection"),
+        ({"selection": {"selection": {}, "keyword": "", "shares": [[2, 2]], "snippets": ["layer {}"]}}, "snippets"),
+    ],
+)
+def test_shards_of_unlike_runs_are_not_joined(header: dict[str, Any], named: str) -> None:
+    one, other = shard(1, passed("h/1")), shard(2, passed("h/2"), **header)
+    assert len(joined({Path("a"): one, Path("b"): other})) == 2
+    assert unlike([one, other]) == [named]
+
+
+def test_shards_whose_items_are_not_the_runs_show_nothing() -> None:
+    cut = shard(2, passed("h/3"))
+    with pytest.raises(NotWhole, match="what a and b make together is not whole"):
+        joined({Path("a"): shard(1, passed("h/1")), Path("b"): cut})
 
 
 def test_devices_stand_side_by_side() -> None:

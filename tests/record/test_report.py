@@ -20,7 +20,7 @@ from conformance.record.reader import read_report, verdict_from_json
 from conformance.record.report import Judged, Report
 from conformance.record.writer import ReportWriter, verdict_to_json
 from conformance.views.terminal import render
-from tests.reports import HEADER
+from tests.reports import HEADER, report_of
 
 FOOTER = {"kind": "footer", "verdicts": 1, "counts": {}, "harness_errors": 0, "seconds": 1.0, "exit": 0}
 PASSED = Verdict("a/b", "net.split", "float32", Status.PASSED)
@@ -96,7 +96,8 @@ LINE = verdict_to_json(Judged("golden", "net", PASSED))
 
 
 def test_a_report_is_read_back(path: Path) -> None:
-    report = read_report(written(path, HEADER, LINE, FOOTER))
+    whole = report_of(Judged("golden", "net", PASSED))
+    report = read_report(written(path, whole.header, LINE, whole.ended[0], whole.footer))
     assert (report.judged, report.complete) == ((Judged("golden", "net", PASSED),), True)
 
 

@@ -133,6 +133,17 @@ def test_machines_are_compared_line_by_line(tmp_path: Path) -> None:
     assert "Example CPU" in text
 
 
+def test_a_comparison_keeps_the_marks_of_disturbed_times(tmp_path: Path) -> None:
+    busy = replace(measured(numba_cpu=500), waited={"numba-cpu": {"both": [0.5] * 15}})
+    write_result(result(measured(numba_cpu=1000)), tmp_path / "a.json")
+    write_result(result(busy), tmp_path / "b.json")
+    text = printed(render_comparison, labelled([tmp_path / "a.json", tmp_path / "b.json"]))
+    assert all(shown in text for shown in ("~500 µs", "~0.50x", "~: hardly a round"))
+    assert "~1.00 ms" not in text
+    calm = printed(render_comparison, labelled([tmp_path / "a.json"]))
+    assert "~" not in calm
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

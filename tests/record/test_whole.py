@@ -1,0 +1,118 @@
+"""A report that lacks a line, or holds one that nobody counted, is refused by whoever reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.contract.errors import NotWhole
+from conformance.contract.verdict import Status
+from conformance.record.reader import read_report
+from tests.command_line import Lossconf, lossconf_in
+from tests.reports import failed, passed, report_of, saved, verdict
+
+EVIDENCE = {"kind": "evidence", "check": "h/2", "dtype": "float32", "causes": {"sign": 1.0}}
+WHOLE = report_of(passed("h/1"), failed("h/2"), verdict("h/3", Status.UNSUPPORTED), evidence=[EVIDENCE])
+LEFT = range(1, 8)
+"""Lines between header and footer: three verdicts, evidence, three ends."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    saved(tmp_path / "report.jsonl", WHOLE)
+    return tmp_path / "report.jsonl"
+
+
+@pytest.fixture
+def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lossconf:
+    return lossconf_in(tmp_path, monkeypatch, capsys)
+
+
+def rewrite(path: Path, **header: Any) -> None:
+    first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(first), **header}), *rest]) + "\n")
+
+
+def test_what_is_whole_is_read(path: Path) -> None:
+    assert read_report(path).complete
+
+
+@pytest.mark.parametrize("line", LEFT)
+def test_a_line_that_was_cut_out_is_missed(path: Path, line: int) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:line] + lines[line + 1 :]))
+    with pytest.raises(NotWhole, match="is not whole"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("line", LEFT)
+def test_a_line_that_was_put_in_is_noticed(path: Path, line: int) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: line + 1] + lines[line:]))
+    with pytest.raises(NotWhole):
+        read_report(path)
+
+
+def test_a_failure_turned_into_a_pass_is_noticed(path: Path) -> None:
+    path.write_text(path.read_text().replace('"status": "failed"', '"status": "passed"'))
+    with pytest.raises(NotWhole, match="counts 1 failed, 1 passed, 1 unsupported counts"):
+        read_report(path)
+
+
+@pytest.mark.parametrize("header", [{"items": 2}, {"digest": "0" * 64}, {"plan": "0" * 64}, {"digest": ""}])
+def test_a_header_about_other_items_is_refused(path: Path, header: dict[str, Any]) -> None:
+    rewrite(path, **header)
+    with pytest.raises(NotWhole):
+        read_report(path)
+
+
+def test_a_share_that_calls_itself_the_whole_is_refused(tmp_path: Path) -> None:
+    share = {"selection": {}, "keyword": "", "shares": [[1, 2]]}
+    part = report_of(passed("h/1"), plan="of two", selection=share)
+    saved(tmp_path / "part.jsonl", part)
+    assert read_report(tmp_path / "part.jsonl").complete
+    rewrite(tmp_path / "part.jsonl", selection={**share, "shares": []})
+    with pytest.raises(NotWhole, match="no share"):
+        read_report(tmp_path / "part.jsonl")
+
+
+def test_an_unfinished_report_lacks_none_of_the_verdicts_of_what_ended(tmp_path: Path) -> None:
+    report = report_of(passed("h/1"), complete=False)
+    (end,) = report.ended
+    lines = [report.header, {**end, "verdicts": 1}]
+    (tmp_path / "left.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(NotWhole, match="end after 1 verdicts, and 0 are there"):
+        read_report(tmp_path / "left.jsonl")
+
+
+COMMANDS = (
+    ("check", "report.jsonl"),
+    ("report", "report.jsonl"),
+    ("diff", "report.jsonl", "report.jsonl"),
+    ("merge", "report.jsonl", "-o", "out.jsonl"),
+    ("explain", "report.jsonl", "h/2"),
+    ("repro", "report.jsonl", "h/2"),
+    ("baseline", "update", "--from", "report.jsonl"),
+    ("baseline", "lock", "--from", "report.jsonl"),
+)
+
+
+def test_every_reader_ends_with_5_and_one_line(lossconf: Lossconf, path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2] + lines[3:]))
+    for command in COMMANDS:
+        ended = lossconf(*command)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (5, "", 1), command
+        assert "its footer counts 3 verdicts, and 2 are there" in ended.err
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_lone_shard_never_opens_the_gate(lossconf: Lossconf, tmp_path: Path) -> None:
+    share = {"selection": {}, "keyword": "", "shares": [[1, 2]]}
+    saved(tmp_path / "1.jsonl", report_of(passed("h/1"), plan="of two", selection=share))
+    assert lossconf("check", "1.jsonl").code == 7
+    assert lossconf("merge", "1.jsonl", "-o", "joined.jsonl").code == 0
+    assert lossconf("check", "joined.jsonl").code == 7
