@@ -20,7 +20,7 @@ from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.execution import execute
 from conformance.record.conclusion import is_must
 from conformance.requirements import CATALOGUE
-from conformance.suite import whole_suite
+from conformance.suite import plan
 
 __all__ = ["conformance_checks"]
 
@@ -49,8 +49,7 @@ def conformance_checks(
     except DoesNotStart as error:
         return _failing(f"{implementation} does not start: {error}", error.detail)
     selection = Selection(tuple(families), tuple(layers), (), tuple(dtypes))
-    planned = selection.plan(whole_suite(), tested.description.dtypes)
-    items = [each for each in planned if tested.has_part_in(each.check)]
+    items = [each for each in plan(selection, tested.description.dtypes) if tested.has_part_in(each.check)]
 
     @pytest.mark.parametrize("planned", [pytest.param(each, id=f"{each.check.id}-{each.dtype}") for each in items])
     def test_conformance(planned: Planned, request: pytest.FixtureRequest) -> None:

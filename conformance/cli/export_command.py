@@ -49,11 +49,11 @@ def command(
     """
     from conformance.contract.selection import Selection
     from conformance.engine.export import export
-    from conformance.suite import all_checks
+    from conformance.suite import plan
 
     selection = Selection(families, layers, checks, dtypes)
     seed = 0 if fresh is None else fresh or new_seed()
-    index = export(folder, selection, selection.plan(all_checks(), DEFAULT), large, seed)
+    index = export(folder, selection, plan(selection, DEFAULT), large, seed)
     values = f" on fresh values, from seed {seed}" if seed else ""
     click.echo(
         f"{len(index.items)} cases ({', '.join(index.dtypes)}){values} in {folder}; "

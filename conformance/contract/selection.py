@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from conformance.contract.check import Check
@@ -48,11 +49,18 @@ class Selection:
         """Whether families, layers or checks are named."""
         return bool(self.families or self.layers or self.checks)
 
-    def plan(self, suite: Iterable[Check], dtypes: Sequence[str], differences: Sequence[str] = ()) -> list[Planned]:
+    def plan(
+        self,
+        suite: Iterable[Check],
+        dtypes: Sequence[str],
+        differences: Sequence[str] = (),
+        types: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[Planned]:
         """The items chosen, in the suite's order.
 
-        ``dtypes`` are those of the implementation, ``differences`` those it takes besides for checks by differences.
-        Raises `UsageError` for a name that does not occur in the suite.
+        ``dtypes`` are those of the implementation, ``differences`` those it takes besides for checks by differences;
+        ``types`` says of what type the layer of a loss is. Raises `UsageError` for a name that does not occur in the
+        suite.
         """
         whole = list(suite)
         _refuse_unknown("family", self.families, {check.family for check in whole})
@@ -60,7 +68,7 @@ class Selection:
         wanted_checks = {_check_of(name, whole) for name in self.checks}
         _refuse_unknown("dtype", self.dtypes, NAMES)
         wanted = self.dtypes or tuple(dtypes)
-        about = set(_of_the_net_about(self.layers, whole)) if self.layers else set()
+        about = set(_of_the_net_about(self.layers, types, whole))
         return [
             Planned(check, dtype)
             for check in sorted(whole, key=lambda check: check.undefined)
@@ -79,17 +87,9 @@ def share(items: Sequence[T], index: int, count: int) -> list[T]:
     return list(items[index - 1 :: count])
 
 
-def _of_the_net_about(layers: Iterable[str], suite: Sequence[Check]) -> Iterator[str]:
-    """The ids of the net's checks of which every loss is among ``layers``, and there is one.
-
-    A loss's type is what all of its own checks hold; the net's are not about what forks mean by one of Caffe's.
-    """
-    types: dict[str, set[str]] = {}
-    for check in suite:
-        if check.layer != "net" and check.layer_types and not check.forms:
-            types[check.layer] = types.get(check.layer, set(check.layer_types)) & set(check.layer_types)
-    losses = set().union(*types.values())
-    chosen = set().union(*(types.get(layer, set()) for layer in layers))
+def _of_the_net_about(layers: Iterable[str], types: Mapping[str, str], suite: Sequence[Check]) -> Iterator[str]:
+    """The ids of the net's checks of which every loss is among ``layers``, and there is one."""
+    losses, chosen = set(types.values()), {types[layer] for layer in layers if layer in types}
     for check in suite:
         held = losses & set(check.layer_types)
         if check.layer == "net" and held and held <= chosen:

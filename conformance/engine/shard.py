@@ -55,16 +55,18 @@ def main() -> None:
 
 def _planned(order: Order, description: Description) -> list[Planned]:
     """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
-    from conformance.suite import all_checks, formula_free, profiles_asked
+    from conformance.suite import formula_free, plan, profiles_asked
 
     snippets = order.snippets or description.snippets
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
-    suite = all_checks(snippets, order.seed, order.explore, profiles_asked(selection, description.profiles))
-    if not (selection.profiles or selection.names_checks):  # a type alone does not say which form it is
-        suite = (check for check in suite if not check.forms or set(check.forms) & set(description.layers))
-    return selection.plan(suite, description.dtypes, description.differences)
+    drawn = (order.seed, order.explore, profiles_asked(selection, description.profiles))
+    items = plan(selection, description.dtypes, description.differences, snippets, *drawn)
+    if selection.profiles or selection.names_checks:
+        return items
+    known = set(description.layers)  # a type alone does not say which form it is
+    return [item for item in items if not item.check.forms or known & set(item.check.forms)]
 
 
 def _run(order: Order, emit: Emit) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 
 from conformance.contract.check import Check
-from conformance.contract.errors import unknown
-from conformance.contract.selection import Selection
+from conformance.contract.errors import UsageError, unknown
+from conformance.contract.selection import Planned, Selection
 from conformance.losses import KNOWN, PROFILES, profile_of
 
-__all__ = ["FAMILIES", "all_checks", "profiles_asked", "whole_suite"]
+__all__ = ["FAMILIES", "all_checks", "plan", "profiles_asked", "whole_suite"]
 
 FAMILIES = (
     "golden",
@@ -38,9 +38,13 @@ FAMILIES = (
 
 
 def all_checks(
-    snippets: Sequence[str] = (), seed: int = 0, explore: int = 1, profiles: Sequence[str] = ("bvlc",)
+    snippets: Sequence[str] = (),
+    seed: int = 0,
+    explore: int = 1,
+    profiles: Sequence[str] = ("bvlc",),
+    families: Sequence[str] = FAMILIES,
 ) -> Iterator[Check]:
-    """Every check of the suite, family by family, in an order that does not change.
+    """Every check of the suite, or of some ``families``, family by family, in an order that does not change.
 
     ``profiles`` are the sets of losses that they are about; those of nets come with BVLC Caffe's. ``snippets`` are
     layers of types that the suite has no formula for; they get the checks that need none. Generated cases are the same
@@ -49,6 +53,8 @@ def all_checks(
     """
     for profile in profiles:
         for family in FAMILIES:
+            if family not in families:
+                continue
             drawn = (seed, explore) if family == "properties" else ()
             for check in import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn):
                 loss = KNOWN.get(check.layer)
@@ -60,6 +66,32 @@ def all_checks(
 def whole_suite(profile: str = "bvlc") -> tuple[Check, ...]:
     """`all_checks` of a gate, made once for a process."""
     return tuple(all_checks(profiles=(profile,)))
+
+
+def plan(
+    selection: Selection,
+    dtypes: Sequence[str],
+    differences: Sequence[str] = (),
+    snippets: Sequence[str] = (),
+    seed: int = 0,
+    explore: int = 1,
+    profiles: Sequence[str] = ("bvlc",),
+) -> list[Planned]:
+    """The items of a selection, of which only the families that it can hold are made; the arguments are those of
+    `Selection.plan` and `all_checks`. Raises `UsageError` for a name that does not occur in the suite."""
+    types = {stem: loss.type for stem, loss in KNOWN.items() if not loss.forms}
+    asked = partial(all_checks, snippets, seed, explore, profiles)
+    named = set(selection.families) or {_family_of(check) for check in selection.checks}
+    try:
+        return selection.plan(asked(tuple(named) or FAMILIES), dtypes, differences, types)
+    except UsageError:  # what is refused is refused with all the names that there are
+        return selection.plan(asked(), dtypes, differences, types)
+
+
+def _family_of(check: str) -> str:
+    """The family of a check's name; golden cases have ids of their own."""
+    first = check.partition("/")[0]
+    return first if first in FAMILIES else "golden"
 
 
 def profiles_asked(selection: Selection, described: Sequence[str] = ()) -> tuple[str, ...]:

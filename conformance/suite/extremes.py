@@ -7,7 +7,8 @@ numbers that may overflow, or of how it compares a NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,9 @@ FAMILY = "extremes"
 def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check for each loss, and one of its many terms."""
     for stem, loss in losses.items():
-        cases = [(case_of(loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
+        cases = [(partial(case_of, loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
-    for loss in losses.values():
-        if loss.large_count is not None:
-            yield _large_count(loss, loss.large_count(LARGE_COUNT))
+    yield from (_large_count(loss, loss.large_count) for loss in losses.values() if loss.large_count is not None)
 
 
 def case_of(loss: Loss, extreme: Extreme, **fields: Any) -> Case:
@@ -49,12 +48,13 @@ LARGE_COUNT = 2**20
 """Terms: a running float32 sum of as many is visibly wrong, and the answer still fits into one message."""
 
 
-def _large_count(loss: Loss, count: LargeCount) -> Check:
+def _large_count(loss: Loss, terms: Callable[[int], LargeCount]) -> Check:
     """A loss of a million terms, all but one of them equal, whose exact sum is a closed form."""
-    requirement, exact = f"{loss.stem}.large-count-accuracy", count.exact
-    case = case_of(loss, Extreme("large-count", (), count.bottoms, weight=1.0), steps=("forward",))
+    requirement, name = f"{loss.stem}.large-count-accuracy", "large-count"
 
     def run(session: Session) -> Iterator[Verdict]:
+        count = terms(LARGE_COUNT)
+        case, exact = case_of(loss, Extreme(name, (), count.bottoms, weight=1.0), steps=("forward",)), count.exact
         answer, level = session.run(case), CATALOGUE[requirement].level
         if isinstance(answer, Refusal):
             reason = f"refused at {answer.stage}: {answer.message}"
@@ -68,7 +68,7 @@ def _large_count(loss: Loss, count: LargeCount) -> Check:
         yield Verdict(case.id, requirement, session.dtype, status, level, None, room, reason, element=element)
 
     return Check(
-        case.id,
+        f"{FAMILY}/{loss.stem}/{name}",
         FAMILY,
         loss.stem,
         (requirement,),

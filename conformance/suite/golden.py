@@ -10,7 +10,7 @@ from typing import Any
 from conformance.contract.check import Check
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
-from conformance.fixtures import Fixture, load_all
+from conformance.fixtures import Fixture, case_ids, load
 from conformance.losses import KNOWN, LOSSES, Loss, profile_of
 from conformance.suite.fresh import renewed
 from conformance.suite.judged import judged_answer
@@ -26,9 +26,11 @@ _PLUMBING = {"Input", "Parameter", "DummyData", "Split", "Silence"}
 
 def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check per golden case, under the case's id."""
-    for fixture in load_all():
-        if profile_of(fixture.family) != next(iter(losses.values())).profile:
+    profile = next(iter(losses.values())).profile
+    for case_id in case_ids():
+        if profile_of(case_id.partition("/")[0]) != profile:
             continue
+        fixture = load(case_id)
         answers = fixture.document["expected"].values()
         yield Check(
             id=fixture.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from conformance.contract.case import Case
@@ -24,7 +24,10 @@ from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
 from conformance.suite.fresh import renewed
 
-__all__ = ["bundle", "failed_to_answer", "judged", "judged_answer", "single"]
+__all__ = ["Served", "bundle", "failed_to_answer", "judged", "judged_answer", "single"]
+
+Served = Sequence[tuple[Case | Callable[[], Case], Sequence[str]]]
+"""Cases, or what makes them, with the requirements that they are about."""
 
 _STATUS: dict[type[ImplementationError], Status] = {
     Crash: Status.CRASHED,
@@ -98,11 +101,16 @@ def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, *
     )
 
 
-def bundle(check_id: str, layer: str, cases: Sequence[tuple[Case, Sequence[str]]], **fields: object) -> Check:
-    """A check that runs many small cases, each with its own verdicts; a case's id is the id of its verdicts."""
+def bundle(check_id: str, layer: str, cases: Served, **fields: object) -> Check:
+    """A check that runs many small cases, each with its own verdicts; a case's id is the id of its verdicts.
+
+    ``cases`` holds each with the requirements that it serves. Cases that cost time to make are functions that make
+    them, called as the check runs.
+    """
 
     def run(session: Session) -> Iterator[Verdict]:
-        for case, requirements in cases:
+        for made, requirements in cases:
+            case = made if isinstance(made, Case) else made()
             yield from judged(session, case.id, requirements, renewed(case, session.fresh))
 
     together = tuple(dict.fromkeys(name for _, requirements in cases for name in requirements))

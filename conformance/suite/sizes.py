@@ -8,7 +8,9 @@ vector register.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
+from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Matrix
@@ -36,9 +38,10 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check for each layer, and one or two of its sum."""
     for stem, loss in losses.items():
         sizes = SIZES | (_NARROWER if loss.bottom(Matrix) else {})
-        cases = [
-            (loss.sized(shape).case(f"{FAMILY}/{stem}/{name}", weights=(WEIGHT,)), (f"{stem}.large-shapes",))
-            for name, shape in sizes.items()
-        ]
+        cases = [(partial(_case, loss, name, shape), (f"{stem}.large-shapes",)) for name, shape in sizes.items()]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(loss.type,))
         yield from sum_checks(loss)
+
+
+def _case(loss: Loss, name: str, shape: tuple[int, ...]) -> Case:
+    return loss.sized(shape).case(f"{FAMILY}/{loss.stem}/{name}", weights=(WEIGHT,))

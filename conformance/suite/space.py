@@ -51,7 +51,7 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     for stem, loss in losses.items():
         points = [Point(Space(loss), line) for line in lines_of(loss)]
         for extent in EXTENTS:
-            cases = [(point.case(), point.served) for point in points if point.extent == extent]
+            cases = [(point.case, point.served) for point in points if point.extent == extent]
             if cases:
                 types, core = EXTENTS[extent], extent == "small"
                 yield bundle(

@@ -45,40 +45,40 @@ def sum_checks(loss: Loss) -> Iterator[Check]:
     """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike; where it ignores
     labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0. Over fewer terms,
     every normalization, with some ignored."""
-    yield _check(loss, _case(loss, "sum", {}))
+    yield _check(loss, "sum", {})
     ignoring: Options = {"loss_param.ignore_label": _IGNORED} if loss.ignores else {}
     if loss.ignores and loss.default_mode:
-        yield _check(loss, _case(loss, "sum-ignoring", {**ignoring, "loss_param.normalization": "VALID"}))
+        yield _check(loss, "sum-ignoring", {**ignoring, "loss_param.normalization": "VALID"})
     for mode in loss.options.get("loss_param.normalization", ()):
         name = f"count-{str(mode).lower().replace('_', '-')}"
         options: Options = {**ignoring, "loss_param.normalization": mode}
-        yield _check(loss, _case(loss, name, options, COUNTED, _SOME))
+        yield _check(loss, name, options, COUNTED, _SOME)
     if not loss.default_mode:
-        yield _check(loss, _case(loss, "count", {}, COUNTED))
+        yield _check(loss, "count", {}, COUNTED)
 
 
-def _check(loss: Loss, case: Case) -> Check:
-    requirement = f"{loss.stem}.sum-accuracy"
+def _check(loss: Loss, name: str, options: Options, shape: Shape = SHAPE, ignored: int = 0) -> Check:
+    requirement, case_id = f"{loss.stem}.sum-accuracy", f"sizes/{loss.stem}/{name}"
 
     def run(session: Session) -> Iterator[Verdict]:
-        asked = renewed(case, session.fresh)
+        asked = renewed(_case(loss, case_id, options, shape, ignored), session.fresh)
         answer, level = session.run(asked), CATALOGUE[requirement].level
         if isinstance(answer, Refusal):
             reason = f"refused at {answer.stage}: {answer.message}"
-            yield Verdict(case.id, requirement, session.dtype, Status.FAILED, level, reason=reason)
+            yield Verdict(case_id, requirement, session.dtype, Status.FAILED, level, reason=reason)
             return
         told = min(_measured(asked, answer, session.dtype), key=lambda one: one.headroom)
         place = (told.got, told.want, told.bound)
         reason = "" if told.accepted else "net loss: got {:.9g}, want {:.9g} within {:.2g}".format(*place)
         element = None if told.accepted else Element("total", (), *place)
         status = Status.PASSED if told.accepted else Status.FAILED
-        yield Verdict(case.id, requirement, session.dtype, status, level, None, told.headroom, reason, element=element)
+        yield Verdict(case_id, requirement, session.dtype, status, level, None, told.headroom, reason, element=element)
 
     about = {"dtypes": (FLOAT.name,), "core": False, "layer_types": (loss.type,)}
-    return Check(case.id, "sizes", loss.stem, (requirement,), run, **about)  # type: ignore[arg-type]
+    return Check(case_id, "sizes", loss.stem, (requirement,), run, **about)  # type: ignore[arg-type]
 
 
-def _case(loss: Loss, name: str, options: Options, shape: Shape = SHAPE, ignored: int = 0) -> Case:
+def _case(loss: Loss, case_id: str, options: Options, shape: Shape, ignored: int) -> Case:
     variant, rng = loss.sized(shape).given(options), np.random.default_rng(_SEED)
     values = variant.values(seed=_SEED)
     for bottom in loss.bottoms:
@@ -88,7 +88,7 @@ def _case(loss: Loss, name: str, options: Options, shape: Shape = SHAPE, ignored
     if "loss_param.ignore_label" in options:
         answers = values[loss.answer.name].ravel()
         answers[np.linspace(0, answers.size - 1, ignored or answers.size % (1 << 16)).astype(int)] = _IGNORED
-    return variant.case(f"sizes/{loss.stem}/{name}", weights=(1.0,), values=values, steps=("forward",))
+    return variant.case(case_id, weights=(1.0,), values=values, steps=("forward",))
 
 
 def _measured(case: Case, answer: Outcome, dtype: str) -> list[Measurement]:

@@ -13,7 +13,7 @@ from conformance.contract.check import Check
 from conformance.contract.errors import UsageError
 from conformance.contract.selection import Selection, share
 from conformance.engine.order import Order
-from conformance.suite import whole_suite
+from conformance.suite import plan
 
 
 def check(
@@ -80,8 +80,7 @@ def test_the_name_of_a_case_runs_the_check_that_holds_it() -> None:
 
 
 def test_a_layer_takes_the_checks_of_the_net_along_that_hold_no_other_loss() -> None:
-    whole = list(whole_suite())
-    named = {planned.check.id for planned in Selection(layers=("hinge_loss",)).plan(whole, ["float32"])}
+    named = {item.check.id for item in plan(Selection(layers=("hinge_loss",)), ["float32"])}
     assert "options/net/phase/hinge_loss" in named
     assert "options/net/phase/euclidean_loss" not in named
     assert "options/net/rules" not in named
