@@ -88,7 +88,7 @@ IN_A_CASE = (
     Miniature("answers_a_list", ProtocolError, "not a JSON object"),
     Miniature("answers_half_a_line", ProtocolError, "not JSON"),
     Miniature("answers_bare_nan", ProtocolError, 'NaN is not JSON: write the string "NaN"'),
-    Miniature("answers_a_tower", ProtocolError, "nested beyond any message"),
+    Miniature("answers_a_tower", ProtocolError, "nested more than 64 deep"),
     Miniature("answers_without_end", ProtocolError, "its answer exceeds"),
     Miniature("forgets_the_total", ProtocolError, "outcome: 'loss' is a required property"),
     Miniature("forgets_a_gradient", ProtocolError, "diff.x missing"),

@@ -27,6 +27,7 @@ from conformance.contract.implementation import (
     ProtocolError,
     Unsupported,
 )
+from conformance.contract.intake import decoding, json_of
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import VERSION, Answer, outcome_message, read_case, refusal_message
 from conformance.suite.outside import installed, load_loss, loaded
@@ -49,9 +50,11 @@ class Child(ProcessImplementation):
         answer = self._ask(host, "describe", deadline, protocol=VERSION)
         if answer.kind != "error":
             return self._described(answer)
-        told = json.loads(answer.body)
+        with decoding():
+            told = json_of(answer.body)
+            error = UsageError(told["usage"]) if "usage" in told else DoesNotStart(told["reason"], told["detail"])
         self._discard()
-        raise UsageError(told["usage"]) if "usage" in told else DoesNotStart(told["reason"], told["detail"])
+        raise error
 
     def _body(self, answer: Answer, kind: str, said: str) -> Any:
         if answer.kind == "error":

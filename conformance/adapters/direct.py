@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.adapters.alarm import alarm
 from conformance.adapters.foreign_layer import foreign_code, layer_around
 from conformance.adapters.single_layers import SingleLayers
+from conformance.contract.alarm import alarm
 from conformance.contract.case import Array, Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError

@@ -6,16 +6,22 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from conformance.adapters.process import refuse_passes
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import Declined, Description, ProtocolError
+from conformance.contract.intake import Malformed, json_of
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.paths import content_of
 from conformance.protocol import VERSION, Answer, read_answer, read_description, read_outcome
 from conformance.protocol.index import Index, Item, digest
 
 __all__ = ["Answers", "open_files", "spelled"]
+
+LARGEST = 64 << 20
+"""Bytes of one answer, as of a process's."""
 
 _NOT_ASKED = "what can be exported"
 """The limit of answers in files: relations between runs take an implementation that runs."""
@@ -88,11 +94,11 @@ class Answers:
 
     def _from_file(self, item: Item) -> Answer | None:
         path = self._where / item.file
-        if not path.is_file():
+        if not path.exists():
             return None
-        content = json.loads(path.read_text("utf-8"))
+        content = _file(path)
         if not isinstance(content, dict):
-            raise ValueError("an answer is a JSON object")
+            raise Malformed("an answer is a JSON object")
         whole = {"outcome": content} if "loss" in content else content
         return read_answer(json.dumps({**whole, "id": item.number}).encode("ascii"))
 
@@ -113,19 +119,23 @@ def _description_file(folder: Path) -> Answer | None:
     if not path.is_file():
         return None
     try:
-        return read_answer(json.dumps({"id": 1, "description": json.loads(path.read_text("utf-8"))}).encode("ascii"))
+        return read_answer(json.dumps({"id": 1, "description": _file(path)}).encode("ascii"))
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _file(path: Path) -> Any:
+    """The JSON of a file that was handed in. Raises `Malformed`, also for a file that cannot be read as one."""
+    try:
+        return json_of(content_of(path, largest=LARGEST))
+    except UsageError as error:
+        raise Malformed(str(error)) from None
 
 
 def _lines(path: Path) -> Mapping[int, Answer]:
     """The answers in a file, by the number of the request."""
     found: dict[int, Answer] = {}
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(content_of(path, "the answers").split(b"\n"), 1):
         if not line.strip():
             continue
         try:

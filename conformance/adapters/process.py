@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from conformance.adapters.direct import LayerImplementation
 from conformance.adapters.host import End, Ended, Host, Late, Overlong, last_lines
 from conformance.adapters.remote_layer import Computed, RemoteLayer
 from conformance.adapters.worker import fatal_text
+from conformance.contract.alarm import alarm
 from conformance.contract.case import Case
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
@@ -38,6 +39,7 @@ __all__ = ["ProcessImplementation", "open_process", "refuse_passes"]
 
 T = TypeVar("T")
 _MOST_FAILED_STARTS = 3  # in a row; a start may take a minute to fail, and there is one for every case left
+_QUICK = 1 << 18  # bytes of an answer up to which reading it takes no time that anybody would miss
 _GRACE = 2.0  # seconds a process has to end by itself once its pipes are closed
 
 
@@ -83,6 +85,7 @@ class ProcessImplementation:
         self._stage = "construct"
         self._version = VERSION
         self._failed_starts = 0
+        self._large = False
 
     @property
     def scratch(self) -> str | None:
@@ -147,7 +150,7 @@ class ProcessImplementation:
         except OSError as error:
             self._discard()
             raise DoesNotStart(f"cannot start {shlex.join(self.command)}: {error.strerror}") from None
-        except Late:
+        except (Late, TimedOut):
             raise DoesNotStart(f"no description within {self.start_timeout:g} s", self._discard().said) from None
         except Ended:
             end = self._discard(_GRACE)
@@ -184,6 +187,9 @@ class ProcessImplementation:
         except Late:
             reason = f"no sign of life within {self.timeout:g} s, {self._when(answer)}"
             raise TimedOut(reason, self._discard().said) from None
+        except TimedOut:
+            self._discard()
+            raise
         except Overlong:
             raise ProtocolError(f"its answer exceeds {self.limit} bytes", self._discard().said) from None
         except ValueError as error:
@@ -198,7 +204,10 @@ class ProcessImplementation:
         said = last_lines(host.errors)
         body = self._body(answer, kind, said)
         try:
-            return body if isinstance(body, Refusal) else read(body)
+            with self._in_time(deadline):
+                return body if isinstance(body, Refusal) else read(body)
+        except Late:
+            raise TimedOut(f"its answer could not be read within {self.timeout:g} s", said) from None
         except ValueError as error:
             raise ProtocolError(str(error), said) from None
 
@@ -215,17 +224,33 @@ class ProcessImplementation:
     def _ask(self, host: Host, verb: str, deadline: float, **fields: Any) -> Answer:
         """One request and its answer; notes the stages announced meanwhile.
 
-        Raises `Late`, `Ended`, `Overlong`, and `ValueError` for what is no answer.
+        Raises `Late`, `Ended`, `Overlong`, `TimedOut` where the answer takes too long to read, and `ValueError` for
+        what is no answer.
         """
         number = next(self._numbers)
         host.send(request(verb, number, **fields), deadline)
         while True:
-            answer = read_answer(host.receive(deadline))
+            line = host.receive(deadline)
+            self._large = len(line) > _QUICK
+            with self._in_time(deadline):
+                answer = read_answer(line)
             if answer.id != number:
                 raise ValueError(f"{answer.kind} with id {answer.id} where {number} was asked")
             if answer.kind != "stage":
                 return answer
             self._stage = answer.body
+
+    @contextlib.contextmanager
+    def _in_time(self, deadline: float) -> Iterator[None]:
+        """What is read inside ends with the deadline, where it is large. Raises `Late` and `TimedOut`."""
+        if not self._large:
+            yield
+            return
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise Late
+        with alarm(left, f"its answer could not be read within {self.timeout:g} s"):
+            yield
 
     def _discard(self, grace: float = 0.0) -> End:
         """Ends the process, if there is one."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conformance.adapters.alarm import alarm
 from conformance.adapters.reference import ran
+from conformance.contract.alarm import alarm
 from conformance.contract.case import Case
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal

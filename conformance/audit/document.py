@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from conformance.audit.solver import FIELDS, SolverParameter
 from conformance.contract.errors import UsageError
+from conformance.contract.paths import content_of
 from refimpl.errors import NetError, PrototxtError
 from refimpl.foreign import Foreign
 from refimpl.messages import NetParameter, NetState
@@ -21,6 +22,9 @@ from refimpl.textformat import Block, read_text
 __all__ = ["Document", "read_document"]
 
 T = TypeVar("T")
+
+LARGEST = 1 << 26
+"""Bytes of a net that are read."""
 
 _TEMPLATE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|%\(\w+\)[sd]|@[A-Z_]+@")
 _NOT_THE_LAYERS = (" of include", " of exclude", ".phase", " of param", " of solver")
@@ -111,12 +115,10 @@ def _document(path: Path, tree: Block) -> Document:
 
 
 def _tree(path: Path) -> Block:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name the net's prototxt")
     try:
-        text = path.read_text("utf-8")
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder: name the net's prototxt") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+        text = content_of(path, largest=LARGEST).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}: a binary proto? Give the text format") from None
     try:

@@ -149,10 +149,11 @@ def _filled(net: Net, given: Source, weights: Path | None, seed: int | None) -> 
 
 def _files(param: NetParameter, folder: Path) -> dict[str, bytes]:
     """The files that layers read, as they are named in the net: looked for beside it."""
+    from conformance.contract.paths import content_of
     from conformance.losses import files_named
 
     names = files_named(param)
-    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    return {name: content_of(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _lines(net: Net, loss: float, reading: Reading, held: Mapping[str, str]) -> Iterator[str]:
@@ -208,9 +209,11 @@ def _array(name: str, array: Array) -> Iterator[str]:
 
 
 def _save(path: Path, net: Net, loss: float) -> None:
+    import io
+
     import numpy as np
 
-    from conformance.contract.errors import UsageError
+    from conformance.contract.paths import put
     from conformance.evaluation.filling import learnable
 
     arrays: Mapping[str, Any] = {
@@ -219,8 +222,6 @@ def _save(path: Path, net: Net, loss: float) -> None:
         **{f"diff/{name}": blob.diff for name, blob in net.blobs.items()},
         **{f"param_diff/{name}": blob.diff for name, blob in learnable(net).items()},
     }
-    try:
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    whole = io.BytesIO()
+    np.savez(whole, **arrays)
+    put(path, whole.getvalue())

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from conformance.contract.errors import UsageError
+from conformance.contract.paths import text_of
 from conformance.contract.selection import Selection
 
 __all__ = ["about", "python_layer_options", "read_snippets"]
@@ -68,8 +69,4 @@ def read_snippets(layers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, 
 
 
 def _read(name: str) -> str:
-    try:
-        return Path(name).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"cannot read the snippet {name}: {reason}") from None
+    return text_of(Path(name), "the snippet")

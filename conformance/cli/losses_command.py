@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.contract.errors import UsageError, unknown
+from conformance.contract.paths import put
 
 if TYPE_CHECKING:
     from conformance.losses import Loss
@@ -96,10 +97,7 @@ def new(kind: str, out: Path | None) -> int:
     if not path.stem.isidentifier():
         raise UsageError(f"{path}: the file's name is the loss's in ids, so that it is to be a word with underscores")
     template = (files("conformance.suite") / "new_loss.txt").read_text("utf-8")
-    try:
-        path.write_text(template.replace("@TYPE@", kind).replace("@STEM@", path.stem), "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    put(path, template.replace("@TYPE@", kind).replace("@STEM@", path.stem))
     click.echo(f"{path}: change it, then `lossconf losses check {path}`")
     return 0
 

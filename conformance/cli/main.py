@@ -6,12 +6,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from conformance.contract.errors import NotWhole, Stopped, UsageError, one_line
 from conformance.contract.exit_codes import MEANINGS, ExitCode
+from conformance.contract.paths import system_told
 from conformance.contract.version import VERSION
 
 __all__ = ["cli", "main"]
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: ends the process with one of `ExitCode`."""
     try:
         outcome = cli.main(args=arguments, prog_name="lossconf", standalone_mode=False)
+        sys.stdout.flush()
         code = int(outcome) if isinstance(outcome, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -97,6 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read the output has gone: not an error
         code = 0
+    except OSError as error:
+        code = _fail(ExitCode.HARNESS_BROKEN, system_told(error))
+    except MemoryError:
+        code = _fail(ExitCode.HARNESS_BROKEN, "out of memory")
     except Exception as error:
         if os.environ.get("LOSSCONF_TRACEBACK"):
             traceback.print_exc()
@@ -106,7 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(code: ExitCode, message: str, detail: str = "") -> int:
-    click.echo(f"lossconf: {one_line(message)}", err=True)
-    for line in detail.strip().splitlines()[-_DETAIL:]:
-        click.echo(f"  | {one_line(line, 200)}", err=True)
+    with suppress(OSError):  # the exit code is told in any case
+        click.echo(f"lossconf: {one_line(message)}", err=True)
+        for line in detail.strip().splitlines()[-_DETAIL:]:
+            click.echo(f"  | {one_line(line, 200)}", err=True)
+    _forget_unwritten()
     return code
+
+
+def _forget_unwritten() -> None:
+    """Drop what standard output does not take: else the interpreter would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
+from conformance.contract.paths import put
 from conformance.losses import LOSSES
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
@@ -195,7 +196,4 @@ def _code(right: bool) -> int:
 
 def _write(paths: tuple[Path, ...], as_json: str, as_markdown: str) -> None:
     for path in paths:
-        try:
-            path.write_text(as_json if path.suffix == ".json" else as_markdown, "utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        put(path, as_json if path.suffix == ".json" else as_markdown)

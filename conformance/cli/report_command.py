@@ -79,13 +79,10 @@ def _rendered(form: str, report: Report, baseline: Baseline | None) -> str:
 
 
 def _write(place: Path, text: str) -> None:
-    from conformance.contract.errors import UsageError
+    from conformance.contract.paths import put
 
     if str(place) == "-":
         click.echo(text, nl=False)
         return
-    try:
-        place.write_text(text, "utf-8", errors="backslashreplace", newline="\n")
-    except OSError as error:
-        raise UsageError(f"cannot write {place}: {error.strerror}") from None
+    put(place, text)
     click.echo(f"wrote {place} ({math.ceil(len(text) / 1000)} kB)", err=True)

@@ -28,7 +28,7 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
       lossconf repro report.jsonl CHECK -o repro.py
       python repro.py
     """
-    from conformance.contract.errors import UsageError
+    from conformance.contract.paths import put
     from conformance.views.failing_case import failing_case
     from conformance.views.repro import repro_script
 
@@ -36,9 +36,6 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
     if output is None:
         click.echo(script, nl=False)
         return 0
-    try:
-        output.write_text(script, "utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    put(output, script)
     click.echo(f"wrote {output}: run it with any Python that has numpy")
     return 0

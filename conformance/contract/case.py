@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
@@ -17,11 +18,16 @@ from numpy.typing import NDArray
 
 from conformance.contract.dtypes import DOUBLE, ONE_OF, TYPES
 
-__all__ = ["Array", "Case", "Pass", "array_from_json", "array_to_json"]
+__all__ = ["MOST_AXES", "Array", "Case", "Pass", "array_from_json", "array_to_json"]
 
 Array = NDArray[np.floating[Any]]
 
+MOST_AXES = 32
+"""Axes of an array: kMaxBlobAxes of Caffe's blob.hpp."""
+
+_PHASES = ("TRAIN", "TEST")
 _STEPS = ("forward", "backward")
+_KINDS: Mapping[str, type] = {"net": str, "phase": str, "level": int}
 _WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 
 
@@ -126,6 +132,8 @@ class Case:
             idle = [name for name in ("inputs", "params", "top_diff") if getattr(one, name)]
             if number > 1 and "forward" not in one.steps and idle:
                 raise ValueError(f"{place}: it has {idle[0]} and runs no forward, which alone takes them up")
+        if self.phase not in _PHASES:
+            raise ValueError(f"case {self.id}: phase is TRAIN or TEST; got {self.phase!r:.80}")
         if not isinstance(self.each_pass, bool):
             raise ValueError(f"case {self.id}: each_pass is true or false; got {self.each_pass!r}")
         if self.each_pass and not self.passes:
@@ -187,6 +195,9 @@ class Case:
     def from_json(cls, case_id: str, value: Mapping[str, Any]) -> Case:
         """The case that ``to_json`` wrote. Raises `ValueError` that names the field at fault."""
         try:
+            for name, kind in _KINDS.items():
+                if type(value.get(name, kind())) is not kind:
+                    raise ValueError(f"case {case_id}: {name} is {str(value[name])[:80]!r}, no {kind.__name__}")
             return cls(
                 id=case_id,
                 net=value["net"],
@@ -195,14 +206,14 @@ class Case:
                 files={name: base64.b64decode(text, validate=True) for name, text in value.get("files", {}).items()},
                 steps=tuple(value.get("steps", _STEPS)),
                 level=value.get("level", 0),
-                stages=tuple(value.get("stages", ())),
+                stages=tuple(map(str, value.get("stages", ()))),
                 passes=tuple(_pass_from_json(case_id, i, one) for i, one in enumerate(value.get("passes", ()))),
                 each_pass=value.get("each_pass", False),
                 forms=tuple(value.get("forms", ())),
             )
         except KeyError as error:
             raise ValueError(f"case {case_id}: the field {error} is missing") from None
-        except (AttributeError, TypeError, binascii.Error) as error:
+        except (AttributeError, TypeError, OverflowError, binascii.Error) as error:
             raise ValueError(f"case {case_id}: {error}") from None
 
 
@@ -211,7 +222,7 @@ def _pass_from_json(case_id: str, index: int, value: Mapping[str, Any]) -> Pass:
         return Pass.from_json(value)
     except KeyError as error:
         raise ValueError(f"case {case_id}, passes[{index}]: the field {error} is missing") from None
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"case {case_id}, passes[{index}]: {error}") from None
 
 
@@ -249,6 +260,14 @@ def _number_from_json(value: Any) -> float:
     return float(value)
 
 
+def _numbers(values: Any, held: np.dtype[Any]) -> Array:
+    """A flat array of numbers that are written as JSON has them; millions of plain ones at once."""
+    if isinstance(values, list) and set(map(type, values)) <= {int, float}:
+        with np.errstate(over="ignore"):
+            return np.array(values, np.float64).astype(held)
+    return np.array([_number_from_json(x) for x in values], dtype=held)
+
+
 def array_to_json(array: Array) -> dict[str, Any]:
     """``{"shape": [...], "data": [...]}``, row-major; non-finite numbers are the strings NaN, Infinity, -Infinity."""
     array = np.asarray(array)
@@ -260,18 +279,19 @@ def array_from_json(value: Mapping[str, Any], dtype: str = DOUBLE.name) -> Array
 
     Raises `ValueError` where data and shape disagree or the dtype is not a float.
     """
-    shape = tuple(value["shape"])
-    if any(not isinstance(dim, int) or dim < 0 for dim in shape):
-        raise ValueError(f"shape {list(shape)} is not a list of sizes")
+    shape, stored = tuple(value["shape"]), value.get("dtype", dtype)
+    if any(type(dim) is not int or dim < 0 for dim in shape[: MOST_AXES + 1]):
+        raise ValueError(f"shape {list(shape[: MOST_AXES + 1])} is not a list of sizes")
+    if len(shape) > MOST_AXES:
+        raise ValueError(f"a shape of {len(shape)} axes: an array has at most {MOST_AXES}")
+    if stored not in TYPES:
+        raise ValueError(f"dtype {stored!r} is not {ONE_OF}")
+    held = TYPES[stored].numpy
     if "base64" in value:
-        stored = value.get("dtype", dtype)
-        if stored not in TYPES:
-            raise ValueError(f"dtype {stored!r} is not {ONE_OF}")
-        held = TYPES[stored].numpy
         raw = base64.b64decode(value["base64"], validate=True)
         flat = np.frombuffer(raw, held.newbyteorder("<")).astype(held) if len(raw) % held.itemsize == 0 else None
     else:
-        flat = np.array([_number_from_json(x) for x in value["data"]], dtype=value.get("dtype", dtype))
-    if flat is None or flat.size != np.prod(shape, dtype=np.int64):
+        flat = _numbers(value["data"], held)
+    if flat is None or flat.size != math.prod(shape):
         raise ValueError(f"an array of shape {list(shape)} does not hold the data given")
     return flat.reshape(shape)

@@ -160,7 +160,7 @@ def _record_to_json(record: LayerRecord) -> dict[str, Any]:
         "tops": list(record.tops),
     }
     if record.loss_weights is not None:
-        value["loss_weights"] = list(record.loss_weights)
+        value["loss_weights"] = array_to_json(np.array(record.loss_weights, np.float64))["data"]
     if record.need_backward is not None:
         value["need_backward"] = record.need_backward
     return value
@@ -168,11 +168,12 @@ def _record_to_json(record: LayerRecord) -> dict[str, Any]:
 
 def _record_from_json(value: Mapping[str, Any]) -> LayerRecord:
     weights = value.get("loss_weights")
+    held = None if weights is None else array_from_json({"shape": [len(weights)], "data": weights})
     return LayerRecord(
         name=value["name"],
         type=value["type"],
         bottoms=tuple(value["bottoms"]),
         tops=tuple(value["tops"]),
-        loss_weights=None if weights is None else tuple(float(w) for w in weights),
+        loss_weights=None if held is None else tuple(held.tolist()),
         need_backward=value.get("need_backward"),
     )

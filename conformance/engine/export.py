@@ -11,6 +11,7 @@ from pathlib import Path
 
 from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError
+from conformance.contract.paths import failed, put
 from conformance.contract.selection import Planned, Selection
 from conformance.engine.gather import gather
 from conformance.protocol import PASSES_SINCE, VERSION, case_message, request
@@ -70,12 +71,12 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"cannot make {folder}: {error.strerror}") from None
+        raise failed(f"cannot make {folder}", error) from None
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", "utf-8")
+    _make(path.parent)
+    put(path, text + "\n")
 
 
 def _free(stem: str, taken: Counter[str]) -> str:

@@ -15,11 +15,12 @@ from typing import Any
 from conformance.adapters import open_implementation
 from conformance.adapters.host import Channel
 from conformance.contract.case import Case
-from conformance.contract.errors import UsageError, one_line
+from conformance.contract.errors import Stopped, UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, Threaded
 from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.paths import system_told
 from conformance.contract.selection import Planned
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
@@ -41,8 +42,12 @@ def run_order(order: Order, emit: Emit) -> None:
         emit({"kind": "finished"})
     except UsageError as error:
         emit(_stop(ExitCode.USAGE, str(error)))
+    except Stopped as error:
+        emit(_stop(ExitCode(error.code), error.message, error.detail))
     except DoesNotStart as error:
         emit(_stop(ExitCode.DOES_NOT_START, f"{order.spec} does not start: {one_line(error.reason)}", error.detail))
+    except OSError as error:
+        emit(_stop(ExitCode.HARNESS_BROKEN, system_told(error), traceback.format_exc()))
     except Exception as error:
         emit(_stop(ExitCode.HARNESS_BROKEN, f"the suite broke: {_named(error)}", traceback.format_exc()))
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.intake import json_of
+from conformance.contract.paths import content_of
 from conformance.record.reader import judged_from_json, read_report
 from conformance.record.report import Judged
 
@@ -84,8 +86,8 @@ def _is_whole(item: Sequence[Mapping[str, Any]]) -> bool:
 
 def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """The lines of a report that could be read; the torn last one is left out."""
-    lines = path.read_text("utf-8", "replace").split("\n")
-    yield from (json.loads(line) for line in lines[:-1] if line.strip())
+    lines = content_of(path, "the report").decode("utf-8", "replace").split("\n")
+    yield from (json_of(line) for line in lines[:-1] if line.strip())
 
 
 def _identity(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.paths import content_of
 from refimpl.layers.blobproto import read_blob
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ def read_caffemodel(path: Path) -> dict[str, Array]:
 
     Raises `UsageError` for a file that cannot be read or is no such net, and where protobuf is not installed.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    content = content_of(path)
     if content.startswith(_HDF5):
         raise UsageError(f"{path} is HDF5: save its arrays as LAYER[I] in an .npz instead")
     arrays: dict[str, Array] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conformance.audit.document import Document, read_document
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.paths import text_of
 from conformance.evaluation.cut import Cut, cut_at, suggested
 from refimpl.errors import NetError
 from refimpl.foreign import Foreign
@@ -90,7 +91,7 @@ def _strict(document: Document) -> NetParameter:
     refused = next(filter(_matters, document.foreign), None)
     if refused and document.solver == document.path:
         _refuse(document, refused)
-    return parse_net(Path(document.path).read_text("utf-8")) if refused else document.net
+    return parse_net(text_of(Path(document.path))) if refused else document.net
 
 
 def _refuse_foreign(document: Document, cut: Cut) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError
+from conformance.contract.paths import put
 from conformance.contract.toml import read_toml
 from conformance.contract.verdict import Status, Verdict
 
@@ -146,10 +147,7 @@ def _entry(entry: Any, kind: type[Any], needed: Sequence[str], place: str) -> An
 def write_baseline(baseline: Baseline) -> None:
     """Write a baseline to its path, its entries sorted. Raises `UsageError` where that fails."""
     text = "".join(f"{line}\n" for line in _lines(baseline))
-    try:
-        baseline.path.write_bytes(text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UsageError(f"cannot write the baseline {baseline.path}: {error.strerror}") from None
+    put(baseline.path, text, "the baseline")
 
 
 def _lines(baseline: Baseline) -> Iterator[str]:

@@ -15,15 +15,19 @@ from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.item import TYPE
+from conformance.contract.paths import put, text_of
 from conformance.contract.verdict import Status
 from conformance.record.report import Report
 
-__all__ = ["Lock", "decided", "read_lock", "write_lock"]
+__all__ = ["LARGEST", "Lock", "decided", "read_lock", "write_lock"]
 
 _HEAD = "# What has to run: CHECK[TYPE] and how many verdicts it has to reach. Written by `lossconf baseline lock`."
-_SUITE = re.compile(r"# suite (\d+)")
+_SUITE = re.compile(r"# suite ([0-9]{1,9})")
 _SELECTED = "# selected "
-_LINE = re.compile(rf"(\S+\[(?:{TYPE})\]) (\d+)")
+_LINE = re.compile(rf"(\S+\[(?:{TYPE})\]) ([0-9]{{1,9}})")
+
+LARGEST = 1 << 26
+"""Bytes of a lock that are read."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,7 @@ def decided(report: Report) -> Counter[str]:
 
 def read_lock(path: Path) -> Lock:
     """The lock in a file. Raises `UsageError` that names the line at fault."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read the lock {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is no lock: not UTF-8") from None
+    lines = text_of(path, "the lock", LARGEST).split("\n")
     counts: dict[str, int] = {}
     suite, chosen = "", {}
     for number, line in enumerate(lines, 1):
@@ -98,8 +97,5 @@ def write_lock(lock: Lock) -> None:
     for line in (*body, lock.suite):
         if not line.isprintable() or (line is not lock.suite and not _LINE.fullmatch(line)):
             raise UsageError(f"cannot lock {one_line(line, 100)!r}: no check, and no suite, is named so")
-    try:
-        chosen = [_SELECTED + json.dumps(lock.selected)] if lock.selected else []
-        lock.path.write_text("\n".join([_HEAD, f"# suite {lock.suite}", *chosen, *body]) + "\n", "utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"cannot write the lock {lock.path}: {error.strerror}") from None
+    chosen = [_SELECTED + json.dumps(lock.selected)] if lock.selected else []
+    put(lock.path, "\n".join([_HEAD, f"# suite {lock.suite}", *chosen, *body]) + "\n", "the lock")

@@ -1,7 +1,7 @@
 """Requests out, answers in: the messages as bytes and as the project's own values.
 
-Everything read here was written by somebody else's program. Whatever is wrong with it comes out as `ValueError` with
-one line that says what and where; nothing else is raised by what reads.
+Everything read here was written by somebody else's program. Whatever is wrong with it comes out as `Malformed`, one
+line that says what and where; nothing else is raised by what reads.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from conformance.contract.case import Array, Case, Pass, array_from_json, array_to_json
 from conformance.contract.dtypes import DOUBLE
 from conformance.contract.implementation import Crash, Description, ProtocolError, Unsupported
+from conformance.contract.intake import Malformed, decoding, excerpt, json_of
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
 from conformance.protocol.demand import meet
 from conformance.protocol.schema import violation
@@ -158,48 +159,39 @@ def _field_message(value: Any) -> Any:
 
 
 def read_answer(line: bytes) -> Answer:
-    """The message on a line, held against its schema."""
-    try:
-        message = json.loads(line.decode("utf-8"), parse_constant=_no_constant, parse_int=_integer)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}: {_excerpt(line)}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg} at column {error.colno}): {_excerpt(line)}") from None
-    except RecursionError:
-        raise ValueError(f"JSON nested beyond any message: {_excerpt(line)}") from None
+    """The message on a line, held against its schema. Raises `Malformed`."""
+    message = json_of(line)
     if not isinstance(message, dict):
-        raise ValueError(f"not a JSON object: {_excerpt(line)}")
+        raise Malformed(f"not a JSON object: {excerpt(line)}")
     if "event" in message:
         return Answer(_checked("stage", message)["event"], message["id"], message["stage"])
     kinds = [kind for kind in _ANSWERS if kind in message]
     if len(kinds) != 1:
-        raise ValueError(f"an answer has exactly one of {', '.join(_ANSWERS)}: {_excerpt(line)}")
+        raise Malformed(f"an answer has exactly one of {', '.join(_ANSWERS)}: {excerpt(line)}")
     return Answer(kinds[0], _checked(kinds[0], message)["id"], message[kinds[0]])
 
 
 def read_description(body: Mapping[str, Any]) -> Description:
-    """What an implementation says of itself; `ValueError` where it speaks a version that nobody here does."""
+    """What an implementation says of itself; `Malformed` where it speaks a version that nobody here does."""
     if body["protocol"] not in SPOKEN:
         spoken = " and ".join(map(str, sorted(SPOKEN)))
-        raise ValueError(f"it speaks version {body['protocol']} of the protocol, this harness versions {spoken}")
+        raise Malformed(f"it speaks version {body['protocol']} of the protocol, this harness versions {spoken}")
     if body["capability"] == "layer" and not body.get("layers"):
-        raise ValueError("an implementation of capability layer names its layers")
+        raise Malformed("an implementation of capability layer names its layers")
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
     return Description(**given)
 
 
 def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:
     """The outcome of ``case`` run in ``dtype``: it holds what the case asks for (`conformance.protocol.demand`)."""
-    for state in (body, *body.get("passes", ())):
-        if state.get("dtype", dtype) != dtype:
-            raise ValueError(f"dtype is {state['dtype']}, asked for {dtype}")
-    try:
+    with decoding():
+        for state in (body, *body.get("passes", ())):
+            if state.get("dtype", dtype) != dtype:
+                raise Malformed(f"dtype is {state['dtype']}, asked for {dtype}")
         outcome = outcome_from_json(body, dtype)
-    except OverflowError as error:
-        raise ValueError(f"a number is too large: {error}") from None
-    if not isinstance(outcome, Outcome):
-        raise ValueError("an outcome is no refusal")
-    meet(outcome, case, dtype)
+        if not isinstance(outcome, Outcome):
+            raise Malformed("an outcome is no refusal")
+        meet(outcome, case, dtype)
     return outcome
 
 
@@ -217,36 +209,23 @@ def read_times(body: Mapping[str, list[float]], rounds: int) -> dict[str, tuple[
     """Seconds per round of forward, backward and both."""
     for name, seconds in body.items():
         if len(seconds) != rounds:
-            raise ValueError(f"times.{name} has {len(seconds)} entries for {rounds} rounds")
+            raise Malformed(f"times.{name} has {len(seconds)} entries for {rounds} rounds")
     return {name: tuple(seconds) for name, seconds in body.items()}
 
 
 def _array(place: str, message: Mapping[str, Any], dtype: str) -> Array:
     try:
-        array = array_from_json(message, dtype)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{place}: {error}") from None
+        with decoding():
+            array = array_from_json(message, dtype)
+    except Malformed as error:
+        raise Malformed(f"{place}: {error}") from None
     if array.dtype != dtype:
-        raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
+        raise Malformed(f"{place} is {array.dtype}, asked for {dtype}")
     return array
 
 
 def _checked(name: str, message: dict[str, Any]) -> dict[str, Any]:
     wrong = violation(name, message)
     if wrong is not None:
-        raise ValueError(wrong)
+        raise Malformed(wrong)
     return message
-
-
-def _integer(text: str) -> float:
-    """An integer, or the zero that has a sign: "-0" is how C prints it."""
-    return -0.0 if text == "-0" else int(text)
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f'{text} is not JSON: write the string "{text}"')
-
-
-def _excerpt(line: bytes, width: int = 80) -> str:
-    text = line[:width].decode("utf-8", "backslashreplace").rstrip()
-    return repr(text) + (f" and {len(line) - width} bytes more" if len(line) > width else "")

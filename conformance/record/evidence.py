@@ -12,6 +12,7 @@ import numpy as np
 from conformance.contract.case import Array, Case, array_to_json
 from conformance.contract.dtypes import ONE_OF, TYPES, Dtype
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.intake import Malformed, decoding
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
 from conformance.record.cause import Cause
 from conformance.record.deviation import Deviation
@@ -152,8 +153,9 @@ def evidence_of(report: Report) -> list[Evidence]:
 
 def _read(line: Mapping[str, object]) -> Evidence:
     try:
-        return Evidence.from_json(line)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        with decoding():
+            return Evidence.from_json(line)
+    except Malformed as error:
         raise UsageError(f"the evidence on {line.get('check')} cannot be read: {one_line(str(error), 120)}") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.intake import Malformed, decoding, json_of
+from conformance.contract.paths import content_of
 from conformance.contract.verdict import Element, Level, Status, Verdict
 from conformance.record.report import READABLE, Judged, Report
 from conformance.record.shape import refuse_misshapen, refuse_misshapen_end, refuse_misshapen_verdict
@@ -25,18 +26,16 @@ def read_report(path: Path) -> Report:
 
     Raises `UsageError` where the file is no report, with the line at fault, and `NotWhole` where lines of it are gone.
     """
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError as error:
-        raise UsageError(f"cannot read the report {path}: {error.strerror}") from None
+    text = content_of(path, "the report").decode("utf-8", "replace")
     found = _Reading()
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            found.take(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            with decoding():
+                found.take(json_of(line))
+        except Malformed as error:
             if number == len(lines) and found.header is not None:
                 break  # not ended by a newline: the run was stopped while it wrote this
             raise UsageError(f"{path}, line {number}: not a line of a report: {one_line(str(error), 120)}") from None

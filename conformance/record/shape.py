@@ -6,7 +6,7 @@ Verdicts and ends come in tens of thousands, too many to hold each against the s
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,10 @@ from conformance.contract.dtypes import NAMES
 
 __all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict", "schema"]
 
+_AGES = 1e12
+"""Seconds that nothing takes."""
+
+_DIGEST = re.compile("[0-9A-Za-z]{1,64}")
 _NEEDED = ("check", "family", "stem", "requirement")
 _OPTIONAL = ("reason", "side", "layer", "limit", "since")
 
@@ -38,8 +42,8 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     if line["dtype"] not in NAMES:
         raise ValueError(f"dtype is {line['dtype']!r}")
     headroom = line.get("headroom")
-    if isinstance(headroom, float) and math.isnan(headroom):
-        raise ValueError("headroom is NaN")
+    if headroom is not None and headroom != "Infinity" and not (_is_number(headroom) and headroom >= 0):
+        raise ValueError(f"headroom is {headroom!r:.40}")
     if not str(line.get("since", "1")).isdecimal():
         raise ValueError(f"since is {line['since']!r}")
     if not isinstance(line.get("detail", {}), Mapping):
@@ -50,8 +54,8 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
 def refuse_misshapen_end(line: Mapping[str, Any]) -> None:
     """Raises `ValueError` or `KeyError` where an item's end does not hold the item and the digests of its cases."""
     _text(line, "item")
-    if not all(isinstance(digest, str) for digest in line["cases"].values()):
-        raise ValueError("the digests of cases are texts")
+    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in line["cases"].values()):
+        raise ValueError("a case has a digest that is none")
     _duration(line)
 
 
@@ -62,8 +66,12 @@ def _text(line: Mapping[str, Any], name: str) -> None:
 
 def _duration(line: Mapping[str, Any]) -> None:
     seconds = line.get("seconds", 0)
-    if not (isinstance(seconds, (int, float)) and 0 <= seconds < math.inf):
-        raise ValueError(f"seconds is {seconds!r}")
+    if not (_is_number(seconds) and 0 <= seconds < _AGES):
+        raise ValueError(f"seconds is {seconds!r:.40}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @cache

@@ -6,11 +6,13 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from conformance.contract.errors import UsageError
+from conformance.contract.paths import failed, refuse_special
 from conformance.contract.verdict import Element
 from conformance.record.report import Judged, Report
 
@@ -21,45 +23,64 @@ _LONGEST = 20_000
 
 
 class ReportWriter:
-    """Writes a report line by line and flushes each, so that a killed run loses nothing.
+    """Writes a report line by line, each at once, so that a killed run loses nothing.
 
-    The file is made at the first line: a run that never starts leaves an earlier report as it was.
+    The file is made at the first line: a run that never starts leaves an earlier report as it was. Lines that the
+    system does not take whole are taken back, so that what the file holds can be read and gone on from.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises `UsageError` where the file could not be made."""
+        """Raises `UsageError` where the file could not be made, or is none."""
+        refuse_special(path, "the report")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UsageError(f"cannot write the report {path}: no such folder, or not writable")
         self.path = path
-        self._file: IO[str] | None = None
+        self._file: IO[bytes] | None = None
 
     def write(self, *lines: Mapping[str, Any]) -> None:
-        """Lines of any kind, flushed together. Raises `UsageError` where the file cannot be made."""
+        """Lines of any kind, together. Raises `UsageError` where the file cannot be made, `Stopped` where the system
+        does not take them."""
         if self._file is None:
             self._file = self._opened(self.path)
-        for line in lines:
-            self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        self._append(self._file, b"".join(map(_encoded, lines)))
 
     def begin_with(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Put ``lines`` in place of what the file holds, at once, and go on after them.
-
-        Raises `UsageError` where the file cannot be made.
-        """
+        """Put ``lines`` in place of what the file holds, at once, and go on after them. Raises as `write` does."""
         beside = self.path.with_name(self.path.name + ".new")
         self._file = self._opened(beside)
-        self.write(*lines)
-        os.replace(beside, self.path)
-
-    def _opened(self, path: Path) -> IO[str]:
         try:
-            return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+            self.write(*lines)
+            os.replace(beside, self.path)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(beside)
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
+            raise
+
+    def _append(self, file: IO[bytes], content: bytes) -> None:
+        before, rest = file.tell(), memoryview(content)
+        try:
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
         except OSError as error:
-            raise UsageError(f"cannot write the report {path}: {error.strerror}") from None
+            with suppress(OSError):
+                file.truncate(before)
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> Exception:
+        return failed(f"cannot write the report {self.path}", error)
+
+    def _opened(self, path: Path) -> IO[bytes]:
+        try:
+            return open(path, "wb", buffering=0)
+        except OSError as error:
+            raise self._failed(error) from None
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # every line was written when it came
+                self._file.close()
 
     def __enter__(self) -> ReportWriter:
         return self
@@ -70,8 +91,17 @@ class ReportWriter:
         self.close()
 
 
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    """A line as bytes, numbers that JSON lacks by their names."""
+    try:
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(plain(line), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
 def write_report(path: Path, report: Report) -> None:
-    """Write a report's lines. Raises `UsageError` where the file cannot be made."""
+    """Write a report's lines. Raises as `ReportWriter.write` does."""
     lines = [report.header, *map(verdict_to_json, report.judged), *report.evidence, *report.harness_errors]
     lines += [*report.ended, *([report.footer] if report.footer else [])]
     with ReportWriter(path) as writer:

@@ -11,6 +11,8 @@ from typing import Any
 
 from conformance.contract.dtypes import NAMES
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.intake import Malformed, decoding, json_of
+from conformance.contract.paths import content_of, put
 from conformance.timing.machine import Machine
 from conformance.timing.problem import Problem
 from conformance.timing.process import TOLERATED
@@ -21,6 +23,9 @@ from conformance.timing.subjects import About
 __all__ = ["SCHEMA", "Measured", "Result", "read_result", "schema", "write_result"]
 
 SCHEMA = 1
+
+LARGEST = 1 << 27
+"""Bytes of a result that are read."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +163,7 @@ def schema() -> dict[str, Any]:
 def write_result(result: Result, path: Path) -> None:
     """Write a result. Raises `UsageError` where the file cannot be written."""
     lines = [f"{json.dumps(name)}: {_laid_out(value)}" for name, value in result.to_json().items()]
-    try:
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    put(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _laid_out(value: Any) -> str:
@@ -176,15 +178,14 @@ def read_result(path: Path) -> Result:
     from jsonschema import Draft202012Validator
 
     try:
-        value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no result of lossconf bench: {error}") from None
-    wrong = next(_violations(Draft202012Validator(schema()), value), None)
-    if wrong is not None:
-        raise UsageError(f"{path} is no result of lossconf bench: {wrong}")
-    return Result.from_json(value)
+        with decoding():
+            value = json_of(content_of(path, largest=LARGEST))
+            wrong = next(_violations(Draft202012Validator(schema()), value), None)
+            if wrong is not None:
+                raise Malformed(wrong)
+            return Result.from_json(value)
+    except Malformed as error:
+        raise UsageError(f"{path} is no result of lossconf bench: {one_line(str(error), 200)}") from None
 
 
 def _violations(validator: Any, value: Any) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, one_line, unknown
+from conformance.contract.intake import Malformed, decoding, json_of
 from conformance.contract.item import TYPE
 from conformance.diagnosis.diagnosis import causes_of
 from conformance.record.cause import Cause
@@ -83,6 +83,7 @@ def _carried(check: str, broken: Sequence[Judged]) -> Case | None:
     if text is None:
         return None
     try:
-        return Case.from_json(check, json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        with decoding():
+            return Case.from_json(check, json_of(text))
+    except Malformed as error:
         raise UsageError(f"the case that {check} carries cannot be read: {one_line(str(error), 120)}") from None

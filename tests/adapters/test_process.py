@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema.validators import extend
 
+from conformance.adapters import process
 from conformance.adapters.process import ProcessImplementation
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import Crash, DoesNotStart, ImplementationError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.protocol import Answer, schema, violation
 from tests.miniatures import AT_START, IN_A_CASE, IN_PASSES, Miniature, command, well_behaved
 
 NET = textwrap.dedent("""\
@@ -294,3 +297,41 @@ def test_an_older_process_is_never_sent_a_case_of_several_passes(behaviour: str)
         with pytest.raises(Unsupported, match="version 1 of the protocol: cases of several passes come with version 2"):
             implementation.run(passing("spoil me"), "float32")
         assert isinstance(implementation.run(GOOD, "float32"), Outcome)
+
+
+def test_reading_an_answer_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = process.read_answer
+
+    def slow(line: bytes) -> Answer:
+        if b"outcome" in line:
+            time.sleep(600)
+        return read(line)
+
+    monkeypatch.setattr(process, "read_answer", slow)
+    monkeypatch.setattr(process, "_QUICK", 0)
+    with plugged_in(well_behaved(), timeout=1.0) as implementation:
+        answers = [answer(implementation, GOOD)]
+        monkeypatch.setattr(process, "read_answer", read)
+        implementation.timeout = 20.0
+        answers.append(answer(implementation, GOOD))
+    assert isinstance(answers[0], TimedOut)
+    assert str(answers[0]) == "its answer could not be read within 1 s"
+    assert isinstance(answers[1], Outcome)
+
+
+def test_thousands_of_numbers_are_held_against_the_schema_as_one() -> None:
+    numbers: list[Any] = [1.5, 2, -3.0] * 1000
+    told = {"id": 1, "outcome": {"loss": 1.0, "data": {"x": {"shape": [len(numbers)], "data": numbers}}}}
+    looked_at = []
+
+    def count(validator: Any, kind: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        looked_at.append(instance)
+        yield from ()
+
+    counting = extend(type(schema._validator("outcome")), {"type": count})
+    whole = schema._validator("outcome")
+    list(counting(whole.schema, registry=whole._registry).iter_errors(told))
+    assert len(looked_at) < 20
+    numbers[-1] = None
+    wrong = violation("outcome", told)
+    assert wrong is not None and "None is not of type" in wrong

@@ -1,4 +1,4 @@
-"""Alarm: stops an implementation that runs in this process and takes too long."""
+"""Alarm: stops what runs in this process and takes too long: an implementation, or reading what one answered."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["alarm"]
 
 
 @contextmanager
-def alarm(seconds: float | None) -> Iterator[None]:
-    """Raise `TimedOut` inside the block once ``seconds`` have passed.
+def alarm(seconds: float | None, reason: str = "") -> Iterator[None]:
+    """Raise `TimedOut` inside the block once ``seconds`` have passed, for a ``reason`` of the caller's if there is one.
 
     Python code is interrupted, compiled code at its return; where that never comes, and on systems without SIGALRM, it
     is the supervisor that stops the process. No effect outside the main thread.
@@ -25,7 +25,7 @@ def alarm(seconds: float | None) -> Iterator[None]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TimedOut(f"no answer within {seconds:g} s")
+        raise TimedOut(reason or f"no answer within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
