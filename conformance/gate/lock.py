@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
+from conformance.contract.intake import Malformed, json_of
 from conformance.contract.item import TYPE
 from conformance.contract.paths import put, text_of
 from conformance.contract.verdict import Status
@@ -83,8 +84,8 @@ def read_lock(path: Path) -> Lock:
 
 def _selected(line: str, place: str) -> dict[str, Any]:
     try:
-        value = json.loads(line.removeprefix(_SELECTED))
-    except (ValueError, RecursionError):
+        value = json_of(line.removeprefix(_SELECTED))
+    except Malformed:
         value = None
     if not isinstance(value, dict):
         raise UsageError(f"{place}: what was selected is no JSON object: write it anew with `lossconf baseline lock`")

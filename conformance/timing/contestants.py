@@ -20,6 +20,7 @@ from conformance.adapters.host import Ended, Host, Late, Overlong, last_lines, l
 from conformance.adapters.process import ProcessImplementation
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import ImplementationError
+from conformance.contract.intake import Malformed, decoding
 from conformance.contract.outcome import Refusal
 from conformance.timing.cases import case_of, gradients_in
 from conformance.timing.problem import Array, Problem
@@ -172,7 +173,12 @@ class Hosted:
         deadline = time.monotonic() + PATIENCE
         try:
             self._host.send(line_of({"verb": verb, **fields}), deadline)
-            told: dict[str, Any] = json.loads(self._host.receive(deadline))
+            line = self._host.receive(deadline)
+            with decoding():  # a loss that is no number travels as one
+                told: dict[str, Any] = json.loads(line)
+        except Malformed as error:
+            self.close()
+            raise NotTimed(f"its answer is none: {error}") from None
         except (Ended, Late, Overlong) as error:
             end = self._host.end(0.0 if isinstance(error, Late) else _GRACE)
             last = last_lines(end.errors, 1)
