@@ -75,6 +75,7 @@ IN_A_CASE = (
     Miniature("prints_to_stdout", ProtocolError, "not JSON .* 'I1121 net.cpp:744"),
     Miniature("prints_after_its_answer", ProtocolError, "after its answer: not JSON .* 'done'"),
     Miniature("answers_twice", ProtocolError, "after its answer: outcome with id"),
+    Miniature("is_another_one_after_its_answer", ProtocolError, "its name was miniature and is other"),
     Miniature("answers_the_case_before", ProtocolError, "outcome with id .* where .* was asked"),
     Miniature("answers_with_a_wrong_id", ProtocolError, "outcome with id .* where .* was asked"),
     Miniature("answers_with_a_text_for_an_id", ProtocolError, "id: '.*' is not of type 'integer'"),

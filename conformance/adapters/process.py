@@ -18,6 +18,7 @@ from conformance.adapters.remote_layer import Computed, RemoteLayer
 from conformance.adapters.worker import fatal_text
 from conformance.contract.alarm import alarm
 from conformance.contract.case import Case
+from conformance.contract.errors import one_line
 from conformance.contract.implementation import Crash, Description, DoesNotStart, ProtocolError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import (
@@ -139,8 +140,12 @@ class ProcessImplementation:
         if self._failed_starts >= _MOST_FAILED_STARTS:
             raise DoesNotStart(f"it has not started {self._failed_starts} times in a row and is not tried again")
         self._failed_starts += 1
-        host, self._description = self._start()
+        host, description = self._start()
         self._failed_starts = 0
+        changed = self._changed(description)
+        if changed:
+            raise ProtocolError(f"started again, it is another one: {changed}", self._discard().said)
+        self._description = description
         return host
 
     def _start(self) -> tuple[Host, Description]:
@@ -174,6 +179,15 @@ class ProcessImplementation:
         self._version = description.protocol or VERSION
         return description
 
+    def _changed(self, description: Description) -> str:
+        """What it says of itself that it did not say at first, in words; a report names one implementation."""
+        first = self._description or description
+        names = ("name", "version", "capability")
+        pairs = [(name, getattr(first, name), getattr(description, name)) for name in names]
+        return ", ".join(
+            f"its {name} was {one_line(old)} and is {one_line(new)}" for name, old, new in pairs if old != new
+        )
+
     def _exchange(self, verb: str, kind: str, dtype: str, read: Callable[[Any], T], **fields: Any) -> T | Refusal:
         """A case's request and what ``read`` makes of its answer, all that can go wrong turned into what it means."""
         if dtype not in (*self.describe().dtypes, *self.describe().differences):
@@ -183,7 +197,9 @@ class ProcessImplementation:
         deadline, self._stage, answer = time.monotonic() + self.timeout, "construct", None
         try:
             answer = self._ask(host, verb, deadline, dtype=dtype, **fields)
-            self._introduce(host, deadline)
+            changed = self._changed(self._introduce(host, deadline))
+            if changed:
+                raise ValueError(f"it is another one: {changed}")
         except Late:
             reason = f"no sign of life within {self.timeout:g} s, {self._when(answer)}"
             raise TimedOut(reason, self._discard().said) from None

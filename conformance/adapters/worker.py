@@ -132,11 +132,13 @@ class Stub(types.ModuleType):
 class StubFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Answers for skimage and scipy where they are absent; last on sys.meta_path, so that real ones win.
 
-    pycaffe imports them for reading and scaling images, which no loss layer does.
+    pycaffe imports them for reading and scaling images, which no loss layer does. Nothing is put into a real one: scipy
+    looks for modules that a build may lack, and goes on without them.
     """
 
     def find_spec(self, fullname: str, _path: Any = None, _target: Any = None) -> Any:
-        if fullname.split(".")[0] not in ("skimage", "scipy"):
+        top = fullname.split(".")[0]
+        if top not in ("skimage", "scipy") or (top != fullname and not isinstance(sys.modules.get(top), Stub)):
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "merge": "join the reports of shards, or set those of devices side by side",
     "export": "write cases as files, for a machine without lossconf",
     "judge": "judge the answers to exported cases",
+    "worker": "print the program that drives a Caffe of yours, in C++ or Python",
     "completion": "print the completion script of a shell",
 }
 """Every command and what it does; each is ``command`` in the module of its name."""

@@ -24,7 +24,14 @@ from conformance.adapters import process
 from conformance.adapters.process import ProcessImplementation
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case, Pass
-from conformance.contract.implementation import Crash, DoesNotStart, ImplementationError, TimedOut, Unsupported
+from conformance.contract.implementation import (
+    Crash,
+    DoesNotStart,
+    ImplementationError,
+    ProtocolError,
+    TimedOut,
+    Unsupported,
+)
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.protocol import Answer, schema, violation
 from tests.miniatures import AT_START, IN_A_CASE, IN_PASSES, Miniature, command, well_behaved
@@ -71,6 +78,17 @@ def complaint(implementation: ProcessImplementation, subject: Case) -> Implement
     with pytest.raises(ImplementationError) as caught:
         implementation.run(subject, "float32")
     return caught.value
+
+
+def test_who_is_another_one_after_a_restart_is_not_judged(tmp_path: Path) -> None:
+    environment = {**os.environ, "LOSSCONF_TEST_FOLDER": str(tmp_path)}
+    with plugged_in(command("is_another_one_after_a_restart"), environment=environment) as implementation:
+        assert isinstance(complaint(implementation, BAD), Crash)
+        for _ in range(2):
+            told = complaint(implementation, GOOD)
+            assert isinstance(told, ProtocolError)
+            assert str(told) == "started again, it is another one: its name was miniature and is other"
+        assert implementation.describe().name == "miniature"
 
 
 @pytest.mark.parametrize("miniature", IN_A_CASE, ids=lambda miniature: miniature.behaviour)

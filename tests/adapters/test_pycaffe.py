@@ -340,13 +340,16 @@ def test_image_libraries_are_stubbed_where_they_are_absent_and_only_there(tmp_pa
         "from scipy.ndimage import zoom; import skimage.io; from skimage.transform import resize\n"
         "try: resize(1)\n"
         "except NotImplementedError as error: print(zoom, error)\n"
+        "try: import scipy._absent\n"  # a real scipy asks for what its build may lack
+        "except ImportError as error: print(error)\n"
     )
     for folder in Path(np.__file__).parents[1].glob("numpy*"):
         (tmp_path / folder.name).symlink_to(folder)
     path = os.pathsep.join([str(tmp_path), str(Path(MINIATURE).parents[1])])
     command = [sys.executable, "-S", "-c", script]  # -S: without whatever else is installed here
     ran = subprocess.run(command, env={"PYTHONPATH": path}, capture_output=True, text=True)
-    assert ran.stdout == "real skimage.transform is not installed; the worker put a stub in its place\n", ran.stderr
+    told = "real skimage.transform is not installed; the worker put a stub in its place\n"
+    assert ran.stdout == f"{told}No module named 'scipy._absent'\n", ran.stderr
 
 
 def test_the_worker_is_one_file_that_python_3_6_reads() -> None:

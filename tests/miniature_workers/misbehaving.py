@@ -83,6 +83,16 @@ def describes_nothing(worker):
     worker.serve()
 
 
+def is_another_one_after_a_restart(worker):
+    """Dies in a spoilt case, and calls itself by another name where it has been started before."""
+    mark = os.path.join(os.environ["LOSSCONF_TEST_FOLDER"], "started")
+    if os.path.exists(mark):
+        worker.name = "other"
+    open(mark, "w").close()
+    worker.behaviour = exits_quietly
+    worker.serve()
+
+
 # Deaths.
 
 
@@ -195,6 +205,11 @@ def prints_after_its_answer(worker, request):
     worker.send({"id": request["id"], **worker.answer(request)})
     time.sleep(0.05)
     print("done", flush=True)
+
+
+def is_another_one_after_its_answer(worker, request):
+    WellBehaved.run(worker, request)
+    worker.name = "other"
 
 
 def answers_twice(worker, request):
@@ -415,6 +430,7 @@ AT_START = (
     speaks_version_1,
     speaks_version_1_alone,
     describes_nothing,
+    is_another_one_after_a_restart,
 )
 
 

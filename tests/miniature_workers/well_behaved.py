@@ -14,6 +14,7 @@ class WellBehaved:
     """The protocol in as few lines as it takes. A subclass overrides what it wants to get wrong."""
 
     protocol = 2
+    name = "miniature"
     dtypes = ("float32", "float64")
 
     def __init__(self, honest=False):
@@ -33,7 +34,7 @@ class WellBehaved:
     def describe(self, request):
         description = {
             "protocol": self.protocol,
-            "name": "miniature",
+            "name": self.name,
             "version": "1",
             "language": "Python",
             "capability": "net",

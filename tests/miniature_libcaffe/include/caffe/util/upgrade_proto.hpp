@@ -1,0 +1,6 @@
+#pragma once
+#include "caffe/proto/caffe.pb.h"
+
+namespace caffe {
+void ReadNetParamsFromTextFileOrDie(const std::string& file, NetParameter* net);
+}
