@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from conformance.contract.verdict import Verdict
+    from conformance.record.devices import Standing
     from conformance.record.differences import Change, Differences
 
 __all__ = ["command"]
@@ -26,12 +27,15 @@ def command(old: Path, new: Path) -> int:
     """Say what changed from report OLD to report NEW: what the implementation broke or mended, what the suite did.
 
     A change is the suite's own where the check was given another case, or where the implementation is the very same and
-    the suite is not. Ends with 1 where the implementation broke something.
+    the suite is not. Of one implementation on two devices it says first, for each layer and type, the largest error on
+    either in units of the bound, and which device is right. Ends with 1 where the implementation broke something.
 
     \b
     Examples:
       lossconf diff main.jsonl report.jsonl
+      lossconf diff cpu.jsonl gpu.jsonl
     """
+    from conformance.record.devices import device_of, devices_between
     from conformance.record.differences import differences_between
     from conformance.record.reader import read_report
 
@@ -40,9 +44,35 @@ def command(old: Path, new: Path) -> int:
     for path, report in zip((old, new), reports, strict=True):
         if not report.complete:
             click.echo(f"note: {path} is incomplete, so that what it lacks may be missing for that alone")
+    devices = [device_of(report.header) for report in reports]
+    for line in _beside(devices_between(*reports), devices):
+        click.echo(line)
     for line in _lines(changes):
         click.echo(line)
     return 1 if changes.regressions else 0
+
+
+def _beside(rows: Sequence[Standing], devices: Sequence[str]) -> Iterator[str]:
+    """The devices, layer by layer: musts failed and largest error in bounds on each, how many numbers differ, and which
+    device is right."""
+    if not rows:
+        return
+    yield f"{devices[0]} beside {devices[1]}: musts failed, largest error in units of the bound"
+    told = [["", "", *devices, "unlike", "right"]]
+    for row in rows:
+        sides = [f"{side.musts.failed}, {_error(side.error)}" for side in row.sides]
+        told.append([row.stem, row.dtype, *sides, f"{row.unlike} of {row.measured}", _right(row.right, devices)])
+    widths = [max(len(cells[i]) for cells in told) for i in range(len(told[0]))]
+    for cells in told:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _error(error: float | None) -> str:
+    return "nothing measured" if error is None else f"{error:.2g}"
+
+
+def _right(right: tuple[bool, bool], devices: Sequence[str]) -> str:
+    return "both" if all(right) else devices[right.index(True)] if any(right) else "neither"
 
 
 def _lines(changes: Differences) -> Iterator[str]:

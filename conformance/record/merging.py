@@ -10,6 +10,7 @@ from typing import Any
 
 from conformance.contract.errors import UsageError, one_line
 from conformance.record.conclusion import Conclusion, Musts
+from conformance.record.devices import device_of
 from conformance.record.report import Report
 from conformance.record.whole import digest_of_items, footer_of, refuse_cut
 
@@ -122,7 +123,7 @@ def matrix(runs: Sequence[tuple[Sequence[Path], Report]]) -> list[Column]:
 
 def _label(report: Report) -> str:
     told, machine = report.header["implementation"], report.header["machine"]
-    words = [told["name"], told["version"], "+".join(told.get("devices", [])), machine.get("machine", "")]
+    words = [told["name"], told["version"], device_of(report.header), machine.get("machine", "")]
     shares = report.header["selection"].get("shares")
     part = f", shard {' and '.join(f'{i}/{n}' for i, n in shares)}" if shares else ""
     return one_line(" ".join(str(word) for word in words if word) + part, 60)

@@ -10,6 +10,7 @@ import pytest
 from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.verdict import Level, Status
 from conformance.record.conclusion import Musts
+from conformance.record.devices import devices_between
 from conformance.record.differences import differences_between
 from conformance.record.merging import joined, matrix, unlike
 from conformance.record.reader import read_report
@@ -164,3 +165,38 @@ def test_real_shards_merge_into_the_whole_run(lossconf: Lossconf, tmp_path: Path
     assert merged.header["items"] == whole.header["items"]
     assert differences_between(merged, whole).changed == ()
     assert len(merged.judged) == len(whole.judged)
+
+
+def on(device: str, *judged: Judged, **environment: str) -> Report:
+    told = {**HEADER["implementation"], "devices": [device], "environment": environment}
+    return report_of(*judged, implementation=told)
+
+
+def test_devices_stand_beside_each_other_with_the_one_that_is_right(lossconf: Lossconf, tmp_path: Path) -> None:
+    far = {"headroom": 0.125}
+    cpu = on("cpu", passed("a"), passed("b", headroom=2.0), passed("d", dtype="float64"), failed("e", dtype="float64"))
+    gpu = on("gpu:0", passed("a"), failed("b", **far), failed("d", dtype="float64"), passed("c"), gpu="Tesla <9>")
+    for name, report in (("cpu", cpu), ("gpu", gpu)):
+        write_report(tmp_path / f"{name}.jsonl", report)
+    told = lossconf("diff", "cpu.jsonl", "gpu.jsonl")
+    assert told.code == 1
+    head, columns, *rows = told.out.splitlines()[:4]
+    assert head == "cpu beside gpu:0 (Tesla <9>): musts failed, largest error in units of the bound"
+    assert columns.split() == ["cpu", "gpu:0", "(Tesla", "<9>)", "unlike", "right"]
+    assert " ".join(rows[0].split()) == "hinge_loss float32 0, 0.5 1, 8 1 of 2 cpu"
+    assert " ".join(rows[1].split()) == "hinge_loss float64 1, 0.12 1, nothing measured 0 of 0 neither"
+    assert "the implementation broke (2)" in told.out
+    other = on("cpu", passed("a"))
+    assert devices_between(cpu, other) == devices_between(cpu, report_of(passed("a"), **ANOTHER)) == []
+    (same,) = devices_between(other, on("gpu:0", passed("a")))
+    assert (same.right, same.unlike) == ((True, True), 0)
+
+
+def test_machines_stand_side_by_side_on_a_page(lossconf: Lossconf, tmp_path: Path) -> None:
+    write_report(tmp_path / "cpu.jsonl", on("cpu", passed("a"), passed("b")))
+    write_report(tmp_path / "gpu.jsonl", on("gpu:0", passed("a"), failed("b"), gpu="Tesla <9>"))
+    assert lossconf("merge", "cpu.jsonl", "gpu.jsonl", "--html", "machines.html").code == 0
+    page = (tmp_path / "machines.html").read_text("utf-8")
+    assert '<th scope="row">hinge_loss</th><td>2</td><td class="short">1 of 2</td>' in page
+    assert "mine 1.2 gpu:0 (Tesla &lt;9&gt;) x86_64" in page
+    assert "<script" not in page and "default-src 'none'" in page
