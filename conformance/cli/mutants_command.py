@@ -50,6 +50,9 @@ _FORMATS = (".json", ".md")
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="What --drawn and --sample draw from."
 )
 @click.option("--count", type=click.IntRange(1), default=70, show_default=True, help="Drawn mutants of each loss.")
+@click.option(
+    "--kernels", type=click.IntRange(0), default=0, help="Besides, drawn mutants of each loss's Numba kernels."
+)
 @click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
 def command(
     ids: tuple[str, ...],
@@ -64,6 +67,7 @@ def command(
     drawn: bool,
     seed: int,
     count: int,
+    kernels: int,
     checkers: bool,
 ) -> int:
     """Run the suite on wrong implementations and say which it catches.
@@ -85,7 +89,7 @@ def command(
     if sensitivity:
         return _sensitivity(paths)
     if drawn:
-        return _drawn(stems, seed, count, jobs, paths)
+        return _drawn(stems, seed, (count, kernels), jobs, paths)
     mutants = _chosen(ids, stems)
     if listing:
         for mutant in mutants:
@@ -153,14 +157,14 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
     return _code(not short)
 
 
-def _drawn(stems: tuple[str, ...], seed: int, count: int, jobs: int, paths: tuple[Path, ...]) -> int:
+def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int, paths: tuple[Path, ...]) -> int:
     from conformance.mutants.drawn.power import drawn_mutants, lines, measured, to_json, to_markdown
 
     for stem in stems:
         if stem not in LOSSES:
             raise unknown("loss", stem, list(LOSSES), "lossconf mutants --list")
     started = time.monotonic()
-    drawn = drawn_mutants(stems or LOSSES, seed, count)
+    drawn = drawn_mutants(stems or LOSSES, seed, *counts)
     found = _shown(measured(drawn, jobs), len(drawn))
     rows = [row for row in found if row is not None]
     seconds = time.monotonic() - started

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 import pytest
 
 from conformance.losses import LOSSES
 from conformance.mutants.drawn import settling
+from conformance.mutants.drawn.apart import apart
 from conformance.mutants.drawn.effects import Effect, draw_effect
-from conformance.mutants.drawn.operators import mechanical, places
+from conformance.mutants.drawn.operators import KERNELS, mechanical, places
 from conformance.mutants.drawn.power import Drawn, drawn_mutants, interval, measured
 from conformance.mutants.drawn.settling import settled
 from conformance.mutants.drawn.triggered import triggered
@@ -103,3 +105,21 @@ def test_a_gross_mutant_is_killed_and_an_unsettled_one_does_not_count() -> None:
     (killed,) = measured([Drawn(STEM, "mechanical", 1, number)])
     assert killed is not None
     assert killed.killed_by
+
+
+@pytest.mark.slow
+def test_a_kernel_with_one_operator_changed_is_compiled_anew_and_killed() -> None:
+    found = places(STEM, KERNELS)
+    number = next(i for i, (_, _, what) in enumerate(found) if "Sub becomes Add" in what)
+    assert [each.way for each in drawn_mutants([STEM], 1, 1, 2)] == ["mechanical", "kernel", "kernel"]
+    (killed,) = measured([Drawn(STEM, "kernel", 1, number)])
+    assert killed is not None
+    assert killed.wrong.startswith("refimpl/fast/cpu/euclidean_loss.py, line ")
+    assert killed.killed_by
+    assert killed.killed_by != "its process ends"
+
+
+def test_a_mutant_that_ends_its_process_ends_no_other() -> None:
+    never = mutant(Trigger("made", "never", lambda s: False), HALVED)
+    assert apart(lambda each: os._exit(3), never, "its process ends") == "its process ends"
+    assert apart(lambda each: each.id, never, "its process ends") == never.id

@@ -1,24 +1,26 @@
-"""Mechanical mutants: one operator, constant, comparison or statement changed in the source of a loss's reference."""
+"""Mechanical mutants: one operator, constant, comparison or statement changed in the source of a loss, of its
+reference or of its kernels."""
 
 from __future__ import annotations
 
 import ast
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from numba.core.caching import NullCache
+from numba.core.registry import CPUDispatcher
+
 from conformance.losses import LOSSES
 from conformance.mutants.mutant import Mutant
 from conformance.record.cause import Cause
+from refimpl.fast.layers import LAYERS
 from refimpl.layer import Layer
 
-__all__ = ["mechanical", "places"]
-
-_HELPERS = ("normalisation", "logits_loss", "softmax")
-"""Modules of `refimpl.layers` whose functions losses are made of."""
+__all__ = ["KERNELS", "REFERENCE", "Sources", "mechanical", "places"]
 
 Edit = Callable[[ast.AST], None]
 _SWAPS: dict[type, tuple[type, ...]] = {
@@ -40,54 +42,88 @@ _SWAPS: dict[type, tuple[type, ...]] = {
 _TWINS = {"maximum": "minimum", "minimum": "maximum"}
 
 
-def places(stem: str) -> list[tuple[str, int, str]]:
+@dataclass(frozen=True)
+class Sources:
+    """A ``package`` with a module for each loss, and modules that losses are made of, each after those it uses."""
+
+    package: str
+    shared: tuple[str, ...]
+
+    def modules(self, stem: str) -> list[str]:
+        """What a loss is made of, itself last."""
+        used, asked = set[str](), [stem]
+        while asked:
+            text = self._text(asked.pop())
+            found = {name for name in self.shared if f"{self.package}.{name} " in text} - used
+            used |= found
+            asked += found
+        return [*(name for name in self.shared if name in used), stem]
+
+    def tree(self, module: str) -> ast.Module:
+        return ast.parse(self._text(module))
+
+    def changed(self, stem: str, module: str, tree: ast.Module) -> ModuleType:
+        """The loss's module, made anew of the same sources but for one."""
+        names = {name: f"{self.package}.{name}" for name in self.modules(stem)}
+        before = {full: import_module(full) for full in names.values()}
+        try:
+            for name, full in names.items():
+                made = ModuleType(full)
+                made.__file__ = before[full].__file__
+                code = tree if name == module else self.tree(name)
+                exec(compile(code, str(made.__file__), "exec"), made.__dict__)
+                sys.modules[full] = made
+            return sys.modules[names[stem]]
+        finally:
+            sys.modules.update(before)
+
+    def _text(self, module: str) -> str:
+        file = import_module(f"{self.package}.{module}").__file__
+        assert file is not None
+        return Path(file).read_text("utf-8")
+
+
+REFERENCE = Sources("refimpl.layers", ("normalisation", "softmax", "logits_loss"))
+KERNELS = Sources("refimpl.fast.cpu", ("normaliser", "softmax", "logits"))
+
+
+def places(stem: str, sources: Sources = REFERENCE) -> list[tuple[str, int, str]]:
     """Every change that there is: the module, its place in the tree, and what is done, in the order of the source."""
     found = []
-    for module in _modules(stem):
-        for index, (node, what) in enumerate(_edits(_tree(module))):
+    *shared, own = sources.modules(stem)
+    for module in (own, *shared):
+        for index, (node, what) in enumerate(_edits(sources.tree(module))):
             found.append((module, index, f"line {getattr(node, 'lineno', 0)}: {what}"))
     return found
 
 
-def mechanical(stem: str, number: int) -> Mutant | None:
+def mechanical(stem: str, number: int, sources: Sources = REFERENCE) -> Mutant | None:
     """The mutant of one of the `places`; None where the changed source does not make a class."""
-    module, index, what = places(stem)[number]
-    tree = _parse(module)
+    module, index, what = places(stem, sources)[number]
+    tree = sources.tree(module)
     _apply(tree, index)
+    make = _layer if sources is REFERENCE else _kernel_layer
     try:
-        changed = _class_of(stem, module, tree)
+        changed = make(stem, sources.changed(stem, module, tree))
     except Exception:
         return None
-    return Mutant(
-        f"{stem}/mechanical-{number}",
-        f"refimpl/layers/{module}.py, {what}",
-        "mechanical",
-        Cause.NONE,
-        {LOSSES[stem].type: changed},
-    )
+    kind = "mechanical" if sources is REFERENCE else "kernel"
+    path = f"{sources.package.replace('.', '/')}/{module}.py"
+    return Mutant(f"{stem}/{kind}-{number}", f"{path}, {what}", kind, Cause.NONE, {LOSSES[stem].type: changed})
 
 
-def _modules(stem: str) -> list[str]:
-    text = _source(stem)
-    used = [name for name in _HELPERS if f"refimpl.layers.{name}" in text]
-    if "logits_loss" in used:
-        used = list(_HELPERS)
-    return [stem, *used]
+def _layer(stem: str, module: ModuleType) -> type[Layer]:
+    found: type[Layer] = getattr(module, LOSSES[stem].layer.__name__)
+    return found
 
 
-def _source(module: str) -> str:
-    file = import_module(f"refimpl.layers.{module}").__file__
-    assert file is not None
-    return Path(file).read_text("utf-8")
-
-
-@cache
-def _tree(module: str) -> ast.Module:
-    return _parse(module)
-
-
-def _parse(module: str) -> ast.Module:
-    return ast.parse(_source(module))
+def _kernel_layer(stem: str, module: ModuleType) -> type[Layer]:
+    """The layer on other kernels, which are not to be found in the cache under the names of the right ones."""
+    layer = LAYERS[LOSSES[stem].type]
+    for each in vars(module).values():
+        if isinstance(each, CPUDispatcher):
+            each._cache = NullCache()
+    return type(layer.__name__, (layer,), {"kernels": module})
 
 
 def _edits(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
@@ -159,21 +195,3 @@ def _drop(node: ast.AST) -> None:
     """``not x`` and ``~x`` become ``x``, as a double negation of which one is kept."""
     assert isinstance(node, ast.UnaryOp)
     node.operand = ast.UnaryOp(type(node.op)(), node.operand)
-
-
-def _class_of(stem: str, changed: str, tree: ast.Module) -> type[Layer]:
-    """The loss's class, its module and what it is made of executed anew with one module changed."""
-    order = [name for name in ("normalisation", "softmax", "logits_loss") if name in _modules(stem)] + [stem]
-    names = [f"refimpl.layers.{name}" for name in order]
-    before = {name: sys.modules[name] for name in names}
-    try:
-        for name, full in zip(order, names, strict=True):
-            module = ModuleType(full)
-            module.__file__ = before[full].__file__
-            code = tree if name == changed else _parse(name)
-            exec(compile(code, str(module.__file__), "exec"), module.__dict__)
-            sys.modules[full] = module
-        found: type[Layer] = getattr(sys.modules[f"refimpl.layers.{stem}"], LOSSES[stem].layer.__name__)
-        return found
-    finally:
-        sys.modules.update(before)

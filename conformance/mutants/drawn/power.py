@@ -10,13 +10,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from random import Random
+from typing import TypeVar
+
+from numba.core.errors import NumbaError
 
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level
 from conformance.engine.execution import execute
-from conformance.mutants.drawn.operators import mechanical, places
-from conformance.mutants.drawn.settling import settled
+from conformance.mutants.drawn.apart import apart
+from conformance.mutants.drawn.operators import KERNELS, REFERENCE, mechanical, places
+from conformance.mutants.drawn.settling import Settled, settled
 from conformance.mutants.drawn.triggered import triggered
 from conformance.mutants.matrix import concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
@@ -25,6 +29,9 @@ from conformance.suite import whole_suite
 
 __all__ = ["Drawn", "Power", "drawn_mutants", "lines", "measured", "to_json", "to_markdown"]
 
+T = TypeVar("T")
+
+_SOURCES = {"mechanical": REFERENCE, "kernel": KERNELS}
 DTYPES = tuple(reversed(DEFAULT))
 Z = 1.959964
 """Of the normal distribution, for an interval of 95 %."""
@@ -32,7 +39,8 @@ Z = 1.959964
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn mutant by what it is drawn from: a loss's stem, "triggered" or "mechanical", a seed and a number."""
+    """A drawn mutant by what it is drawn from: a loss's stem, "triggered", "mechanical" or "kernel", a seed and a
+    number."""
 
     stem: str
     way: str
@@ -41,11 +49,9 @@ class Drawn:
 
     def mutant(self) -> Mutant | None:
         """None for a place in the source whose change makes no class."""
-        return (
-            triggered(self.stem, self.seed, self.number)
-            if self.way == "triggered"
-            else mechanical(self.stem, self.number)
-        )
+        if self.way == "triggered":
+            return triggered(self.stem, self.seed, self.number)
+        return mechanical(self.stem, self.number, _SOURCES[self.way])
 
 
 @dataclass(frozen=True)
@@ -64,17 +70,17 @@ class Power:
         return self.mutant.partition("/")[0]
 
 
-def drawn_mutants(stems: Iterable[str], seed: int, count: int) -> list[Drawn]:
-    """For every loss three fifths of ``count`` with a trigger, the rest mechanical, from places that a seed chooses."""
+def drawn_mutants(stems: Iterable[str], seed: int, count: int, kernels: int = 0) -> list[Drawn]:
+    """For every loss three fifths of ``count`` with a trigger, the rest mechanical, from places that a seed chooses;
+    besides as many of its ``kernels``."""
     chosen = []
     for stem in stems:
         with_trigger = count * 3 // 5
         chosen += [Drawn(stem, "triggered", seed, i) for i in range(with_trigger)]
-        there = range(len(places(stem)))
-        chosen += [
-            Drawn(stem, "mechanical", seed, i)
-            for i in sorted(Random(f"{stem}/{seed}").sample(there, min(count - with_trigger, len(there))))
-        ]
+        for way, most in (("mechanical", count - with_trigger), ("kernel", kernels)):
+            there = range(len(places(stem, _SOURCES[way])))
+            drawn = Random(f"{stem}/{seed}").sample(there, min(most, len(there)))
+            chosen += [Drawn(stem, way, seed, i) for i in sorted(drawn)]
     return chosen
 
 
@@ -89,12 +95,27 @@ def measured(drawn: Sequence[Drawn], jobs: int = 1) -> Iterator[Power | None]:
 
 def _measured(drawn: Drawn) -> Power | None:
     mutant = drawn.mutant()
-    found = None if mutant is None else settled(mutant)
-    if mutant is None or found is None or not found.wrong:
+    if mutant is None:
+        return None
+    run = apart if drawn.way == "kernel" else _here
+    found = run(_settled, mutant, Settled(1, "its process ends"))
+    if not found.wrong:
         return None
     started = time.perf_counter()
-    killed_by = _killed_by(mutant)
+    killed_by = run(_killed_by, mutant, "its process ends")
     return Power(mutant.id, mutant.wrong, mutant.stands_for, found.rare, killed_by, time.perf_counter() - started)
+
+
+def _settled(mutant: Mutant) -> Settled:
+    """Kernels that do not compile are nobody's mistake."""
+    try:
+        return settled(mutant)
+    except NumbaError:
+        return Settled(0)
+
+
+def _here(function: Callable[[Mutant], T], mutant: Mutant, if_it_dies: T) -> T:
+    return function(mutant)
 
 
 def _killed_by(mutant: Mutant) -> str | None:
