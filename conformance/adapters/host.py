@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait as wait_for
+from pathlib import Path
 from typing import Any
 
 from conformance.adapters.worker import die_with, guarded_stdout, signal_name
@@ -27,6 +28,8 @@ _PIPE = 1 << 20  # the most that Linux lets a pipe hold by default (/proc/sys/fs
 _STDERR_KEPT = 1 << 16
 _SLICE = 0.1  # seconds between looks at a leader whose pipes a grandchild may hold open
 _BLINK = 0.001  # seconds between looks at a process that is about to end
+_KEEPING = 15.0  # seconds that a keeper has to kill what there is
+_KEEPER = str(Path(__file__).with_name("keeper.py"))
 
 
 class Late(Exception):
@@ -61,12 +64,12 @@ class End:
 
 
 class Host:
-    """Starts a process at the head of a group of its own, so that all of it can be killed.
+    """Starts a process and has a keeper (`conformance.adapters.keeper`) end it and all that it starts.
 
     ``scratch`` is the process's TMPDIR, a folder that is removed with it; ``limit`` is in bytes for one line. Deadlines
     are points of ``time.monotonic()``. Standard error is read whenever anything is waited for, so that a flood of it
-    blocks nobody; its last 64 KiB since `forget_errors` are kept. A process of the suite's own (`own_command`) dies
-    with this one; any other sees its standard input end. Raises `OSError` where the command cannot be started.
+    blocks nobody; its last 64 KiB since `forget_errors` are kept. Where this process dies, by whatever signal, the
+    keeper does what `end` does. Raises `OSError` where the command cannot be started.
     """
 
     def __init__(
@@ -74,18 +77,9 @@ class Host:
     ) -> None:
         self._end: End | None = None
         self.scratch = tempfile.mkdtemp(prefix="lossconf-")
-        pipe, around = subprocess.PIPE, os.environ if environment is None else environment
         try:
-            self._popen = subprocess.Popen(
-                command,
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                bufsize=0,
-                env={**around, "TMPDIR": self.scratch},
-                start_new_session=True,
-            )
-        except OSError:
+            self._popen, self._watch = _kept(command, os.environ if environment is None else environment, self.scratch)
+        except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
         assert self._popen.stdin and self._popen.stdout and self._popen.stderr
@@ -103,7 +97,10 @@ class Host:
     @property
     def alive(self) -> bool:
         """Whether the process runs and its standard output is open."""
-        return self._end is None and self._popen.poll() is None and not self._out.closed
+        if self._end is not None:
+            return False
+        self._pump(0.0)  # its end of the pipe closes before its keeper has cleaned up
+        return self._popen.poll() is None and not self._out.closed
 
     @property
     def errors(self) -> str:
@@ -157,7 +154,7 @@ class Host:
         return [bytes(line) for line in whole]
 
     def end(self, grace: float = 0.0, terminate: bool = False) -> End:
-        """Closes standard input, waits up to ``grace`` seconds, kills the whole group and removes the folder.
+        """Closes standard input, waits up to ``grace`` seconds, kills it and all it started, and removes the folder.
 
         ``terminate`` asks by SIGTERM, too. Ends once: after that it says what it said then.
         """
@@ -172,9 +169,12 @@ class Host:
             self._pump(_BLINK)
             self._lines.clear()
         status = self._popen.poll()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        os.close(self._watch)  # the keeper kills what there is
+        try:
+            self._popen.wait(_KEEPING)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
         self._drain_errors()
         self._selector.close()
         self._out.close()
@@ -229,6 +229,38 @@ class Host:
         self._errors += chunk
         del self._errors[:-_STDERR_KEPT]
         return True
+
+
+def _kept(command: Sequence[str], environment: Mapping[str, str], scratch: str) -> tuple[subprocess.Popen[bytes], int]:
+    """The keeper of a command that runs, and the pipe that it ends with. Raises `OSError` as starting it would."""
+    (watched, watch), (heard, told) = os.pipe(), os.pipe()
+    keeper = [sys.executable, "-I", "-S", _KEEPER, str(watched), str(told), scratch]
+    pipe = subprocess.PIPE
+    try:
+        popen = subprocess.Popen(
+            [*keeper, *command],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            bufsize=0,
+            env={**environment, "TMPDIR": scratch},
+            start_new_session=True,
+            pass_fds=(watched, told),
+        )
+    except BaseException:
+        os.close(watch)
+        os.close(heard)
+        raise
+    finally:
+        os.close(watched)
+        os.close(told)
+    with os.fdopen(heard, "rb") as start:
+        failed = start.read()
+    if failed:
+        os.close(watch)
+        popen.communicate()
+        raise OSError(int(failed), os.strerror(int(failed)), command[0])
+    return popen, watch
 
 
 def _left(deadline: float) -> float:

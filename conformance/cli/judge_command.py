@@ -52,7 +52,7 @@ def command(
     \b
     PATH is the exported folder with a file per answer in it, or a file with the lines that a program wrote on the
     folder's requests.jsonl. A case without an answer counts as a protocol error, never as passed; say "unsupported"
-    of what is not claimed.
+    of what is not claimed. An index.json that is not the exported one is refused.
 
     \b
     Examples:
@@ -62,6 +62,7 @@ def command(
       lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
     """
     from conformance.adapters.files import Answers, spelled
+    from conformance.engine.export import refuse_other_index
     from conformance.engine.order import Order
     from conformance.record.reader import read_report
     from conformance.views.terminal import output, render
@@ -70,6 +71,7 @@ def command(
     exported = folder or (path.parent if lines else path)
     answers = Answers(exported, lines)
     missing, index = answers.missing(), answers.index
+    refuse_other_index(index, exported)
     selection = replace(index.selection, dtypes=index.dtypes)
     order = Order(spelled(exported, lines), dialect, selection=selection, declines=declines, fresh=index.fresh)
     console = Console(stderr=True)

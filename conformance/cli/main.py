@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from importlib import import_module
 
 import click
 
+from conformance.cli.signals import interrupted_by
 from conformance.contract.errors import NotWhole, Stopped, UsageError, one_line
 from conformance.contract.exit_codes import MEANINGS, ExitCode
 from conformance.contract.paths import system_told
@@ -80,9 +82,11 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script: ends the process with one of `ExitCode`."""
+    """The console script: ends the process with one of `ExitCode`, or with 128 and the number of a signal."""
+    came: list[signal.Signals] = []
     try:
-        outcome = cli.main(args=arguments, prog_name="lossconf", standalone_mode=False)
+        with interrupted_by(signal.SIGTERM, signal.SIGHUP) as came:
+            outcome = cli.main(args=arguments, prog_name="lossconf", standalone_mode=False)
         sys.stdout.flush()
         code = int(outcome) if isinstance(outcome, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
@@ -97,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UsageError as error:
         code = _fail(ExitCode.USAGE, str(error))
     except (click.Abort, KeyboardInterrupt):
-        code = _fail(ExitCode.INTERRUPTED, "interrupted")
+        by = came[0] if came else signal.SIGINT
+        code = _fail(128 + by, f"interrupted by {by.name}" if came else "interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read the output has gone: not an error
         code = 0
@@ -113,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _fail(code: ExitCode, message: str, detail: str = "") -> int:
+def _fail(code: int, message: str, detail: str = "") -> int:
     with suppress(OSError):  # the exit code is told in any case
         click.echo(f"lossconf: {one_line(message)}", err=True)
         for line in detail.strip().splitlines()[-_DETAIL:]:

@@ -8,7 +8,7 @@ __all__ = ["MEANINGS", "ExitCode"]
 
 
 class ExitCode(IntEnum):
-    """The exit codes of every command; Ctrl-C ends with 130, as a shell has it."""
+    """The exit codes of every command; a signal ends with 128 and its number, Ctrl-C with 130, as a shell has it."""
 
     CONFORMS = 0
     DOES_NOT_CONFORM = 1
@@ -18,7 +18,6 @@ class ExitCode(IntEnum):
     HARNESS_BROKEN = 5
     DOES_NOT_START = 6
     UNDECIDED = 7
-    INTERRUPTED = 130
 
 
 MEANINGS = {

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from conformance.contract.dtypes import NAMES
-from conformance.contract.errors import UsageError
+from conformance.contract.dtypes import DEFAULT, NAMES
+from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.paths import failed, put
 from conformance.contract.selection import Planned, Selection
 from conformance.engine.gather import gather
 from conformance.protocol import PASSES_SINCE, VERSION, case_message, request
-from conformance.protocol.index import Index, Item, digest
+from conformance.protocol.index import NAME, Index, Item, digest
+from conformance.suite import plan
 
-__all__ = ["export"]
+__all__ = ["export", "refuse_other_index"]
 
 LARGE = 1 << 20
 """Bytes of a case's file beyond which it is left out unless asked for."""
@@ -31,35 +34,52 @@ def export(
     Raises `UsageError` where the folder is not empty.
     """
     _refuse_taken(folder)
-    found = [(dtype, case, case_message(case, dtype)) for dtype, case in gather(planned, fresh)]
-    kept = [each for each in found if large or len(json.dumps(each[2])) <= LARGE]
+    kept = list(_numbered(planned, large, fresh))
     if not kept:
         raise UsageError("no check of the selection has cases to export")
     _make(folder)
-    items: list[Item] = []
-    known: set[str] = set()
-    taken: Counter[str] = Counter()
+    items = tuple(item for item, _, _ in kept)
     with (folder / "requests.jsonl").open("wb") as requests:
         requests.write(request("describe", 1, protocol=VERSION))
-        for dtype, case, message in kept:
-            mark = digest(case, dtype)
-            if mark in known:
-                continue
-            known.add(mark)
-            version = PASSES_SINCE if case.passes else 1
-            item = Item(len(items) + 2, dtype, _free(f"{dtype}/{case.id}", taken), mark, version)
-            items.append(item)
-            requests.write(request("run", item.number, dtype=dtype, case=message))
-            content = {"number": item.number, "id": case.id, "dtype": dtype, "case": message}
+        for item, name, message in kept:
+            requests.write(request("run", item.number, dtype=item.dtype, case=message))
+            content = {"number": item.number, "id": name, "dtype": item.dtype, "case": message}
             _write(folder / "cases" / item.file, json.dumps(content, indent=1))
         requests.write(request("stop", len(items) + 2))
     for dtype in {item.dtype for item in items}:
         (folder / "answers" / dtype).mkdir(parents=True)
     dtypes = tuple(dtype for dtype in NAMES if any(i.dtype == dtype for i in items))
-    index = Index(selection, dtypes, tuple(items), fresh=fresh)
+    index = Index(selection, dtypes, items, fresh=fresh, large=large)
     index.write(folder)
     _write(folder / "README.md", _instructions(index))
     return index
+
+
+def refuse_other_index(index: Index, folder: Path) -> None:
+    """Raises `NotWhole` where an index that came back is not the one that its selection, types and seed give."""
+    chosen = replace(index.selection, dtypes=index.dtypes)
+    own = tuple(item for item, _, _ in _numbered(plan(chosen, DEFAULT), index.large, index.fresh))
+    if own != index.items:
+        differs = len(set(own) - set(index.items))
+        told = (
+            f"it lists {len(index.items)} cases, and {differs} of the {len(own)} that were exported are not among them"
+        )
+        raise NotWhole(f"{folder / NAME} is not the one that was exported: {told}; put that one back, or export again")
+
+
+def _numbered(planned: Iterable[Planned], large: bool, fresh: int) -> Iterator[tuple[Item, str, dict[str, Any]]]:
+    """Each case that an export holds: its place in the index, its id and its message."""
+    known: set[str] = set()
+    taken: Counter[str] = Counter()
+    for dtype, case in gather(planned, fresh):
+        message = case_message(case, dtype)
+        if not large and len(json.dumps(message)) > LARGE:
+            continue
+        mark = digest(case, dtype)
+        if mark not in known:
+            known.add(mark)
+            version = PASSES_SINCE if case.passes else 1
+            yield Item(len(known) + 1, dtype, _free(f"{dtype}/{case.id}", taken), mark, version), case.id, message
 
 
 def _refuse_taken(folder: Path) -> None:

@@ -40,13 +40,14 @@ class Item:
 @dataclass(frozen=True)
 class Index:
     """What was exported, by which version of the suite, out of which selection; ``fresh`` is the seed that values were
-    drawn anew from, 0 where they are as published."""
+    drawn anew from, 0 where they are as published, ``large`` whether cases of more than a megabyte are among them."""
 
     selection: Selection
     dtypes: tuple[str, ...]
     items: tuple[Item, ...]
     version: str = VERSION
     fresh: int = 0
+    large: bool = False
 
     def write(self, folder: Path) -> None:
         value = {
@@ -55,6 +56,7 @@ class Index:
             "selection": asdict(self.selection),
             "dtypes": self.dtypes,
             "fresh": self.fresh,
+            "large": self.large,
             "cases": [asdict(item) for item in self.items],
         }
         put(folder / NAME, json.dumps(value, indent=1) + "\n")
@@ -76,6 +78,7 @@ class Index:
                     _texts(value["dtypes"]),
                     tuple(_item(item) for item in value["cases"]),
                     fresh=int(value.get("fresh", 0)),
+                    large=bool(value.get("large", False)),
                 )
         except Malformed as error:
             raise UsageError(f"{path} is no index of an export: {one_line(str(error), 160)}") from None

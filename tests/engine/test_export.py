@@ -83,6 +83,19 @@ def test_a_program_answers_the_requests_at_one_go(lossconf: Lossconf, tmp_path: 
     assert read_report(tmp_path / "report.jsonl").counts.keys() == {"passed"}
 
 
+def test_an_index_that_was_trimmed_or_changed_is_refused(lossconf: Lossconf, tmp_path: Path) -> None:
+    lossconf("export", "cases", *CHOSEN, "--dtype", "float32")
+    answer_all(tmp_path / "cases")
+    index = tmp_path / "cases" / "index.json"
+    told = json.loads(index.read_text())
+    for kept in (slice(0, 1), slice(1, None), slice(None, None, -1), slice(0, 0)):
+        index.write_text(json.dumps({**told, "cases": told["cases"][kept]}))
+        ended = lossconf("judge", "cases", "-j", "0")
+        assert (ended.code, ended.err.count("\n")) == (5, 1)
+        assert "is not the one that was exported" in ended.err
+        assert not (tmp_path / "report.jsonl").exists()
+
+
 def test_no_answer_travels(lossconf: Lossconf, tmp_path: Path) -> None:
     lossconf("export", "cases", "--case", CASE, "--dtype", "float32")
     (told,) = (json.loads(path.read_text()) for path in (tmp_path / "cases").glob("cases/**/*.json"))
