@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,13 @@ from conformance.record.grade import Grade
 from conformance.record.report import Report
 from conformance.record.writer import plain
 
-__all__ = ["LARGEST", "Evidence", "evidence_of"]
+__all__ = ["LARGEST", "LONGEST", "Evidence", "evidence_of"]
 
 LARGEST = 4096
 """Numbers of case and answer together that a report keeps; of what is larger it keeps the causes and some elements."""
+
+LONGEST = 400_000
+"""Characters of a line of evidence."""
 
 _LONGEST_NET = 20_000
 
@@ -90,7 +94,20 @@ class Evidence:
         return replace(self, case=None, answer=None, left_out=reason, arrays=tuple(a.cut() for a in self.wrong))
 
     def to_json(self) -> dict[str, Any]:
-        """Its line in a report; what is empty is left out."""
+        """Its line in a report; what is empty is left out.
+
+        Names are an implementation's own: where they make the line longer than a report bears, case and answer are left
+        out, and then the arrays.
+        """
+        line = self._line()
+        length = len(json.dumps(line))
+        if length <= LONGEST:
+            return line
+        less = replace(self, case=None, answer=None, left_out=f"{length} characters, more than {LONGEST}")
+        cut = replace(less, arrays=tuple(array.cut() for array in self.wrong))._line()
+        return cut if len(json.dumps(cut)) <= LONGEST else replace(less, arrays=())._line()
+
+    def _line(self) -> dict[str, Any]:
         line: dict[str, Any] = {
             "kind": "evidence",
             "check": self.check,

@@ -14,6 +14,7 @@ from typing import IO, Any
 from conformance.contract.errors import UsageError
 from conformance.contract.paths import failed, refuse_special
 from conformance.contract.verdict import Element
+from conformance.record.claim import Claim
 from conformance.record.report import Judged, Report
 
 __all__ = ["ReportWriter", "plain", "verdict_to_json", "write_report"]
@@ -25,17 +26,19 @@ _LONGEST = 20_000
 class ReportWriter:
     """Writes a report line by line, each at once, so that a killed run loses nothing.
 
-    The file is made at the first line: a run that never starts leaves an earlier report as it was. Lines that the
-    system does not take whole are taken back, so that what the file holds can be read and gone on from.
+    The file is emptied at the first line: a run that never starts leaves an earlier report as it was, and nobody else
+    can write it meanwhile. Lines that the system does not take whole are taken back, so that what the file holds can be
+    read and gone on from.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises `UsageError` where the file could not be made, or is none."""
+        """Raises `UsageError` where the file could not be made, is none, or somebody is writing it."""
         refuse_special(path, "the report")
         if not os.access(path if path.exists() else path.parent, os.W_OK):
             raise UsageError(f"cannot write the report {path}: no such folder, or not writable")
         self.path = path
         self._file: IO[bytes] | None = None
+        self._claim = Claim(path)
 
     def write(self, *lines: Mapping[str, Any]) -> None:
         """Lines of any kind, together. Raises `UsageError` where the file cannot be made, `Stopped` where the system
@@ -50,6 +53,7 @@ class ReportWriter:
         self._file = self._opened(beside)
         try:
             self.write(*lines)
+            claim = Claim(beside)
             os.replace(beside, self.path)
         except BaseException as error:
             with suppress(OSError):
@@ -57,6 +61,8 @@ class ReportWriter:
             if isinstance(error, OSError):
                 raise self._failed(error) from None
             raise
+        self._claim.end()
+        self._claim = claim
 
     def _append(self, file: IO[bytes], content: bytes) -> None:
         before, rest = file.tell(), memoryview(content)
@@ -81,6 +87,7 @@ class ReportWriter:
         if self._file is not None:
             with suppress(OSError):  # every line was written when it came
                 self._file.close()
+        self._claim.end()
 
     def __enter__(self) -> ReportWriter:
         return self
@@ -152,14 +159,17 @@ def plain(value: Any) -> Any:
     text.
     """
     if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {_short(str(name)): plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(each) for each in value]
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return _number(value)
-    text = value if isinstance(value, str) else str(value)
+    return _short(value if isinstance(value, str) else str(value))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 

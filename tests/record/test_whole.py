@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from conformance.contract.case import Case
 from conformance.contract.errors import NotWhole
+from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
+from conformance.record.cause import Cause
+from conformance.record.deviation import Deviation
+from conformance.record.evidence import LONGEST, Evidence
+from conformance.record.grade import Grade
 from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 from tests.reports import failed, passed, report_of, saved, verdict
@@ -116,3 +124,17 @@ def test_a_lone_shard_never_opens_the_gate(lossconf: Lossconf, tmp_path: Path) -
     assert lossconf("check", "1.jsonl").code == 7
     assert lossconf("merge", "1.jsonl", "-o", "joined.jsonl").code == 0
     assert lossconf("check", "joined.jsonl").code == 7
+
+
+@pytest.mark.parametrize("names", [1, 20_000])
+def test_names_of_an_implementation_do_not_make_evidence_long(names: int) -> None:
+    case = Case("h/2", "", {"x": np.zeros(2)})
+    blobs = {f"{i}{'n' * (20_000_000 // names)}": np.zeros(1) for i in range(names)}
+    answer = Outcome("float32", 1.0, {}, blobs, {}, ())
+    long = "n" * 20_000_000
+    array = Deviation("forward", long, None, "net", (1,), *(np.zeros(1),) * 3, np.zeros(1, np.int64), 1)
+    piece = Evidence("h/2", "float32", {Cause.SIGN: Grade.EXACT}, case, answer, arrays=(array,))
+    for each in (piece, replace(piece, arrays=())):
+        line = each.to_json()
+        assert len(json.dumps(line)) <= LONGEST
+        assert "characters, more than" in Evidence.from_json(line).left_out
