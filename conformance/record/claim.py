@@ -17,7 +17,8 @@ class Claim:
     """Held from when it is made until `end`. The file is made where it is not there, and gone again where nothing was
     written to it.
 
-    Raises `UsageError` where another process holds it, `Stopped` where the system does not open it. A file system that has no locks grants every claim.
+    Raises `UsageError` where another process holds it, `Stopped` where the system does not open it. A file system that
+    has no locks grants every claim.
     """
 
     def __init__(self, path: Path) -> None:
