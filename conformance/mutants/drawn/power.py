@@ -32,6 +32,7 @@ __all__ = ["Drawn", "Power", "drawn_mutants", "lines", "measured", "to_json", "t
 T = TypeVar("T")
 
 _SOURCES = {"mechanical": REFERENCE, "kernel": KERNELS}
+_ENDED: str | None = "its process ends"
 DTYPES = tuple(reversed(DEFAULT))
 Z = 1.959964
 """Of the normal distribution, for an interval of 95 %."""
@@ -98,11 +99,11 @@ def _measured(drawn: Drawn) -> Power | None:
     if mutant is None:
         return None
     run = apart if drawn.way == "kernel" else _here
-    found = run(_settled, mutant, Settled(1, "its process ends"))
+    found = run(_settled, mutant, Settled(1, "its process"))
     if not found.wrong:
         return None
     started = time.perf_counter()
-    killed_by = run(_killed_by, mutant, "its process ends")
+    killed_by = run(_killed_by, mutant, _ENDED)
     return Power(mutant.id, mutant.wrong, mutant.stands_for, found.rare, killed_by, time.perf_counter() - started)
 
 
