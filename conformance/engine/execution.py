@@ -8,9 +8,11 @@ from dataclasses import replace
 from conformance.contract.check import Check
 from conformance.contract.implementation import Declined, ImplementationError
 from conformance.contract.limits import SINGLE, Limits
+from conformance.contract.outcome import Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.patience import Patience
+from conformance.judge.judgement import judgement_of
 from conformance.losses import KNOWN
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import failed_to_answer
@@ -40,13 +42,28 @@ def execute(check: Check, session: Session, patience: Patience | None = None) ->
     try:
         if limit := limits.of_check(check):
             raise Declined(limit)
-        verdicts = list(borne.of(_claimed(verdict, limits) for verdict in check.run(session)))
+        verdicts = list(borne.of(_claimed(_owed(verdict, session), limits) for verdict in check.run(session)))
     except ImplementationError as error:
         failed = failed_to_answer(check.id, check.requirements, session.dtype, error)
         verdicts = list(borne.of(_claimed(verdict, limits) for verdict in failed))
     verdicts = _one_each(verdicts)
     single = {verdict.check for verdict in verdicts} == {check.id}  # a bundle's time cannot be told apart by case
     return [replace(verdict, seconds=session.seconds) for verdict in verdicts] if single else verdicts
+
+
+def _owed(verdict: Verdict, session: Session) -> Verdict:
+    """The verdict; of a net that a form of its type refuses nothing is owed but that refusal, by no relation either."""
+    if verdict.status is not Status.FAILED:
+        return verdict
+    runs = (run for run in session.runs if run.case.id == verdict.check and isinstance(run.answer, Refusal))
+    run = next(runs, None)
+    if run is None:
+        return verdict
+    judgement = judgement_of(run, session)
+    if judgement.refusal is None or not judgement.side.forms or not judgement.conforms:
+        return verdict
+    reason = f"refused, as {', '.join(judgement.side.forms)} does"
+    return replace(verdict, status=Status.NOT_APPLICABLE, reason=reason)
 
 
 def _one_each(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -70,8 +70,8 @@ def sides_of(case: Case, asked: str | None) -> Iterator[Side]:
 
 
 def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
-    """Every choice of forms: those that the case names, else all of a type that BVLC Caffe does not have; of these the
-    one that is ``asked`` for, where a type has it."""
+    """Every choice of forms: those that the case names, and after them all of a type that BVLC Caffe does not have; of
+    these the one that is ``asked`` for, where a type has it."""
     try:
         kinds = dict.fromkeys(layer.type for layer in parse_net(case.net).layer)
     except PrototxtError:
@@ -79,8 +79,7 @@ def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
     choices = []
     for kind in kinds:
         named = [form for form in case.forms if form.startswith(f"{kind}:")]
-        found = named or [f"{kind}:{name}" for name in forms_of(kind)]
-        if found:
+        if found := list(dict.fromkeys((*named, *(f"{kind}:{name}" for name in forms_of(kind))))):
             choices.append([form for form in found if form == f"{kind}:{asked}"] or found)
     yield from product(*choices)
 

@@ -53,8 +53,8 @@ def profile_of(stem: str) -> str:
 
 @cache
 def _by_type() -> dict[str, Loss]:
-    """By type, where BVLC Caffe's loss stands for the forks', and by TYPE:FORM those of forks."""
-    named = {loss.type: loss for loss in (*KNOWN.values(), *LOSSES.values())}
+    """By type, where the type by itself means the loss, else by TYPE:FORM."""
+    named = {loss.type: loss for loss in KNOWN.values() if not loss.forms}
     return named | {form: loss for loss in KNOWN.values() for form in loss.forms}
 
 

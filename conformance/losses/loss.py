@@ -15,7 +15,7 @@ from conformance.losses.options import Option, Options
 from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
 from refimpl.layer import Layer
-from refimpl.layers import forms_of
+from refimpl.layers import REGISTRY
 from refimpl.messages import LayerParameter
 
 __all__ = [
@@ -133,10 +133,10 @@ class Loss:
 
     @cached_property
     def forms(self) -> tuple[str, ...]:
-        """What its cases are about where BVLC Caffe means something else by the type, as TYPE:FORM; else empty, and any
-        form of the type will do."""
-        by_itself = bool(forms_of(self.type)) or not self.layer.forms
-        return () if by_itself else tuple(f"{self.type}:{form.name}" for form in self.layer.forms)
+        """What its cases are about where the type by itself means something else, as TYPE:FORM; else empty."""
+        if REGISTRY.get(self.type, self.layer) is self.layer:
+            return ()
+        return tuple(f"{self.type}:{form.name}" for form in self.layer.forms)
 
     @property
     def title(self) -> str:

@@ -40,7 +40,8 @@ def _with_mode(choose: Any) -> Alter:
             def setup(self, bottom: Blobs, top: Blobs) -> None:
                 super().setup(bottom, top)
                 own = self.normalisation
-                self.normalisation = Normalisation(choose(self.param.loss_param, own.mode), own.ignored)
+                given = self.own.get("loss_param", self.param.loss_param)
+                self.normalisation = Normalisation(choose(given, own.mode), own.ignored)
 
         return Wrong
 

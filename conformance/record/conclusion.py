@@ -129,6 +129,16 @@ class Conclusion:
         )
         return [Undecided(*key, count) for key, count in found.most_common()]
 
+    @cached_property
+    def uncomputed(self) -> list[str]:
+        """Layer types that forks mean several things by, of which every net was refused that some form computes."""
+        computed: dict[str, bool] = {}
+        for verdict in (each.verdict for each in self.report.judged):
+            if not verdict.requirement.startswith("refusal."):
+                for kind in verdict.detail.get("forms", {}):
+                    computed[kind] = computed.get(kind, False) or not verdict.detail.get("refused")
+        return [kind for kind, once in computed.items() if not once]
+
     @property
     def in_process(self) -> bool:
         """Whether the implementation shared the judge's process: then nothing is sure."""
@@ -153,8 +163,10 @@ class Conclusion:
 
     @property
     def open(self) -> bool:
-        """Whether something keeps the report from deciding: a must, its way of running, or that there was nothing."""
-        return bool(self.musts.undecided > self.accepted or self.in_process or not self.musts.passed)
+        """Whether something keeps the report from deciding: a must, its way of running, or that there was nothing, be
+        it of one type."""
+        undecided = self.musts.undecided > self.accepted or self.in_process or not self.musts.passed
+        return bool(undecided or self.uncomputed)
 
     @property
     def good(self) -> bool:
@@ -177,6 +189,8 @@ class Conclusion:
             return "undecided: it ran in the judge's own process"
         if not self.musts.decided:
             return "undecided: nothing was judged"
+        if self.uncomputed:
+            return f"undecided: every net with {_listed(self.uncomputed)} was refused"
         if self.musts.undecided:
             return "undecided" + (", in ways that are known" if self.musts.undecided <= self.accepted else "")
         return "conforms in what was selected" if self.selected else "conforms"

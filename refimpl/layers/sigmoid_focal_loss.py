@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, floored_log, sigmoid, weighted
+from refimpl.arithmetic import exact_sum, floored_log, like, may_be_below, sigmoid, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.form import Form
@@ -23,10 +23,12 @@ from refimpl.schema import Message, floating
 __all__ = ["BalancedFocalLoss", "PlainFocalLoss", "SigmoidFocalLoss"]
 
 _F4 = "GuohongWu/caffe-windows@88602198 src/caffe/layers/focal_loss_layer.cpp"
-_F4_GPU = "liuyuisanai/Focal-Loss@2fcd1ea5 focal_loss_layer.cu"
+_F4_GPU = "GuohongWu/caffe-windows@d3c5786c src/caffe/layers/focal_loss_layer.cu"
+_F4_GPU_FIRST = "liuyuisanai/Focal-Loss@edab5cd1 focal_loss_layer.cu; ba34df98 took 1 - alpha for the others"
 _F6 = "guomugong/BTS-DSN@c89b8344 src/caffe/layers/focal_loss_layer.cpp:46"
 RESETS = "focal-ignored-resets"
 IGNORED_SLOPE = "F4-focal-ignored-slope"
+CERTAIN = "F4-gpu-focal-certain"
 
 
 class SigmoidFocalParameter(Message):
@@ -125,21 +127,34 @@ class PlainFocalLoss(_OfSigmoids):
 
 
 class SigmoidFocalLoss(_OfSigmoids):
-    """``L = sum alpha (1 - p)^gamma ce / Z`` over the counted entries: ce the cross entropy of sigmoid and target, p
-    the probability of what the target, truncated, is: 1, or anything else.
+    """``L = sum a (1 - p)^gamma ce / Z`` over the counted entries: ce the cross entropy of sigmoid and target, p the
+    probability of what the target, truncated, is: 1, or anything else; a is alpha at a target of 1 and 1 - alpha
+    elsewhere, where the form does not have ``one_alpha`` for all.
 
-    ``dL/dx = w alpha ((1 - p)^gamma (s - t) + gamma (1 - p)^(gamma - 1) ce dp) / Z`` with ``dp = -s (1 - s)`` at a
-    target of 1 and ``s (1 - s)`` elsewhere.
+    ``dL/dx = w a ((1 - p)^gamma (s - t) + gamma (1 - p)^(gamma - 1) ce dp) / Z`` with ``dp = -s (1 - s)`` at a
+    target of 1 and ``s (1 - s)`` elsewhere. Where 1 - p rounds to 0 and gamma is below 1, that is gamma times an
+    infinity (a departure).
     """
 
     type = "FocalLoss"
-    forms = (Form("F4-gpu", _F4_GPU),)
+    forms = (
+        Form("F4-gpu", _F4_GPU, {"one_alpha": False}),
+        Form("F4-gpu-one-alpha", _F4_GPU_FIRST, {"one_alpha": True}),
+    )
+    departures = (
+        Departure(
+            CERTAIN,
+            "1 - p rounds to 0, and gamma is below 1",
+            "the gradient is infinite, with gamma 0 NaN; the derivative is next to 0",
+            f"{_F4_GPU} FocalLossBackwardSecondItemGPU",
+        ),
+    )
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
         x, t, truncated = self._read(bottom)
         counted = self.normalisation.counted(truncated)
-        losses = self.alpha * raised(self._rest(x, truncated), self.gamma) * cross_entropy(x, t)
+        losses = self._share(x, truncated) * raised(self._rest(x, truncated), self.gamma) * cross_entropy(x, t)
         self.divisor = self.normalisation.divisor(bottom[0].shape[0], counted)
         top[0].data[...] = exact_sum(np.where(counted, losses, 0.0)) / self.divisor
 
@@ -149,14 +164,26 @@ class SigmoidFocalLoss(_OfSigmoids):
             return
         x, t, truncated = self._read(bottom)
         s, rest, ce = sigmoid(x), self._rest(x, truncated), cross_entropy(x, t)
-        turn = np.where(truncated == 1, -1.0, 1.0) * s * (1.0 - s)
-        slope = raised(rest, self.gamma) * (s - t) + self.gamma * raised(rest, self.gamma - 1.0) * ce * turn
+        side = np.where(truncated == 1, -1.0, 1.0)
+        slope = raised(rest, self.gamma) * (s - t)
+        if self.gamma != 0:
+            slope = slope + self.gamma * raised(rest, self.gamma - 1.0) * ce * (side * s * (1.0 - s))
+        certain = may_be_below(rest, FLOOR) if self.gamma < 1 else np.zeros(rest.shape, bool)
         counted = self.normalisation.counted(truncated)
-        bottom[0].diff[...] = np.where(counted, weighted(self.alpha * slope, top[0].wide_diff / self.divisor), 0.0)
+        if (certain & counted).any() and not self.dialect.derivative(CERTAIN):
+            slope = np.where(certain, self.gamma * np.inf * side * ce, slope)
+        slope = weighted(self._share(x, truncated) * slope, top[0].wide_diff / self.divisor)
+        bottom[0].diff[...] = np.where(counted, slope, 0.0)
+
+    def _share(self, x: Any, truncated: NDArray[np.int64]) -> Any:
+        """What an entry's loss is multiplied by."""
+        others = like(x, self.alpha) if self.form.switches["one_alpha"] else 1.0 - like(x, self.alpha)
+        return np.where(truncated == 1, like(x, self.alpha), others)
 
     def _rest(self, x: Any, truncated: NDArray[np.int64]) -> Any:
         """1 - p."""
-        return np.where(truncated == 1, 1.0 - sigmoid(x), sigmoid(x))
+        s = sigmoid(x)
+        return 1.0 - np.where(truncated == 1, s, 1.0 - s)
 
 
 class BalancedFocalLoss(_OfSigmoids):

@@ -18,10 +18,10 @@ from conformance.record.report import Judged, Report
 from conformance.views.forms import forms_told
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError
-from refimpl.layers import every_form
+from refimpl.layers import every_form, forms_of
 
 KIND = "SmoothL1Loss"
-TYPES = dict.fromkeys(loss.type for loss in KNOWN.values() if loss.forms)
+TYPES = dict.fromkeys(loss.type for loss in KNOWN.values() if loss.forms and not forms_of(loss.type))
 """The types of BVLC Caffe that forks mean something else by."""
 FORMS = ("synopsys", "ssd", "jolibrain", "girshick", "deepcut")
 

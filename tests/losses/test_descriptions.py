@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.outcome import Outcome
-from conformance.losses import KNOWN, LOSSES, Loss, Variant, loss_of_type, variants
+from conformance.losses import KNOWN, Loss, Variant, loss_of_type, variants
 from conformance.losses.loss import FACTS, MODES
 from conformance.losses.options import Option, options_text
 from conformance.losses.roles import Labels, Matrix, Scores, Similarity, Targets
@@ -43,7 +43,8 @@ def test_an_option_is_a_field_of_the_format(loss: Loss) -> None:
 @every_loss
 def test_a_description_stands_beside_its_reference_and_takes_what_that_takes(loss: Loss) -> None:
     assert KNOWN[loss.stem] is loss
-    assert loss_of_type(loss.type) in (loss, LOSSES.get(REGISTRY[loss.type].__module__.rpartition(".")[2]))
+    assert loss_of_type(loss.type) is KNOWN[REGISTRY[loss.type].__module__.rpartition(".")[2]]
+    assert loss_of_type(loss.type, loss.forms) is loss
     most = loss.layer.max_bottoms or loss.layer.exact_bottoms
     assert len(loss.bottoms) == most
     assert sum(not bottom.optional for bottom in loss.bottoms) == (loss.layer.min_bottoms or loss.layer.exact_bottoms)

@@ -42,7 +42,8 @@ def test_an_expression_gives_the_references_loss_and_gradients(loss: Loss) -> No
     for variant in varied(loss):
         values = variant.values(seed=3)
         case = variant.case("one", weights=(1.0,) if len(variant.tops) == 1 else (), values=values)
-        answer = ran(build(case, dialect=Dialect("documented", (), DEPARTURES)), case, "float64")
+        forms = dict(form.split(":") for form in case.forms[:1])
+        answer = ran(build(case, dialect=Dialect("documented", (), DEPARTURES, forms)), case, "float64")
         param = parse_net(case.net).layer[-1]
         try:
             body = loss.expression(param)  # type: ignore[misc]

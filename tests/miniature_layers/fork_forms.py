@@ -419,14 +419,23 @@ class F4Gpu(OfSigmoid):
         self.z = self.divisor(bottom[0].count, bottom[0].num, self.counted)
         one = self.t.astype(int) == 1
         self.rest, self.turn = np.where(one, 1 - self.s, self.s), np.where(one, -1, 1)
-        losses = self.own["alpha"] * self.rest ** self.own["gamma"] * self.entropy
+        self.share = self.of_alpha(one, self.own["alpha"])
+        losses = self.share * self.rest ** self.own["gamma"] * self.entropy
         return np.where(self.counted, losses, 0).sum() / self.z
+
+    def of_alpha(self, one, alpha):
+        return np.where(one, alpha, 1 - alpha)
 
     def slopes(self, bottom, w):
         gamma = self.own["gamma"]
         slope = self.rest**gamma * (self.s - self.t)
         slope = slope + gamma * self.rest ** (gamma - 1) * self.entropy * self.turn * self.s * (1 - self.s)
-        return (np.where(self.counted, w * self.own["alpha"] * slope / self.z, 0),)
+        return (np.where(self.counted, w * self.share * slope / self.z, 0),)
+
+
+class F4GpuOneAlpha(F4Gpu):
+    def of_alpha(self, one, alpha):
+        return alpha
 
 
 class F6(OfSigmoid):

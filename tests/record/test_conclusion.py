@@ -56,6 +56,18 @@ def test_a_report_conforms_where_all_that_is_owed_and_claimed_has_passed(
     assert (found.words, int(found.code)) == (words, code)
 
 
+def test_a_type_of_which_every_net_was_refused_is_undecided() -> None:
+    """Though some form of it refuses each; a refusal of what all forms refuse has shown nothing either way."""
+    refused = {"forms": {"FocalLoss": ["F1"]}, "refused": True}
+    wrong = verdict("h/2", Status.PASSED, requirement="refusal.label-count", detail=refused)
+    assert Conclusion(report_of(PASSED, wrong)).words == "conforms"
+    declined = verdict("h/3", Status.NOT_APPLICABLE, detail=refused)
+    found = Conclusion(report_of(PASSED, declined, wrong))
+    assert (found.words, int(found.code)) == ("undecided: every net with FocalLoss was refused", 7)
+    computed = verdict("h/4", Status.PASSED, detail={"forms": {"FocalLoss": ["F1"]}})
+    assert Conclusion(report_of(PASSED, declined, computed)).words == "conforms"
+
+
 def test_musts_are_counted_and_recommendations_are_not() -> None:
     found = Conclusion(report_of(PASSED, FAILED, OPEN, LACKING, OUTSIDE, ADVICE, FOREIGN, NEITHER))
     assert found.musts == Musts(owed=6, claimed=5, decided=3, passed=1)

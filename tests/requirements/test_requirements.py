@@ -73,7 +73,8 @@ def test_a_statement_is_one_sentence() -> None:
 
 
 def test_a_citation_names_a_place_in_caffe() -> None:
-    place = re.compile(r"(?:[\w.-]+/[\w.-]+@\w+ )?(?:src|include)/caffe/\S+\.(?:cpp|hpp|proto)|docs/tutorial/\w+\.md")
+    code = r"(?:[\w.-]+/[\w.-]+@\w+ )?(?:src|include)/caffe/\S+\.(?:cpp|cu|hpp|proto)"
+    place = re.compile(rf"{code}|docs/tutorial/\w+\.md")
     assert [name for name, r in CATALOGUE.items() if "{" in r.citation or not place.match(r.citation)] == []
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from conformance.adapters.python_layer import open_python_layer
 from conformance.contract.session import Session
-from conformance.contract.verdict import Verdict
+from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
-from conformance.losses import loss_of_type
+from conformance.losses import KNOWN, loss_of_type
 from conformance.record.report import Judged, Report
 from conformance.suite.forms import checks
+from conformance.suite.properties import checks as properties
 from conformance.views.forms import forms_told
 from refimpl.layers import forms_of
 
@@ -32,7 +33,11 @@ FORMS = {
         "Deepcut": "deepcut",
         "Yuqj1991": "yuqj1991",
     },
-    "FocalLoss": {"F1": "F1", "F2": "F2", "F3": "F3", "F4": "F4", "F4Gpu": "F4-gpu", "F5": "F5", "F6": "F6"},
+    "FocalLoss": {
+        **{name: name for name in ("F1", "F2", "F3", "F4", "F5", "F6")},
+        "F4Gpu": "F4-gpu",
+        "F4GpuOneAlpha": "F4-gpu-one-alpha",
+    },
     "TripletLoss": {name: name for name in ("T1", "T2", "T3", "T4", "T5", "T6", "T7")},
 }
 QUICK = {"SsdThreeBottoms", "F4Gpu", "T2", "T6"}
@@ -89,3 +94,13 @@ def test_a_layer_with_fewer_checks_than_its_forks_is_named() -> None:
 def test_a_layer_that_refuses_every_net_has_no_form() -> None:
     said = said_of("TripletLoss", verdicts_of("TripletLoss", "F6"))
     assert said.startswith("TripletLoss: refuses all of ")
+
+
+def test_of_a_net_that_its_form_refuses_nothing_is_owed() -> None:
+    """Relations between runs least of all; a form that computes the net owes them."""
+    found = KNOWN["sigmoid_focal_loss"]
+    (check,) = (each for each in properties({found.stem: found}) if each.id.endswith("/plain-permutation"))
+    for name, status in (("F1", Status.NOT_APPLICABLE), ("F4Gpu", Status.PASSED)):
+        layer = open_python_layer(f"{LAYERS}:{name} --as FocalLoss --options-as-param-str")
+        verdicts = execute(check, Session(layer, layer.describe(), "float32"))
+        assert {verdict.status for verdict in verdicts} == {status}
