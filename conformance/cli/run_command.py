@@ -128,6 +128,21 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     help="Seconds that one case may take.",
 )
 @click.option(
+    "--max-time",
+    type=click.FloatRange(0.0),
+    default=0.0,
+    metavar="S",
+    help="Seconds after which no case is begun; what is left is timed out. Default: as long as it takes.",
+)
+@click.option(
+    "--max-hangs",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Cases in a row that may time out before the rest is timed out without being run; 0: any number.",
+)
+@click.option(
     "--in-process",
     is_flag=True,
     help="Open a Python object in the process that judges it, for a debugger (with -j 0); decides nothing.",
@@ -156,6 +171,8 @@ def command(
     seed: int | None,
     fresh: int | None,
     timeout: float,
+    max_time: float,
+    max_hangs: int,
     in_process: bool,
 ) -> int:
     """Run the suite on IMPLEMENTATION (default: numba-cpu) and say whether it conforms.
@@ -197,6 +214,8 @@ def command(
         explore=explore,
         in_process=in_process,
         fresh=0 if fresh is None else fresh or _new_seed(stopped, "fresh"),
+        max_time=max_time,
+        max_hangs=max_hangs,
     )
     code = run(order, workers, path, Console(stderr=True), stopped)
     render(read_report(path), output(), str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from conformance.contract.case import Case
@@ -31,7 +32,8 @@ class Session:
     ``fresh`` is the seed that values of fixed cases are drawn anew from, 0 where they are to be as they are.
 
     ``declines`` are limits that were stated for it beside its own. ``runs`` holds every case run so far with its
-    answer, ``seconds`` the time they took.
+    answer, but for those that were let go, ``cases`` how many there were and ``seconds`` the time they took;
+    ``counted`` is told of every one.
     """
 
     implementation: Implementation
@@ -40,7 +42,9 @@ class Session:
     dialect: str | None = None
     declines: tuple[str, ...] = ()
     fresh: int = 0
+    counted: Callable[[int], object] = field(default=lambda cases: None)
     seconds: float = field(default=0.0, init=False)
+    cases: int = field(default=0, init=False)
     runs: list[Run] = field(default_factory=list, init=False)
 
     @property
@@ -67,3 +71,9 @@ class Session:
         finally:
             self.seconds += time.perf_counter() - started
             self.runs.append(Run(case, answer))
+            self.cases += 1
+            self.counted(self.cases)
+
+    def let_go(self, since: int) -> None:
+        """Forget the runs from the one at ``since`` on, but for the first of all."""
+        del self.runs[max(since, 1) :]

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ __all__ = ["Execution", "SuitePlugin", "run_pytest"]
 
 Emit = Callable[[Mapping[str, Any]], object]
 """Takes an event; says something true where it has had enough."""
+
+_COUNTED = 100
+"""Cases of an item after which it is told how far it is."""
 
 _INERT = Path(__file__).with_name("pytest.ini")
 _OPTIONS = ("--noconftest", "--capture=no", "--assert=plain", "--strict-markers")
@@ -92,6 +96,7 @@ class CheckItem(pytest.Item):
     evidence: Sequence[Evidence] = ()
     run: Session | None = None
     cut: bool = False
+    counted: Callable[[int], object]
 
     @classmethod
     def of(cls, parent: pytest.Session, planned: Planned, execution: Execution) -> CheckItem:
@@ -103,6 +108,7 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         with self.execution.session(self.planned) as self.run:
+            self.run.counted = self.counted
             self.verdicts = execute(self.planned.check, self.run, self.execution.patience)
             self.cut = self.execution.patience.cut
             self.evidence = self.execution.investigator.evidence(self.planned.check, self.run, self.verdicts)
@@ -122,7 +128,7 @@ class SuitePlugin:
     """Turns planned items into pytest's, leaves out those ``done``, takes this process's shares and emits what happens.
 
     ``shares`` are (index, count) pairs, applied one after the other. Events are JSON objects: ``collected``, ``start``,
-    ``verdict``, ``evidence``, ``harness_error``, ``end``.
+    ``within``, ``verdict``, ``evidence``, ``harness_error``, ``end``.
     """
 
     def __init__(
@@ -163,6 +169,7 @@ class SuitePlugin:
         place["since"] = check.since
         levels = {name: (Level.SHOULD if check.undefined else level_of(name)).value for name in check.requirements}
         self._emit({"kind": "start", "item": item.name, **place, "requirements": levels})
+        item.counted = partial(self._counted, item.name)
         result = yield
         for verdict in item.verdicts:
             self._emit({"item": item.name, **verdict_to_json(Judged(check.family, check.layer, verdict))})
@@ -173,6 +180,11 @@ class SuitePlugin:
             self.enough = True
         item.forget()
         return result
+
+    def _counted(self, name: str, cases: int) -> None:
+        """Tell how far an item of many cases is."""
+        if cases % _COUNTED == 0:
+            self._emit({"kind": "within", "item": name, "cases": cases})
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

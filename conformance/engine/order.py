@@ -22,7 +22,9 @@ class Order:
     ``losses`` files that describe losses of somebody's own; ``fail_fast`` the failing cases after which the run ends,
     0 for none; ``seed`` and ``explore``: what generated cases are drawn from, and how many times as many as in a gate;
     ``in_process``: whether somebody's Python code shares the process of the judge; ``fresh`` what the values of fixed
-    cases are drawn anew from, 0 where they are as they are published.
+    cases are drawn anew from, 0 where they are as they are published; ``max_time`` the seconds after which no case is
+    begun, ``max_hangs`` the cases in a row that may hang before no other is begun, 0 for any of either, and ``hung``
+    those that have when the order is given.
     """
 
     spec: str
@@ -40,6 +42,9 @@ class Order:
     explore: int = 1
     in_process: bool = False
     fresh: int = 0
+    max_time: float = 0.0
+    max_hangs: int = 0
+    hung: int = 0
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""

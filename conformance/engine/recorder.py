@@ -33,6 +33,9 @@ class Display(Protocol):
     def at(self, item: str) -> None:
         """An item begins."""
 
+    def within(self, item: str, cases: int) -> None:
+        """An item has run so many cases."""
+
     def judged(self, broken: bool) -> None:
         """An item has ended; ``broken`` where the implementation failed something that counts."""
 
@@ -147,6 +150,9 @@ class Recorder:
             self._open[item] = []
             self._since[item] = event["since"]
             self._display.at(item)
+            return
+        if kind == "within":
+            self._display.within(item, event["cases"])
             return
         self._open[item].append(self._verdict(event) if kind == "verdict" else event)
         if kind == "harness_error":

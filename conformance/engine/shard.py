@@ -17,11 +17,19 @@ from conformance.adapters.host import Channel
 from conformance.contract.case import Case
 from conformance.contract.errors import Stopped, UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
-from conformance.contract.implementation import Description, DoesNotStart, Implementation, Threaded
+from conformance.contract.implementation import (
+    Description,
+    DoesNotStart,
+    Implementation,
+    ImplementationError,
+    Threaded,
+    TimedOut,
+)
 from conformance.contract.limits import Limits
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.paths import system_told
 from conformance.contract.selection import Planned
+from conformance.engine.endurance import Endurance
 from conformance.engine.items import Emit, Execution, SuitePlugin, run_pytest
 from conformance.engine.order import Order
 from conformance.engine.patience import Patience
@@ -75,7 +83,8 @@ def _planned(order: Order, description: Description) -> list[Planned]:
 
 
 def _run(order: Order, emit: Emit) -> None:
-    implementation = _opened(order, order.timeout, emit)
+    endurance = Endurance(order.max_time, order.max_hangs, order.hung)
+    implementation = _opened(order, order.timeout, emit, endurance)
     try:
         description = replace(implementation.describe(), in_process=order.in_process)
         limits = Limits.of(description, order.declines)
@@ -83,7 +92,7 @@ def _run(order: Order, emit: Emit) -> None:
         planned = _planned(order, description)
         told = {"implementation": plain(asdict(description)), "limits": limits.stated, "machine": _machine()}
         emit({"kind": "ready", **told})
-        another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit)
+        another = partial(_opened, order, min(order.timeout, _UNDEFINED), emit, endurance)
         asked = (order.dialect, order.declines, order.fresh)
         patience = Patience(order.fail_fast)
         execution = Execution(implementation, description, *asked, patience=patience, another=another)
@@ -92,31 +101,41 @@ def _run(order: Order, emit: Emit) -> None:
         implementation.close()
 
 
-def _opened(order: Order, timeout: float, emit: Emit) -> Implementation:
+def _opened(order: Order, timeout: float, emit: Emit, endurance: Endurance) -> Implementation:
     list(installed())
     for name in order.losses:
         load_loss(name)
     opened = open_implementation(order.spec, order.dialect, timeout, in_process=order.in_process)
     watched = _WatchedThreaded if isinstance(opened, Threaded) else _Watched
-    return watched(opened, timeout, emit)
+    return watched(opened, timeout, emit, endurance)
 
 
 class _Watched:
-    """An implementation whose cases are announced, so that a supervisor can tell one that hangs."""
+    """An implementation whose cases are announced, so that a supervisor can tell one that hangs, and begun as long as
+    there is endurance."""
 
-    def __init__(self, inner: Implementation, timeout: float, emit: Emit) -> None:
-        self._inner, self._emit = inner, emit
+    def __init__(self, inner: Implementation, timeout: float, emit: Emit, endurance: Endurance) -> None:
+        self._inner, self._emit, self._endurance = inner, emit, endurance
         self._allowed = timeout + float(getattr(inner, "start_timeout", 0.0)) + _GRACE
 
     def describe(self) -> Description:
         return self._inner.describe()
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        self._endurance.refuse()
         self._emit({"kind": "entered", "allowed": self._allowed})
         try:
-            return self._inner.run(case, dtype)
+            answer = self._inner.run(case, dtype)
+        except TimedOut:
+            self._endurance.hanged()
+            raise
+        except ImplementationError:
+            self._endurance.answered()
+            raise
         finally:
             self._emit({"kind": "left"})
+        self._endurance.answered()
+        return answer
 
     def close(self) -> None:
         self._inner.close()

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from conformance.adapters.host import Ended, Host, Late, await_any, line_of, own_command
@@ -57,6 +58,8 @@ class _Part:
         self._done: set[str] = set()
         self._item: Event | None = None
         self._deadline = math.inf
+        self._until = time.monotonic() + order.max_time
+        self._hung = 0
         self._ready = self._collected = self._progressed = False
         self.over = False
 
@@ -65,7 +68,9 @@ class _Part:
         self._item, self._deadline, self._progressed = None, math.inf, False
         self.host = Host(own_command("conformance.engine.shard"))
         with suppress(Ended, Late):  # it is heard of where it ends
-            left = self._order.without(frozenset(self._done))
+            left = replace(self._order.without(frozenset(self._done)), hung=self._hung)
+            if self._order.max_time:
+                left = replace(left, max_time=max(self._until - time.monotonic(), _TICK))
             self.host.send(line_of(left.to_json()), time.monotonic() + _ORDERING)
 
     def end(self) -> None:
@@ -105,7 +110,7 @@ class _Part:
             self._item = event
         elif kind == "end":
             self._done.add(event["item"])
-            self._item, self._progressed = None, True
+            self._item, self._progressed, self._hung = None, True, 0
         elif kind == "finished":
             self.over = True
         return [event]
@@ -120,6 +125,7 @@ class _Part:
         if self._item is not None:
             settled = _settled(self._item, status, how, said)
             self._done.add(self._item["item"])
+            self._hung = self._hung + 1 if hung else 0
             self.start()
             return settled
         if self._progressed:

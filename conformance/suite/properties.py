@@ -35,6 +35,9 @@ FAMILY = "properties"
 EXAMPLES = 12
 """Generated cases per check in a gate; ``--explore`` multiplies it."""
 
+_TOGETHER = 20
+"""Times as many as in a gate that are drawn in one search; it remembers all that it has drawn."""
+
 
 def checks(losses: Mapping[str, Loss] = LOSSES, seed: int = 0, explore: int = 1) -> Iterator[Check]:
     """``explore`` times as many generated cases as in a gate, drawn from ``seed``; 0: the gate's."""
@@ -55,20 +58,11 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explo
 
     def run(session: Session) -> list[Verdict]:
         failure: list[tuple[Case, Verdict]] = []
-        passed: list[Verdict] = []
-
+        passed = _Passed()
         drawn = seed or session.fresh
 
-        @settings(
-            max_examples=EXAMPLES * explore,
-            derandomize=drawn == 0,
-            database=None,
-            deadline=None,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(cases)
         def one(case: Case) -> None:
+            before = len(session.runs)
             verdicts = judged(session, check_id, [requirement], case)
             broken = [v for v in verdicts if v.status.breaks and v.level is not Level.SHOULD]
             if broken:
@@ -76,18 +70,31 @@ def _differential(subject: str, cases: st.SearchStrategy[Case], seed: int, explo
                 raise _Broken
             if any(v.status is Status.INCONCLUSIVE for v in verdicts) and not bounds_of(case, session.dtype).finite:
                 reject()  # nobody's answer could be judged: another is drawn
-            passed.extend(verdicts)
+            passed.take(verdicts)
+            session.let_go(before)
 
-        if drawn:
-            one = drawn_from(drawn)(one)
         try:
-            one()
+            for done in range(0, explore, _TOGETHER):
+                _drawn(one, cases, EXAMPLES * min(explore - done, _TOGETHER), drawn + done)
         except (_Broken, Flaky):  # flaky: wrong once and right when asked again
             case, verdict = failure[0]
             return _smallest(check_id, requirement, verdict, {"case": json.dumps(case.to_json())})
-        return [_best(check_id, requirement, session.dtype, passed)]
+        return [passed.verdict(check_id, requirement, session.dtype)]
 
     return Check(check_id, FAMILY, subject, (requirement,), run, **about)
+
+
+def _drawn(one: Callable[[Case], None], cases: st.SearchStrategy[Case], count: int, seed: int) -> None:
+    """So many cases, one after the other; with the seed 0 the same ones every time."""
+    search = settings(
+        max_examples=count,
+        derandomize=seed == 0,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )(given(cases)(one))
+    (drawn_from(seed)(search) if seed else search)()
 
 
 def _smallest(check: str, requirement: str, verdict: Verdict, detail: dict[str, str]) -> list[Verdict]:
@@ -104,19 +111,38 @@ class _Broken(Exception):
     """A generated case that the implementation gets wrong."""
 
 
-def _best(check: str, requirement: str, dtype: str, verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict for all generated cases: passed with the smallest headroom, or what kept one of them from being
-    judged, or all."""
-    level = CATALOGUE[requirement].level
-    passes = [v for v in verdicts if v.status is Status.PASSED]
-    undecided = [v for v in verdicts if v.status is Status.INCONCLUSIVE and v.level is not Level.SHOULD]
-    if undecided or not passes:
-        first = (undecided or list(verdicts))[0]
-        return replace(first, check=check, requirement=requirement, level=level)
-    rooms = [v.headroom for v in passes if v.headroom is not None]
-    others = len(verdicts) - len(passes)
-    reason = f"{len(passes)} generated case(s)" + (f", {others} not judged" if others else "")
-    return Verdict(check, requirement, dtype, Status.PASSED, level, headroom=min(rooms, default=None), reason=reason)
+@dataclass
+class _Passed:
+    """What came of the generated cases that do not fail, however many there are."""
+
+    count: int = 0
+    others: int = 0
+    headroom: float | None = None
+    first: Verdict | None = None
+    undecided: Verdict | None = None
+
+    def take(self, verdicts: Sequence[Verdict]) -> None:
+        """The verdicts on one more case."""
+        for verdict in verdicts:
+            self.first = self.first or verdict
+            if verdict.status is not Status.PASSED:
+                self.others += 1
+                if verdict.status is Status.INCONCLUSIVE and verdict.level is not Level.SHOULD:
+                    self.undecided = self.undecided or verdict
+                continue
+            self.count += 1
+            if verdict.headroom is not None:
+                self.headroom = min(verdict.headroom, self.headroom or verdict.headroom)
+
+    def verdict(self, check: str, requirement: str, dtype: str) -> Verdict:
+        """One verdict for all: passed with the smallest headroom, or what kept one of them from being judged, or
+        all."""
+        level = CATALOGUE[requirement].level
+        open_one = self.undecided or (None if self.count else self.first)
+        if open_one is not None:
+            return replace(open_one, check=check, requirement=requirement, level=level)
+        reason = f"{self.count} generated case(s)" + (f", {self.others} not judged" if self.others else "")
+        return Verdict(check, requirement, dtype, Status.PASSED, level, headroom=self.headroom, reason=reason)
 
 
 Runs = Callable[[Variant, str, int], list[Case]]

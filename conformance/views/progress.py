@@ -12,6 +12,9 @@ __all__ = ["ProgressBar"]
 _LOGGED = 10
 """Lines that a run writes where there is no terminal."""
 
+_LOGGED_CASES = 1000
+"""Cases of one check after which it writes a line there."""
+
 
 class ProgressBar(Progress):
     """A bar that lives on a terminal; a few plain lines anywhere else."""
@@ -28,8 +31,16 @@ class ProgressBar(Progress):
         self.update(self._checks.id, total=items)
 
     def at(self, item: str) -> None:
+        self._say(one_line(item, 60))
+
+    def within(self, item: str, cases: int) -> None:
+        self._say(f"{one_line(item, 60)}, {cases} cases")
+        if self.disable and cases % _LOGGED_CASES == 0:
+            self.console.print(f"{one_line(item)}: {cases} cases", highlight=False, markup=False)
+
+    def _say(self, words: str) -> None:
         failed = f"{self._broken} failing  " if self._broken else ""
-        self.update(self._checks.id, words=failed + one_line(item, 60))
+        self.update(self._checks.id, words=failed + words)
 
     def judged(self, broken: bool) -> None:
         self._broken += broken

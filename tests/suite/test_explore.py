@@ -11,6 +11,7 @@ from conformance.contract.case import Case
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
+from conformance.contract.verdict import Status
 from conformance.record.reader import read_report
 from conformance.suite import properties
 from tests.command_line import Lossconf, lossconf_in
@@ -54,6 +55,24 @@ def test_a_seed_draws_others_and_draws_them_again() -> None:
 
 def test_exploring_draws_as_many_times_as_many() -> None:
     assert len(set(drawn(5, 4))) > 3 * properties.EXAMPLES
+
+
+def test_exploring_keeps_what_it_needs_and_says_how_far_it_is() -> None:
+    listening, told, kept = Listening(), list[int](), list[int]()
+    check = next(check for check in properties.checks(seed=5, explore=45) if check.id == CHECK)
+    session = Session(listening, listening.describe(), "float64")
+
+    def counted(cases: int) -> None:
+        told.append(cases)
+        kept.append(len(session.runs))
+
+    session.counted = counted
+    (verdict,) = check.run(session)
+    assert told[-1] == len(listening.heard) == session.cases
+    assert max(kept) <= 2
+    assert session.runs[0].case.digest() == listening.heard[0]
+    assert len(set(listening.heard)) > 40 * properties.EXAMPLES
+    assert verdict.status is Status.PASSED
 
 
 @pytest.fixture
