@@ -17,7 +17,7 @@ from refimpl.textformat import Block, Field, Scalar, read_text
 from refimpl.unknown_field import unknown_field
 from refimpl.upgrade import upgrade_inputs, upgrade_v1
 
-__all__ = ["dump_layer", "dump_net", "parse_net", "read_message", "read_net"]
+__all__ = ["dump_fields", "dump_layer", "dump_net", "parse_net", "read_message", "read_net"]
 
 M = TypeVar("M", bound=Message)
 _LINE = 100
@@ -67,6 +67,11 @@ def _net(document: Block, reader: _Reader) -> NetParameter:
 def dump_net(net: NetParameter) -> str:
     """The prototxt of a net; `parse_net` of it gives an equal net, if that is an upgraded one."""
     return "".join(f"{line}\n" for line in _lines(net))
+
+
+def dump_fields(message: Message) -> str:
+    """The fields of a message as they stand between its braces."""
+    return " ".join(_lines(message))
 
 
 def dump_layer(layer: LayerParameter) -> str:

@@ -22,7 +22,8 @@ from conformance.record.grade import Clue, Grade
 from refimpl.backward_plan import Node
 from refimpl.errors import NetError
 from refimpl.messages import LayerParameter, NetParameter
-from refimpl.prototxt import dump_net, parse_net
+from refimpl.prototxt import dump_fields, dump_net, parse_net
+from refimpl.schema import Extra
 
 __all__ = ["alteration_clues"]
 
@@ -84,7 +85,7 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
         loss = loss_of_layer(node.layer)
         if loss is not None:
             yield from _all_labels_counted(loss, layer, node, rejection, as_)
-            yield from _options(loss, layer, as_)
+            yield from _options(loss, layer, node, as_)
             yield from _axes(loss, layer, node, rejection, as_)
         yield from _weights(layer, as_)
         if loss is not None:
@@ -113,25 +114,45 @@ def _all_labels_counted(
     yield altered
 
 
-def _options(loss: Loss, layer: LayerParameter, as_: Make) -> Iterator[_Altered]:
+def _options(loss: Loss, layer: LayerParameter, node: Node, as_: Make) -> Iterator[_Altered]:
     """Options not read, or read where there are none."""
-    field = f"{loss.stem}_param"
-    own = getattr(layer, field, None)
-    for name in sorted(own.present) if own is not None else ():
-        yield as_(Cause.OPTION_IGNORED, **{field: _without(own, name)})
+    apart = {"loss_param", loss.axis_option.partition(".")[0]}
+    for field in sorted({f"{loss.stem}_param", *node.layer.messages} - apart):
+        own: Any = _message(layer, node, field)
+        for name in sorted(own.present) if own is not None else ():
+            yield as_(Cause.OPTION_IGNORED, **_put(layer, field, _without(own, name)))
     for misreading in loss.misreadings:
         field, _, name = misreading.option.partition(".")
-        message: Any = getattr(layer, field, None)  # a fork's own message is no field of Caffe's layers
-        for value in misreading.values(getattr(message, name)) if message is not None else ():
-            yield as_(Cause(misreading.cause), **{field: replace(message, **{name: value})})
+        message: Any = _message(layer, node, field)
+        for value in misreading.values(getattr(message, name)) if hasattr(message, name) else ():
+            yield as_(Cause(misreading.cause), **_put(layer, field, replace(message, **{name: value})))
     if loss.default_mode:
-        given = layer.loss_param
-        if given.has("normalization"):
-            yield as_(Cause.NORMALISATION_MODE, loss_param=_without(given, "normalization"))
-        elif given.has("normalize"):
-            yield as_(Cause.NORMALISATION_MODE, loss_param=replace(given, normalize=not given.normalize))
-        else:
-            yield from (as_(Cause.NORMALISATION_MODE, loss_param=replace(given, normalization=mode)) for mode in MODES)
+        yield from (as_(Cause.NORMALISATION_MODE, **_put(layer, "loss_param", each)) for each in _modes(layer, node))
+
+
+def _modes(layer: LayerParameter, node: Node) -> Iterator[Any]:
+    """The ``loss_param`` with its normalization not read, or read as another."""
+    given: Any = _message(layer, node, "loss_param")
+    if given.has("normalization"):
+        yield _without(given, "normalization")
+    elif given.has("normalize"):
+        yield replace(given, normalize=not given.normalize)
+    else:
+        yield from (replace(given, normalization=mode) for mode in MODES)
+
+
+def _message(layer: LayerParameter, node: Node, field: str) -> Any:
+    """A block as the layer's class reads it; None where Caffe's format has none and the class reads none."""
+    return node.layer.own[field] if field in node.layer.messages else getattr(layer, field, None)
+
+
+def _put(layer: LayerParameter, field: str, message: Any) -> dict[str, Any]:
+    """The fields of the layer that hold a message in the place of its block, be it one of Caffe's or of a fork's."""
+    text = f'layer {{ name: "l" type: "{layer.type}" {field} {{ {dump_fields(message)} }} }}'
+    read = parse_net(text).layer[0]
+    kept = {name: blocks for name, blocks in layer.extra.items() if name != field}
+    held = {field: getattr(read, field)} if field in LayerParameter.schema else {}
+    return {**held, "extra": Extra({**kept, **read.extra})}
 
 
 def _without(message: Any, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.diagnosis import diagnose
 from conformance.judge.judgement import judge_outcome
+from conformance.losses import KNOWN, Loss
+from conformance.losses.examples import Misreading
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.record.grade import Grade
@@ -204,3 +207,23 @@ def test_no_evidence_is_no_diagnosis() -> None:
 
 def test_every_cause_has_a_sentence() -> None:
     assert all(cause.sentence for cause in Cause)
+
+
+MISREAD = [
+    pytest.param(found, misreading, id=f"{found.stem}-{misreading.option.rpartition('.')[2]}")
+    for found in KNOWN.values()
+    for misreading in found.misreadings
+]
+
+
+@pytest.mark.parametrize(("found", "misreading"), MISREAD)
+def test_an_option_taken_for_another_is_named_in_a_forks_message_too(found: Loss, misreading: Misreading) -> None:
+    """On the first variant where it makes a difference; a factor, or another margin, may explain it as well there."""
+    for variant, given in product(found.variants, found.options[misreading.option]):
+        for taken in misreading.values(given):
+            cases = [variant.given({misreading.option: v}).case("misread", weights=(2.5,)) for v in (given, taken)]
+            case, answer = cases[0], answered(cases[1])
+            if judge_outcome(case, answer, "float64").failures:
+                assert Cause(misreading.cause) in causes(case, answer)
+                return
+    raise AssertionError("it makes no difference anywhere")
