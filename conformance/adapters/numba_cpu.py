@@ -8,7 +8,7 @@ import numpy as np
 
 from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.dtypes import DEFAULT
-from conformance.contract.implementation import Description
+from conformance.contract.implementation import Description, DoesNotStart
 from conformance.contract.version import VERSION
 from refimpl.fast.layers import LAYERS, use_threads
 
@@ -16,9 +16,11 @@ __all__ = ["NumbaCpuImplementation", "open_numba_cpu"]
 
 
 def open_numba_cpu(argument: str, timeout: float | None = None) -> NumbaCpuImplementation:
-    """The built-in fast layers. Raises `ValueError` for any argument."""
+    """The built-in fast layers. Raises `ValueError` for any argument, `DoesNotStart` where nothing is compiled."""
     if argument:
         raise ValueError(f"there is no {argument!r}")
+    if numba.config.DISABLE_JIT:
+        raise DoesNotStart("NUMBA_DISABLE_JIT turns Numba's compiler off, and these layers are compiled: unset it")
     return NumbaCpuImplementation(timeout)
 
 

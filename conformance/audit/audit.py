@@ -11,6 +11,7 @@ from conformance.audit.document import Document, read_document
 from conformance.audit.findings import Finding, Level, findings_of
 from conformance.audit.graph import Graph, graph_of
 from conformance.audit.terms import Term, equation, terms_of, trained
+from conformance.contract.errors import UsageError
 
 __all__ = ["SCHEMA", "Audit", "audit"]
 
@@ -57,6 +58,8 @@ def audit(
 ) -> Audit:
     """The audit of a net's or solver's file; ``ignored`` are ids of findings. Raises `UsageError`."""
     document = read_document(path)
+    if not document.net.layer:
+        raise UsageError(f"{path} holds no layer: is it the prototxt of a net?")
     graph = graph_of(document, phase, level, stages)
     each = list(trained(graph))
     return Audit(

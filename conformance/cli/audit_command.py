@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.errors import UsageError
 from conformance.contract.exit_codes import ExitCode
 
@@ -76,18 +77,18 @@ def command(
     if as_json:
         refused = [{"file": str(path), "why": str(error)} for path, error in broken]
         whole = {"schema": SCHEMA, "nets": [each.to_json() for each in audits], "refused": refused}
-        click.echo(json.dumps(whole, indent=1, ensure_ascii=False))
+        say(json.dumps(whole, indent=1))
     elif as_markdown:
-        click.echo("\n".join(markdown(each) for each in audits), nl=False)
+        say("\n".join(markdown(each) for each in audits), nl=False)
     elif as_torch:
-        click.echo("".join(map(in_pytorch, audits)), nl=False)
+        say("".join(map(in_pytorch, audits)), nl=False)
     elif as_svg:
-        click.echo("".join(map(drawing, audits)), nl=False)
+        say("".join(map(drawing, audits)), nl=False)
     else:
         for line in table(audits) if len(nets) > 1 else (line for each in audits for line in lines(each)):
-            click.echo(line)
+            say(line)
     for _, why in broken:
-        click.echo(f"lossconf: {why}", err=True)
+        say(f"lossconf: {why}", err=True)
     if broken:
         return ExitCode.USAGE
     bad = checking and any(each.worst() in (Level.ERROR, Level.WARNING) for each in audits)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
+
 if TYPE_CHECKING:
     from conformance.gate import Baseline
 
@@ -46,7 +48,7 @@ def update(report: Path, baseline: Path, this_device: bool, pin: bool) -> int:
     write_baseline(after)
     was, now = (len(decision_on(found, each, None).known) for each in (before, after))
     gone = len(_ids(before) - _ids(after))
-    click.echo(
+    say(
         f"{baseline}: {now} failure(s) known in {len(after.known)} entries; {now - was} new, {gone} check(s) gone"
         + (f"; {len(after.declined)} requirement(s) need not be decided" if after.declined else "")
         + (f"; suite {after.suite} is pinned" if after.suite else "")
@@ -81,5 +83,5 @@ def lock(report: Path, lock: Path) -> int:
     made = Lock.of(found, lock)
     write_lock(made)
     chosen = f"; a part of the suite: {concluded.selected}" if concluded.selected else ""
-    click.echo(f"{lock}: {len(made.counts)} checks, {sum(made.counts.values())} verdicts, suite {made.suite}{chosen}")
+    say(f"{lock}: {len(made.counts)} checks, {sum(made.counts.values())} verdicts, suite {made.suite}{chosen}")
     return 0

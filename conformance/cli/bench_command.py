@@ -9,6 +9,7 @@ import click
 
 from conformance.cli.bench_gate import gate
 from conformance.cli.bench_options import chosen_threads, note, patience_option, problems_of, started, timing_options
+from conformance.cli.saying import say
 
 __all__ = ["command"]
 
@@ -95,7 +96,7 @@ def run(
     result = started(lambda: measure(plan, note))
     write_result(result, path)
     render(result, output())
-    click.echo(f"\nsaved {path}")
+    say(f"\nsaved {path}")
     first = result.specs[0]
     wrong = [one for one in result.measured if not one.verdicts.get(first, {}).get("accepted", True)]
     return 1 if wrong else 0
@@ -121,7 +122,7 @@ def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
         from conformance.timing.plots import plot_all
 
         for path in plot_all(results, plots):
-            click.echo(f"drew {path}")
+            say(f"drew {path}")
     return 0
 
 

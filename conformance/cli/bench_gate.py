@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
+from conformance.cli.numbers import Finite
 from conformance.contract.dtypes import FLOAT
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ OWN = "numba-cpu"
 @click.option("--against", required=True, metavar="REV|FILE|...", help="What it was: see above.")
 @click.option(
     "--slowdown",
-    type=click.FloatRange(1, 1000),
+    type=Finite(1, 1000),
     default=20.0,
     show_default=True,
     metavar="PERCENT",
@@ -40,7 +41,7 @@ OWN = "numba-cpu"
 @click.option(
     "--at-least",
     "microseconds",
-    type=click.FloatRange(0),
+    type=Finite(0),
     default=0.2,
     show_default=True,
     metavar="US",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from conformance.cli.numbers import Finite
+from conformance.cli.saying import say
 from conformance.contract.dtypes import DEFAULT, NAMES
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--patience``."""
     return click.option(
         "--patience",
-        type=click.FloatRange(0),
+        type=Finite(0),
         default=0.0,
         metavar="MINUTES",
         help="Wait for a quiet machine, and measure again what was disturbed, for so long.",
@@ -74,7 +76,7 @@ def chosen_threads(asked: int | None) -> int:
 
 def note(line: str) -> None:
     """A line on standard error, about how far things are."""
-    click.echo(line, err=True)
+    say(line, err=True)
 
 
 def started(work: Callable[[], T]) -> T:

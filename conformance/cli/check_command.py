@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
+
 if TYPE_CHECKING:
     from conformance.gate import Decision
 
@@ -49,9 +51,9 @@ def decided(path: Path, baseline: Path | None, lock: Path | None, fresh: bool = 
 
     report, known = read_report(path), read_baseline(baseline) if baseline else None
     decision = decision_on(report, known, read_lock(lock) if lock else None, fresh=fresh)
-    click.echo(Conclusion(report, len(decision.known), len(decision.accepted)).line)
+    say(Conclusion(report, len(decision.known), len(decision.accepted)).line)
     for line in _lines(decision):
-        click.echo(line)
+        say(line)
     return int(decision.code)
 
 

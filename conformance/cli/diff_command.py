@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
+
 if TYPE_CHECKING:
     from conformance.contract.verdict import Verdict
     from conformance.record.devices import Standing
@@ -43,12 +45,12 @@ def command(old: Path, new: Path) -> int:
     changes = differences_between(*reports)
     for path, report in zip((old, new), reports, strict=True):
         if not report.complete:
-            click.echo(f"note: {path} is incomplete, so that what it lacks may be missing for that alone")
+            say(f"note: {path} is incomplete, so that what it lacks may be missing for that alone")
     devices = [device_of(report.header) for report in reports]
     for line in _beside(devices_between(*reports), devices):
-        click.echo(line)
+        say(line)
     for line in _lines(changes):
-        click.echo(line)
+        say(line)
     return 1 if changes.regressions else 0
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.dtypes import DOUBLE, NAMES
 
 if TYPE_CHECKING:
@@ -87,10 +88,10 @@ def command(
     except NetError as error:
         raise UsageError(f"{net}: {error}") from None
     for line in _lines(built, float(loss), reading, held):
-        click.echo(line)
+        say(line)
     if save:
         _save(save, built, float(loss))
-        click.echo(f"\nsaved {save}")
+        say(f"\nsaved {save}")
     return 0
 
 

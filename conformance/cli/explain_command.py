@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.dtypes import NAMES
 
 __all__ = ["command"]
@@ -27,5 +28,5 @@ def command(report: Path, case: str, dtype: str | None) -> int:
     from conformance.views.failing_case import failing_case
 
     for line in explanation(failing_case(report, case, dtype)):
-        click.echo(line)
+        say(line)
     return 0

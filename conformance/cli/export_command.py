@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from conformance.cli.run_options import fresh_option, new_seed
+from conformance.cli.saying import say
 from conformance.contract.dtypes import DEFAULT, NAMES
 
 __all__ = ["command"]
@@ -55,7 +56,7 @@ def command(
     seed = 0 if fresh is None else fresh or new_seed()
     index = export(folder, selection, plan(selection, DEFAULT), large, seed)
     values = f" on fresh values, from seed {seed}" if seed else ""
-    click.echo(
+    say(
         f"{len(index.items)} cases ({', '.join(index.dtypes)}){values} in {folder}; "
         f"{folder / 'README.md'} says what to do"
     )

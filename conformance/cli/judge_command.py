@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from conformance.cli.run_options import declines_option
 from conformance.cli.running import MOST_WORKERS, run
+from conformance.views.console import PlainConsole
 
 __all__ = ["command"]
 
@@ -74,7 +74,7 @@ def command(
     refuse_other_index(index, exported)
     selection = replace(index.selection, dtypes=index.dtypes)
     order = Order(spelled(exported, lines), dialect, selection=selection, declines=declines, fresh=index.fresh)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     code = run(order, workers, report, console)
     render(read_report(report), output(), str(report))
     if missing:

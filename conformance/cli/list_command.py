@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from conformance.cli.saying import say
+
 __all__ = ["command"]
 
 Row = tuple[str, ...]
@@ -84,9 +86,9 @@ def command(kind: str, layer: str | None, count: bool) -> int:
     if not rows:
         raise UsageError(f"no {kind} about {layer!r}; `lossconf list {kind}` lists them all")
     if count:
-        click.echo(len(rows))
+        say(len(rows))
         return 0
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     for row in rows:
-        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+        say("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
     return 0

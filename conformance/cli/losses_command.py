@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.paths import put
 
@@ -45,11 +46,11 @@ def command(context: click.Context, profile: str | None) -> int:
     for name, losses in PROFILES.items():
         if profile not in (None, name) or not losses:
             continue
-        click.echo(name)
+        say(name)
         width = max(len(loss.title) for loss in losses.values())
         for loss in losses.values():
             told = "" if loss.recorded else "  (read, not measured)"
-            click.echo(f"  {loss.title.ljust(width)}  {loss.stem}{told}")
+            say(f"  {loss.title.ljust(width)}  {loss.stem}{told}")
     return 0
 
 
@@ -58,7 +59,7 @@ def command(context: click.Context, profile: str | None) -> int:
 def show(name: str) -> int:
     """Print what is known of a loss: formula, bottoms, options, forms and where they are from."""
     for line in _told(_named(name)):
-        click.echo(line)
+        say(line)
     return 0
 
 
@@ -76,10 +77,10 @@ def check(file: Path) -> int:
     loss = load_loss(str(file))
     faults = list(faults_of(loss))
     for fault in faults:
-        click.echo(fault)
+        say(fault)
     count = f"{len(loss.variants)} variants, {len(loss.options)} options"
     told = f"{len(faults)} faults" if len(faults) > 1 else "1 fault" if faults else "it holds together"
-    click.echo(f"{file}: {loss.type}, {count}: {told}")
+    say(f"{file}: {loss.type}, {count}: {told}")
     return 1 if faults else 0
 
 
@@ -98,7 +99,7 @@ def new(kind: str, out: Path | None) -> int:
         raise UsageError(f"{path}: the file's name is the loss's in ids, so that it is to be a word with underscores")
     template = (files("conformance.suite") / "new_loss.txt").read_text("utf-8")
     put(path, template.replace("@TYPE@", kind).replace("@STEM@", path.stem))
-    click.echo(f"{path}: change it, then `lossconf losses check {path}`")
+    say(f"{path}: change it, then `lossconf losses check {path}`")
     return 0
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.saying import say
+
 __all__ = ["command"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -40,7 +42,7 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool, html
         write_report(output, runs[0][1])
     columns = matrix(runs)
     for line in markdown_table(columns) if markdown else plain_table(columns):
-        click.echo(line)
+        say(line)
     if html is not None:
         put(html, html_table(columns))
     return 0

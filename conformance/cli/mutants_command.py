@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.console import Console
 from rich.progress import track
 
+from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
@@ -19,6 +19,7 @@ from conformance.losses import LOSSES
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.summary import Summary
+from conformance.views.console import PlainConsole
 
 __all__ = ["command"]
 
@@ -93,7 +94,7 @@ def command(
     mutants = _chosen(ids, stems)
     if listing:
         for mutant in mutants:
-            click.echo(f"{mutant.id}\t{mutant.cause.value}\t{mutant.wrong}")
+            say(f"{mutant.id}\t{mutant.cause.value}\t{mutant.wrong}")
         return ExitCode.CONFORMS
     if requirements:
         return _requirements(mutants)
@@ -118,7 +119,7 @@ def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
 
 def _shown(results: Iterable[T], count: int) -> list[T]:
     """All of them, with a bar on standard error meanwhile."""
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     return list(track(results, "mutants", count, console=console, disable=not console.is_terminal))
 
 
@@ -127,7 +128,7 @@ def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
     rows = _shown(kill_matrix(mutants, jobs), len(mutants))
     summary = Summary(rows, time.monotonic() - started)
     for line in summary.lines():
-        click.echo(line)
+        say(line)
     _write(paths, summary.to_json(), summary.to_markdown())
     return _code(summary.as_it_should)
 
@@ -139,8 +140,8 @@ def _requirements(mutants: list[Mutant]) -> int:
     failed = covered(mutants, tuple(all_checks()))
     missing = [requirement for requirement, mutant in failed.items() if mutant is None]
     for requirement in missing:
-        click.echo(f"no mutant fails {requirement}")
-    click.echo(f"{len(failed) - len(missing)} of {len(failed)} musts are failed by a mutant")
+        say(f"no mutant fails {requirement}")
+    say(f"{len(failed) - len(missing)} of {len(failed)} musts are failed by a mutant")
     return _code(not missing)
 
 
@@ -149,10 +150,10 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
 
     table = powers()
     page = to_markdown(table)
-    click.echo(page, nl=False)
+    say(page, nl=False)
     short = [power for power in table if not power.suffices]
     for power in short:
-        click.echo(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
+        say(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
     _write(paths, json.dumps([power.to_json() for power in table], indent=1) + "\n", page)
     return _code(not short)
 
@@ -169,7 +170,7 @@ def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int
     rows = [row for row in found if row is not None]
     seconds = time.monotonic() - started
     for line in lines(rows, len(found) - len(rows), seconds):
-        click.echo(line)
+        say(line)
     _write(paths, to_json(rows, len(found) - len(rows)), to_markdown(rows, len(found) - len(rows), seconds))
     return _code(all(row.killed_by for row in rows))
 
@@ -180,7 +181,7 @@ def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, jobs: int, 
     chosen = wrong_ones(mutants, sample, seed)
     found = _shown(diagnosed(chosen, jobs), len(chosen))
     page = to_markdown(found)
-    click.echo(page, nl=False)
+    say(page, nl=False)
     _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)
     return ExitCode.CONFORMS
 
@@ -189,7 +190,7 @@ def _checkers(mutants: list[Mutant], paths: tuple[Path, ...]) -> int:
     from conformance.mutants.checkers import compared
 
     page, whole = compared([mutant for mutant in mutants if mutant.stem in LOSSES])
-    click.echo(page, nl=False)
+    say(page, nl=False)
     _write(paths, json.dumps(whole, indent=1) + "\n", page)
     return ExitCode.CONFORMS
 

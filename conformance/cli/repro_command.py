@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.dtypes import NAMES
 
 __all__ = ["command"]
@@ -34,8 +35,8 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
 
     script = repro_script(failing_case(report, case, dtype))
     if output is None:
-        click.echo(script, nl=False)
+        say(script, nl=False)
         return 0
     put(output, script)
-    click.echo(f"wrote {output}: run it with any Python that has numpy")
+    say(f"wrote {output}: run it with any Python that has numpy")
     return 0

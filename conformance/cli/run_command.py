@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
 from conformance.cli.layer_options import about, python_layer_options, read_snippets
+from conformance.cli.numbers import Finite
 from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, run
 from conformance.cli.simulate_option import simulate_option
@@ -18,7 +18,9 @@ from conformance.contract.dtypes import NAMES
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
 from conformance.engine.stopped_run import StoppedRun, stopped_run
+from conformance.gate import read_baseline, read_lock
 from conformance.record.reader import read_report
+from conformance.views.console import PlainConsole
 from conformance.views.terminal import output, render
 
 __all__ = ["command"]
@@ -121,7 +123,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 @fresh_option
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1),
+    type=Finite(0.1, 1e7),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -192,6 +194,10 @@ def command(
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
+    if baseline:
+        read_baseline(baseline)  # a run of minutes does not end with the news that there is none
+    if lock:
+        read_lock(lock)
     if in_process:
         refuse_in_process(implementation)
     layers, snippets = read_snippets(layers)
@@ -217,6 +223,6 @@ def command(
         max_time=max_time,
         max_hangs=max_hangs,
     )
-    code = run(order, workers, path, Console(stderr=True), stopped)
+    code = run(order, workers, path, PlainConsole(stderr=True), stopped)
     render(read_report(path), output(), str(path))
     return decided(path, baseline, lock) if baseline or lock else code

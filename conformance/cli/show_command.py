@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.saying import say
 from conformance.contract.dtypes import DOUBLE, NAMES
 from conformance.views.case import arrays_of, given, titled
 
@@ -32,7 +33,7 @@ def command(case: str, dtype: str) -> int:
 
     fixture = read(Path(case)) if case.endswith(".json") else load(case)
     for line in _lines(fixture, dtype):
-        click.echo(line)
+        say(line)
     return 0
 
 

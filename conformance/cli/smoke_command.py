@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from conformance.cli.layer_options import python_layer_options
+from conformance.cli.numbers import Finite
+from conformance.cli.saying import say
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.exit_codes import ExitCode
 
@@ -18,7 +20,7 @@ _DETAIL = 6
 @click.argument("implementation")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1),
+    type=Finite(0.1),
     default=60.0,
     show_default=True,
     metavar="S",
@@ -57,11 +59,11 @@ def command(implementation: str, timeout: float) -> int:
     steps: list[Found] = []
     for found in smoke(implementation, timeout=timeout):
         steps.append(found)
-        click.echo("\n".join(lines(found)))
+        say("\n".join(lines(found)))
     broken = sum(found.state is State.FIX for found in steps)
     tried = sum(found.state is not State.SKIPPED for found in steps)
     if broken:
-        click.echo(f"\n{broken} of {tried} steps to fix")
+        say(f"\n{broken} of {tried} steps to fix")
         return ExitCode.DOES_NOT_CONFORM
-    click.echo(f"\n{tried} of {tried} steps are right; `lossconf run {shlex.quote(implementation)}` judges the losses")
+    say(f"\n{tried} of {tried} steps are right; `lossconf run {shlex.quote(implementation)}` judges the losses")
     return ExitCode.CONFORMS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["NotWhole", "Stopped", "UsageError", "one_line", "unknown"]
+__all__ = ["NotWhole", "Stopped", "UsageError", "one_line", "printable", "unknown"]
 
 
 class UsageError(Exception):
@@ -29,8 +29,16 @@ class Stopped(Exception):
 
 def one_line(text: str, width: int = 400) -> str:
     """``text`` on one line without control characters, its middle left out where it is longer than ``width``."""
-    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= width else f"{flat[: width // 2]} ... {flat[-width // 2 :]}"
+
+
+def printable(text: str) -> str:
+    """``text`` as a terminal may show it: every character that does not print, but for ends of lines and tabs, is a
+    space."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
 def unknown(what: str, name: str, known: Iterable[str], listing: str = "") -> UsageError:

@@ -139,10 +139,19 @@ class SuitePlugin:
         shares: Sequence[tuple[int, int]] = (),
         done: frozenset[str] = frozenset(),
     ) -> None:
-        self._planned, self._execution, self._emit = planned, execution, emit
+        self._planned, self._execution, self._told = planned, execution, emit
         self._shares, self._done = shares, done
         self.refused: str | None = None
         self.enough = False
+        self.failed: Exception | None = None
+
+    def _emit(self, event: Mapping[str, Any]) -> object:
+        """Passes an event on; where that fails, as on a full disk, the session ends, and nothing of it is pytest's."""
+        try:
+            return self._told(event)
+        except Exception as error:
+            self.failed = error
+            pytest.exit("nobody takes what happens")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -213,6 +222,8 @@ def run_pytest(plugin: SuitePlugin, keyword: str = "") -> None:
     options += ["-k", keyword] if keyword else []
     with _own_environment():
         code = pytest.main([*options, str(_INERT.parent)], plugins=[plugin])
+    if plugin.failed is not None:
+        raise plugin.failed
     if plugin.refused is not None:
         raise UsageError(f"-k {keyword!r}: {plugin.refused}")
     if code == pytest.ExitCode.INTERRUPTED and plugin.enough:

@@ -77,9 +77,20 @@ class Machine:
         )
 
 
+def _processor() -> dict[str, Any]:
+    """What py-cpuinfo tells. It starts a Python that imports from the working directory first: root's, meanwhile."""
+    here = os.getcwd()
+    os.chdir(os.path.abspath(os.sep))
+    try:
+        told: dict[str, Any] = get_cpu_info()
+    finally:
+        os.chdir(here)
+    return told
+
+
 def describe_machine() -> Machine:
     """This machine, as far as it tells."""
-    processor = get_cpu_info()
+    processor = _processor()
     flags = processor.get("flags")
     return Machine(
         cpu=processor.get("brand_raw") or platform.processor() or platform.machine(),

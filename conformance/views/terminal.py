@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -20,6 +19,7 @@ from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
 from conformance.record.report import Judged, Report
+from conformance.views.console import PlainConsole
 from conformance.views.forms import forms_told
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 
@@ -50,8 +50,8 @@ _NUMBER = re.compile(r"[-+]?\b\d+(\.\d+)?([eE][-+]?\d+)?\b|\b(nan|inf)\b|\[[^]]*
 
 def output() -> Console:
     """Standard output; where that is no terminal, wide enough for the grid."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    console = PlainConsole()
+    if not console.is_terminal and "COLUMNS" not in console._environ:
         console.width = _LOG_WIDTH
     return console
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import pickle
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ __all__ = ["KernelCache", "cache_root", "source_key"]
 PACKAGE = Path(__file__).parent
 UNRELATED = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_ENABLE_CUDASIM"}
 STALE_DAYS = 30
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def source_key(package: Path = PACKAGE) -> str:
@@ -55,16 +57,32 @@ def _candidates() -> Iterator[Path]:
 
 
 def cache_root() -> Path | None:
-    """The first folder that can be written to: ``NUMBA_CACHE_DIR``, the user's cache, the package's; or None."""
+    """The first folder that the user can write to, and nobody else but root: ``NUMBA_CACHE_DIR``, the user's cache, the
+    package's; or None. What lies in it is run.
+    """
     for candidate in _candidates():
         root = candidate / "caffe-loss-conformance"
         try:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=root):
-                return root
+                if _claimed(root):
+                    return root
         except OSError:
             continue
     return None
+
+
+def _claimed(folder: Path) -> bool:
+    """Whether nobody but the user and root writes to a folder, once a folder of the user's own is shut to others."""
+    info = folder.stat()
+    if hasattr(os, "geteuid") and info.st_uid == os.geteuid() and info.st_mode & _OTHERS:
+        folder.chmod(stat.S_IMODE(info.st_mode) & ~_OTHERS)
+    return _trusted(folder.stat())
+
+
+def _trusted(info: os.stat_result) -> bool:
+    """Whether a file or folder is the user's or root's, and nobody else may write to it."""
+    return not hasattr(os, "geteuid") or (info.st_uid in (os.geteuid(), 0) and not info.st_mode & _OTHERS)
 
 
 class _Folder:
@@ -80,9 +98,10 @@ class _Folder:
         if not self._searched:
             root = cache_root()
             if root is not None:
-                self._path = root / self.key
-                if not self._path.exists():
+                path = root / self.key
+                if not path.exists():
                     _forget_old(root)
+                self._path = path if not path.exists() or _claimed(path) else None
             self._searched = True
         return self._path
 
@@ -133,7 +152,10 @@ class KernelCache(_Cache):  # type: ignore[misc]
         if entry is None:
             return None
         try:
-            digest, data = entry.read_bytes().split(b"\n", 1)
+            with open(entry, "rb") as file:
+                if not _trusted(os.fstat(file.fileno())):
+                    return None
+                digest, data = file.read().split(b"\n", 1)
         except (OSError, ValueError):
             return None
         if hashlib.sha256(data).hexdigest().encode() != digest:
@@ -147,7 +169,9 @@ class KernelCache(_Cache):  # type: ignore[misc]
             return
         payload = dumps(data._reduce())
         try:
-            entry.parent.mkdir(exist_ok=True)
+            entry.parent.mkdir(0o755, exist_ok=True)
+            if not _claimed(entry.parent):
+                return
             with tempfile.NamedTemporaryFile(dir=entry.parent, prefix=".", delete=False) as file:
                 file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
             os.replace(file.name, entry)

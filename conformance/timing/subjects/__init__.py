@@ -58,6 +58,10 @@ def open_subject(spec: str, threads: int) -> Subject:
 
         return Copying(threads)
     if spec == "numba-cpu":
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            raise NotTimed("NUMBA_DISABLE_JIT turns Numba's compiler off")
         from conformance.timing.subjects.numba_cpu import NumbaCPU
 
         return NumbaCPU(threads)

@@ -194,3 +194,37 @@ print(module.multinomial_logistic_loss(np.full((1, 2), 0.5), np.zeros(1)))
     env = {**os.environ, "NUMBA_CACHE_DIR": str(caches), "PYTHONPATH": str(sources)}
     subprocess.run([sys.executable, "-c", code], env=env, cwd=sources, capture_output=True, check=True)
     assert not entries(caches)
+
+
+def test_nothing_is_run_from_a_folder_that_others_write_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "chosen"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    root = tmp_path / "chosen" / "caffe-loss-conformance"
+    root.mkdir(parents=True)
+    root.chmod(0o777)
+    assert cache.cache_root() == root
+    assert root.stat().st_mode & 0o022 == 0  # the user's own is shut to others
+    somebody = os.geteuid() + 1
+    real = Path.stat
+
+    def of_somebody(path: Path, **options: bool) -> os.stat_result:
+        info = real(path, **options)
+        mine = str(path).startswith(str(tmp_path / "chosen"))
+        return os.stat_result([*info[:4], somebody, *info[5:]]) if mine else info
+
+    monkeypatch.setattr(Path, "stat", of_somebody)
+    assert cache.cache_root() == tmp_path / "home" / "caffe-loss-conformance"
+
+
+@pytest.mark.parametrize("change", ["owner", "mode"])
+def test_no_entry_is_run_that_somebody_else_may_have_written(sources: Path, change: str) -> None:
+    caches = sources / "caches"
+    run(sources, caches)
+    for entry in entries(caches):
+        if change == "mode":
+            entry.chmod(0o666)
+        elif os.geteuid() == 0:
+            os.chown(entry, 12345, 12345)
+        else:
+            pytest.skip("only root gives files away")
+    assert run(sources, caches)[1] == "compiled"
