@@ -1,14 +1,17 @@
 """Kills runs with SIGKILL at random moments and resumes them: ``python -m tests.kill_and_resume --times 50``.
 
 Whatever the moment, what is left is a report that can be read and says that it is incomplete, and the resumed run's
-verdicts are those of a run that nobody disturbed. Every other resumed run is killed as well, and resumed again.
+verdicts are those of a run that nobody disturbed. Every other resumed run is killed as well, and resumed again. After
+each kill no process of the run goes on and no scratch folder stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,10 +23,12 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from conformance.record.reader import read_report
 from conformance.views.terminal import render
+from tests.miniatures import well_behaved
 
 __all__ = ["RUNS", "SHORT", "Outcome", "Stage", "Trial", "disturbed", "undisturbed", "verdicts"]
 
@@ -35,8 +40,13 @@ RUNS = (
 )
 """What is killed in turn: a run of some 2,000 items that conforms, and one that fails and writes evidence."""
 
+PROCESS = (f"process:{shlex.join(well_behaved(honest=True))}", *SHORT[1:])
+"""A short run on somebody's process."""
+
 _BEYOND = 1.05
 """Moments are drawn from this times the seconds that the run takes undisturbed."""
+
+_SOON = 30.0  # seconds for a keeper to be scheduled, on a busy machine
 
 Outcome = Counter[tuple[object, ...]]
 
@@ -75,23 +85,52 @@ def undisturbed(path: Path, run: Sequence[str] = SHORT, *options: str) -> float:
 def disturbed(path: Path, moments: Sequence[float], run: Sequence[str] = SHORT, *options: str) -> Trial:
     """Kill a run, and each run that goes on from it, after so many seconds; then resume it to its end.
 
-    Raises `AssertionError` where what a killed run leaves is no report, or does not say that it is incomplete.
+    Raises `AssertionError` where what a killed run leaves is no report, or does not say that it is incomplete, or where
+    it leaves a process or a folder.
     """
     command = [*_command(path, run), *options]
     stages, done, torn = [], [], False
     for moment in moments:
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "TMPDIR": scratch},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as running,
+        ):
             time.sleep(moment)
             running.send_signal(signal.SIGKILL)
+            running.wait()
+            _await_nothing_left(scratch)
         stage, items = _left(path)
         stages.append(stage)
         done.append(items)
-        torn = torn or (path.exists() and not path.read_bytes().endswith(b"\n"))
+        torn = torn or (path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"))
         if stage is Stage.ENDED:
             return Trial(tuple(stages), tuple(done), torn)
         command = [*_command(path, run), *options, "--resume"]
     _to_its_end(command)
     return Trial(tuple(stages), tuple(done), torn)
+
+
+def _await_nothing_left(scratch: str) -> None:
+    """Wait until no process has its scratch folder there, and no folder is there; a keeper takes a moment for that."""
+    deadline, left = time.monotonic() + _SOON, ["not looked"]
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = [str(process) for process in psutil.process_iter() if _folder_of(process).startswith(scratch)]
+        left += os.listdir(scratch)
+    assert not left, f"a killed run left {left}"
+
+
+def _folder_of(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("TMPDIR", "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _left(path: Path) -> tuple[Stage, int]:
@@ -120,17 +159,19 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-j", default="2")
+    parser.add_argument("--process", action="store_true", help="kill a short run on somebody's process")
     asked = parser.parse_args()
+    runs = (PROCESS,) if asked.process else RUNS
     draw = random.Random(asked.seed)
     stages, wrong, kills, torn = Counter[Stage](), 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
-        wholes = [Path(name) / f"whole-{i}.jsonl" for i in range(len(RUNS))]
-        seconds = [undisturbed(path, run, "-j", asked.j) for path, run in zip(wholes, RUNS, strict=True)]
+        wholes = [Path(name) / f"whole-{i}.jsonl" for i in range(len(runs))]
+        seconds = [undisturbed(path, run, "-j", asked.j) for path, run in zip(wholes, runs, strict=True)]
         wanted = [verdicts(path) for path in wholes]
         for i in range(asked.times):
-            which, path = i % len(RUNS), Path(name) / f"{i}.jsonl"
-            moments = [draw.uniform(0, _BEYOND * seconds[which]) for _ in range(1 + i // len(RUNS) % 2)]
-            trial = disturbed(path, moments, RUNS[which], "-j", asked.j)
+            which, path = i % len(runs), Path(name) / f"{i}.jsonl"
+            moments = [draw.uniform(0, _BEYOND * seconds[which]) for _ in range(1 + i // len(runs) % 2)]
+            trial = disturbed(path, moments, runs[which], "-j", asked.j)
             same = verdicts(path) == wanted[which] and read_report(path).complete
             stages[trial.stages[0]] += 1
             wrong += not same

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lowest import EXTRAS, lowest
+
 ROOT = Path(__file__).parent.parent
 OWN = {"refimpl", "conformance", "fixtures"}
 
@@ -32,6 +34,21 @@ def test_an_import_for_the_type_checker_alone_is_not_counted() -> None:
 def test_an_import_for_another_python_is_not_counted() -> None:
     source = "if sys.version_info < (3,):\n    import a\nelse:\n    import b\n"
     assert dict(imported_at_once(ast.parse(source).body)) == {"b": 4}
+
+
+def test_what_is_installed_with_it_has_a_lower_and_an_upper_bound() -> None:
+    unbounded = [item for item in requirements() if not re.search(r">=[\d.]+,<[\d.]+", item)]
+    assert unbounded == []
+    assert len(list(lowest())) > 15  # raises where one has no lower bound
+
+
+def requirements() -> Iterator[str]:
+    """What installing it brings, and what the extras bring that a user installs or the tests need."""
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    for name in ("dependencies", "torch", "jax", "docs", "bench", *EXTRAS):
+        listed = re.search(rf"^{name} = \[(.*?)\]$", text, re.DOTALL | re.MULTILINE)
+        assert listed
+        yield from (item for item in re.findall(r'"([^"]+)"', listed[1]) if "[" not in item)
 
 
 def imported_at_once(statements: list[ast.stmt]) -> Iterator[tuple[str, int]]:

@@ -52,7 +52,7 @@ class Answers:
     """
 
     def __init__(self, folder: Path, path: Path | None = None) -> None:
-        self.index = Index.read(folder)
+        self.folder, self.index = folder, Index.read(folder)
         self._items = {item.digest: item for item in self.index.items}
         lines = None if path is None else _lines(path)
         self._where = folder / "answers" if path is None else path

@@ -71,7 +71,7 @@ def command(
     exported = folder or (path.parent if lines else path)
     answers = Answers(exported, lines)
     missing, index = answers.missing(), answers.index
-    refuse_other_index(index, exported)
+    refuse_other_index(index, answers.folder)
     selection = replace(index.selection, dtypes=index.dtypes)
     order = Order(spelled(exported, lines), dialect, selection=selection, declines=declines, fresh=index.fresh)
     console = PlainConsole(stderr=True)

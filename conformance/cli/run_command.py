@@ -12,7 +12,7 @@ from conformance.cli.check_command import decided
 from conformance.cli.layer_options import about, python_layer_options, read_snippets
 from conformance.cli.numbers import Finite
 from conformance.cli.run_options import declines_option, fresh_option, new_seed
-from conformance.cli.running import MOST_WORKERS, run
+from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.dtypes import NAMES
 from conformance.contract.selection import Selection
@@ -200,6 +200,8 @@ def command(
         read_lock(lock)
     if in_process:
         refuse_in_process(implementation)
+    if implementation.startswith("files:"):
+        refuse_cut_index(implementation)
     layers, snippets = read_snippets(layers)
     losses = tuple(str(Path(name).resolve()) for name in losses)
     selection = about(Selection(families, layers, checks, dtypes, profiles), losses)

@@ -14,10 +14,21 @@ from conformance.engine.stopped_run import StoppedRun
 from conformance.record.writer import ReportWriter
 from conformance.views.progress import ProgressBar
 
-__all__ = ["MOST_WORKERS", "run"]
+__all__ = ["MOST_WORKERS", "refuse_cut_index", "run"]
 
 MOST_WORKERS = 4
 """Processes by default: an implementation may need much memory, and has a process in each."""
+
+
+def refuse_cut_index(spec: str) -> None:
+    """Raises `NotWhole` where the answers in files that ``spec`` spells come with another index than was exported."""
+    from conformance.adapters.files import Answers
+    from conformance.adapters.opening import open_implementation
+    from conformance.engine.export import refuse_other_index
+
+    opened = open_implementation(spec)
+    if isinstance(opened, Answers):
+        refuse_other_index(opened.index, opened.folder)
 
 
 def run(order: Order, workers: int, path: Path, console: Console, stopped: StoppedRun | None = None) -> ExitCode:

@@ -90,9 +90,10 @@ def test_an_index_that_was_trimmed_or_changed_is_refused(lossconf: Lossconf, tmp
     told = json.loads(index.read_text())
     for kept in (slice(0, 1), slice(1, None), slice(None, None, -1), slice(0, 0)):
         index.write_text(json.dumps({**told, "cases": told["cases"][kept]}))
-        ended = lossconf("judge", "cases", "-j", "0")
-        assert (ended.code, ended.err.count("\n")) == (5, 1)
-        assert "is not the one that was exported" in ended.err
+        for command in (("judge", "cases"), ("run", "files:cases", *CHOSEN)):
+            ended = lossconf(*command, "-j", "0")
+            assert (ended.code, ended.err.count("\n")) == (5, 1)
+            assert "is not the one that was exported" in ended.err
         assert not (tmp_path / "report.jsonl").exists()
 
 
