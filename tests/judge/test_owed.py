@@ -138,6 +138,7 @@ def run(check: Check, dtype: str) -> list[Verdict]:
 FIXED = [check for check in whole_suite() if check.family not in ("golden", "gradients", "properties") and check.core]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family in {check.family for check in FIXED}])
 def test_a_perfect_answer_is_never_undecided(family: str) -> None:
     for check in (check for check in FIXED if check.family == family):

@@ -21,15 +21,11 @@ def checks_of(family: str) -> list[Check]:
 
 
 @every_family
+@pytest.mark.parametrize("asked", ["its-own", pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dialect", ["documented", "bvlc"])
-def test_the_reference_passes(family: str, dialect: str) -> None:
-    for asked in (None, dialect):
-        assert not not_passed(run_family(checks_of(family), ReferenceImplementation(dialect), DTYPES, asked))
-
-
-@every_family
-def test_verdicts_have_ids_of_their_own_and_catalogued_requirements(family: str) -> None:
-    verdicts = run_family(checks_of(family), ReferenceImplementation(), DTYPES)
+def test_the_reference_passes(family: str, dialect: str, asked: str | None) -> None:
+    verdicts = run_family(checks_of(family), ReferenceImplementation(dialect), DTYPES, asked and dialect)
+    assert not not_passed(verdicts)
     names = [(v.check, v.requirement, v.dtype) for v in verdicts]
     assert names
     assert len(names) == len(set(names))

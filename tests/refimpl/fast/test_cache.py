@@ -68,6 +68,7 @@ def test_an_edit_of_the_kernel_itself_recompiles(sources: Path) -> None:
     assert run(sources, caches) == (pytest.approx(2 * 0.6931471805599453), "compiled")
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_callee_in_another_file_recompiles(sources: Path) -> None:
     """Numba's own cache would return the old result here."""
     caches = sources / "caches"
@@ -80,6 +81,7 @@ def test_an_edit_of_a_callee_in_another_file_recompiles(sources: Path) -> None:
     assert run(sources, caches) == (pytest.approx(0.6931471805599453 - 1), "compiled")
 
 
+@pytest.mark.slow
 def test_undoing_an_edit_finds_the_old_entries(sources: Path) -> None:
     caches, path = sources / "caches", sources / "refimpl/fast/cpu/multinomial_logistic_loss.py"
     run(sources, caches)
@@ -102,7 +104,10 @@ def test_the_key_covers_settings_and_versions(monkeypatch: pytest.MonkeyPatch) -
     assert cache.source_key() != key
 
 
-@pytest.mark.parametrize("damage", [b"", b"no newline", b"digest\nbut not of this"])
+@pytest.mark.parametrize(
+    "damage",
+    [b"no newline", *(pytest.param(each, marks=pytest.mark.slow) for each in (b"", b"digest\nbut not of this"))],
+)
 def test_a_damaged_entry_is_compiled_again(sources: Path, damage: bytes) -> None:
     caches = sources / "caches"
     run(sources, caches)
@@ -112,6 +117,7 @@ def test_a_damaged_entry_is_compiled_again(sources: Path, damage: bytes) -> None
     assert run(sources, caches)[1] == "loaded"
 
 
+@pytest.mark.slow
 def test_an_unwritable_folder_gives_way_to_the_next(sources: Path) -> None:
     """A file where the folder should be is unwritable for root as well."""
     blocked, home = sources / "blocked", sources / "home"
@@ -122,6 +128,7 @@ def test_an_unwritable_folder_gives_way_to_the_next(sources: Path) -> None:
     assert entries(home / ".cache")
 
 
+@pytest.mark.slow
 def test_with_nowhere_to_write_it_still_works(sources: Path) -> None:
     blocked = sources / "blocked"
     blocked.touch()
@@ -130,6 +137,7 @@ def test_with_nowhere_to_write_it_still_works(sources: Path) -> None:
         assert run(sources, blocked, home=blocked) == (pytest.approx(0.6931471805599453), "compiled")
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_harm_each_other(sources: Path) -> None:
     caches = sources / "caches"
     env = {**os.environ, "NUMBA_CACHE_DIR": str(caches), "PYTHONPATH": str(sources)}
@@ -152,6 +160,7 @@ def test_folders_of_long_gone_sources_are_dropped(tmp_path: Path) -> None:
     assert not old.exists() and young.exists()
 
 
+@pytest.mark.slow
 def test_an_entry_is_forgotten_on_request(sources: Path) -> None:
     caches = sources / "caches"
     run(sources, caches)
