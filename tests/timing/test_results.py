@@ -155,7 +155,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> No
 
 def test_plots_are_drawn_as_svg_and_png(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    sizes = ("tiny", "dense")
+    sizes = ("tiny", "large")
     problems = [
         measured(Problem(layer, SIZES[size], "float32"), numba_cpu=1.0 * 10**i, torch=5.0 * 10**i, copy=0.9 * 10**i)
         for i, size in enumerate(sizes)
