@@ -15,7 +15,7 @@ from itertools import product
 from conformance.losses.kinds import kinds_of
 from conformance.losses.loss import Loss
 from conformance.losses.options import Option
-from conformance.losses.roles import Matrix
+from conformance.losses.roles import Marks, Matrix
 
 __all__ = [
     "FREE",
@@ -188,7 +188,9 @@ class Space:
             changed["normalization"] = "VALID" if "VALID" in self.dimensions["normalization"] else UNSET
         kind = {first: self.dimensions[first][1]} if first in self.dimensions else {}
         last = {self.loss.answer.name: "last"} if self.loss.labelled else {}
-        yield {**kind, **changed, "items": "65536", "layout": self._layouts[:2][-1], "pass": self._passes[-1]}
+        # Among so many items of few entries some have marks that are neither alone, and a loss of NaN shows nothing.
+        bits = {self.loss.answer.name: "bits"} if isinstance(self.loss.answer.role, Marks) else {}
+        yield {**kind, **bits, **changed, "items": "65536", "layout": self._layouts[:2][-1], "pass": self._passes[-1]}
         if not self.loss.bottom(Matrix):
             other = {"loss_weight": "below-minus-one", "phase": "TEST", "pass": "other-answers"}
             yield {**kind, **last, **other, "items": "one", "entries": "32768"}

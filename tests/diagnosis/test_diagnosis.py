@@ -188,6 +188,17 @@ def test_a_hint_alone_is_no_name() -> None:
     assert named([piece("a", UNNAMEABLE=Grade.HINT, MARGIN=Grade.HINT)]) == [(Cause.UNNAMEABLE, ["a"])]
 
 
+def test_what_another_formula_leaves_is_named_for_numbers_alone() -> None:
+    """A mere pattern, as of what is wrong in the last item of one case, is another formula's, too."""
+    strange = [piece(f"u{i}", UNNAMEABLE=Grade.HINT) for i in range(5)]
+    left = [piece("a", UNNAMEABLE=Grade.HINT, LAST_SAMPLE=Grade.PATTERN), piece("b", SIGN=Grade.EXACT)]
+    assert named([*strange, *left]) == [
+        (Cause.UNNAMEABLE, [*(f"u{i}" for i in range(5)), "a"]),
+        (Cause.SIGN, ["b"]),
+    ]
+    assert named([strange[0], left[0]])[0] == (Cause.LAST_SAMPLE, ["a"])
+
+
 def test_a_factor_that_several_inputs_share_is_no_coincidence() -> None:
     def at(name: str, value: float, factor: float) -> Evidence:
         case = Case(name, "", {"x": np.array([value])})

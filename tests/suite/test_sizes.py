@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -11,11 +12,11 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.outcome import Outcome
 from conformance.diagnosis.clues import clues_of
 from conformance.judge.judgement import judge_outcome
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.mutants import all_mutants
 from conformance.mutants.mutant import MutantImplementation
 from conformance.record.cause import Cause
-from conformance.suite.sizes import SIZES, checks
+from conformance.suite.sizes import SIZES, case_of, checks
 from tests.broken import failed, not_passed, run_family
 
 OF = {check.layer: check for check in checks() if check.id == f"sizes/{check.layer}"}
@@ -26,6 +27,16 @@ def test_the_reference_passes(stem: str) -> None:
     verdicts = run_family([OF[stem]], ReferenceImplementation(), ("float32",))
     assert not not_passed(verdicts)
     assert {v.check for v in verdicts} == {f"sizes/{stem}/{name}" for name in SIZES}
+
+
+@pytest.mark.parametrize("loss", [loss for loss in KNOWN.values() if loss.plain.fill], ids=lambda loss: loss.stem)
+def test_answers_of_many_items_leave_a_loss_to_be_seen(loss: Loss) -> None:
+    """Drawn freely, a few of so many images hold nothing to count, and a loss of NaN hides every other fault."""
+    case = case_of(loss, "blocks", SIZES["blocks"])
+    answer = ReferenceImplementation().run(replace(case, steps=("forward",)), "float64")
+    assert isinstance(answer, Outcome)
+    assert np.isfinite(answer.loss)
+    assert answer.loss > 0.01
 
 
 def test_no_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows() -> None:
