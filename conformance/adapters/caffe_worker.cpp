@@ -110,14 +110,13 @@ void use_device(int gpu) {
   }
 }
 
-#ifdef CPU_ONLY
-std::string gpu_name(int) { return "none: compiled with CPU_ONLY"; }
-#else
 std::string gpu_name(int gpu) {
+#ifndef CPU_ONLY
   cudaDeviceProp told;
-  return cudaGetDeviceProperties(&told, gpu) == cudaSuccess ? told.name : "unknown";
-}
+  if (cudaGetDeviceProperties(&told, gpu) == cudaSuccess) return told.name;
 #endif
+  return "unknown: " + std::to_string(gpu);
+}
 
 void start_logging() {
 #ifdef GOOGLE_STRIP_LOG  // glog, which some forks have replaced

@@ -332,8 +332,9 @@ def test_on_a_gpu_a_failed_check_costs_a_restart_and_no_more(built: Path) -> Non
 
 
 def test_a_device_that_is_not_there_is_caffes_to_refuse(built: Path) -> None:
+    (told,) = talk(built, [{"verb": "describe"}], "--gpu", "7")
+    assert told["description"]["environment"]["gpu"] == "unknown: 7"
     with closing(implementation(built, "--gpu", "7")) as one:
-        assert one.describe().environment["gpu"] == "unknown"
         refusal = one.run(PLAIN, "float32")
     assert isinstance(refusal, Refusal)
     assert refusal.message.endswith("Check failed: device == 0 invalid device ordinal")
