@@ -1,6 +1,7 @@
 // The worker for a Caffe without Python: drives libcaffe and speaks the protocol of caffe-loss-conformance, version 2.
 //
-//     g++ -std=c++11 -DCPU_ONLY -I$CAFFE/include caffe_worker.cpp -o caffe_worker -L$CAFFE/lib -lcaffe -lprotobuf -lglog
+//     g++ -std=c++11 -DCPU_ONLY -I$CAFFE/include caffe_worker.cpp -o caffe_worker
+//         -L$CAFFE/lib -lcaffe -lprotobuf -lglog
 //     lossconf run "process:./caffe_worker"               # or "process:./caffe_worker --gpu 0"
 //
 // One file of C++11 for POSIX systems, which needs nothing but your Caffe. Compile it as Caffe was compiled: leave
@@ -64,7 +65,11 @@
 
 template <typename T> struct Its;  // what a Caffe calls things in type T
 #if LOSSCONF_UNTEMPLATED
-template <typename T> struct Its { typedef caffe::Net Net; typedef caffe::Blob Blob; typedef caffe::LayerRegistry Registry; };
+template <typename T> struct Its {
+  typedef caffe::Net Net;
+  typedef caffe::Blob Blob;
+  typedef caffe::LayerRegistry Registry;
+};
 
 template <typename T> void choose_type(caffe::NetParameter* net) {
   caffe::Type type = sizeof(T) == sizeof(double) ? caffe::DOUBLE : caffe::FLOAT;
@@ -79,7 +84,11 @@ template <typename T> const T* diff_of(const caffe::Blob& blob) { return blob.cp
 template <typename T> T* mutable_data(caffe::Blob& blob) { return blob.mutable_cpu_data<T>(); }
 template <typename T> T* mutable_diff(caffe::Blob& blob) { return blob.mutable_cpu_diff<T>(); }
 #else
-template <typename T> struct Its { typedef caffe::Net<T> Net; typedef caffe::Blob<T> Blob; typedef caffe::LayerRegistry<T> Registry; };
+template <typename T> struct Its {
+  typedef caffe::Net<T> Net;
+  typedef caffe::Blob<T> Blob;
+  typedef caffe::LayerRegistry<T> Registry;
+};
 
 template <typename T> void choose_type(caffe::NetParameter*) {}
 template <typename N> void run_backward(N& net) { net.BackwardFromTo(int(net.layers().size()) - 1, 0); }
@@ -141,8 +150,8 @@ struct Json {
 
   const Json& as(Kind wanted) const {
     static const char* names[] = {"null", "true or false", "number", "text", "list", "object"};
-    if (kind != wanted) throw std::runtime_error(std::string("JSON: ") + names[kind] + " where " + names[wanted] + " belongs");
-    return *this;
+    if (kind == wanted) return *this;
+    throw std::runtime_error(std::string("JSON: ") + names[kind] + " where " + names[wanted] + " belongs");
   }
   const std::string& text() const { return as(TEXT).word; }
   const std::vector<Json>& list() const { return as(LIST).items; }
@@ -157,13 +166,16 @@ struct Json {
     return *found;
   }
   double number() const {  // "NaN", "Infinity" and "-Infinity" are numbers, too
-    if (kind == TEXT && (word == "NaN" || word == "Infinity" || word == "-Infinity")) return strtod(word.c_str(), nullptr);
-    return as(NUMBER).real;
+    bool named = kind == TEXT && (word == "NaN" || word == "Infinity" || word == "-Infinity");
+    return named ? strtod(word.c_str(), nullptr) : as(NUMBER).real;
   }
 };
 
-const Json& none() { static const Json object(Json::OBJECT); return object; }
-const Json& field(const Json& json, const char* key) { const Json* found = json.find(key); return found ? *found : none(); }
+const Json& field(const Json& json, const char* key) {  // an object's or list's, empty where there is none
+  static const Json none(Json::OBJECT);
+  const Json* found = json.find(key);
+  return found ? *found : none;
+}
 
 class Reader {
  public:
@@ -376,7 +388,8 @@ Shape shape_of(const Json& array) {
 template <typename T> std::vector<T> numbers_in(const Json& array) {  // of either form; on a little-endian machine
   std::vector<T> numbers;
   if (array.find("base64")) {
-    if (array["dtype"].text() != dtype<T>()) throw std::runtime_error(array["dtype"].text() + " where " + dtype<T>() + " is asked for");
+    const std::string& type = array["dtype"].text();
+    if (type != dtype<T>()) throw std::runtime_error(type + " where " + dtype<T>() + " is asked for");
     std::string bytes = bytes_of(array["base64"].text());
     numbers.resize(bytes.size() / sizeof(T));
     if (!numbers.empty()) memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(T));
@@ -428,7 +441,8 @@ template <typename T> class CaseNet {
     Texts stages;
     for (size_t i = 0; i < wanted.items.size(); ++i) stages.push_back(wanted.items[i].text());
     stage("construct", [&] {
-      net_.reset(new Net(read_net<T>("net.prototxt", phase && phase->text() == "TEST", level ? int(level->number()) : 0, stages)));
+      bool test = phase && phase->text() == "TEST";
+      net_.reset(new Net(read_net<T>("net.prototxt", test, level ? int(level->number()) : 0, stages)));
       fill(case_);
     });
   }
@@ -503,8 +517,10 @@ template <typename T> class CaseNet {
 
   void set_data(Blob& blob, const Json& array, const std::string& name) {
     std::vector<T> numbers = numbers_in<T>(array);
-    if (numbers.size() != size_t(blob.count()))
-      throw std::runtime_error(name + " holds " + std::to_string(blob.count()) + " numbers, not " + std::to_string(numbers.size()));
+    size_t count = size_t(blob.count());
+    if (numbers.size() != count)
+      throw std::runtime_error(name + " holds " + std::to_string(count) + " numbers, not " +
+                               std::to_string(numbers.size()));
     if (!numbers.empty()) std::copy(numbers.begin(), numbers.end(), mutable_data<T>(blob));
   }
 
@@ -514,7 +530,8 @@ template <typename T> class CaseNet {
       for (size_t k = 0; net_->layer_names()[i] == layer && k < net_->layers()[i]->blobs().size(); ++k)
         found.push_back(net_->layers()[i]->blobs()[k].get());
     if (found.size() < arrays.size())
-      throw std::runtime_error("layer " + layer + " has " + std::to_string(found.size()) + " learnable blobs, not " + std::to_string(arrays.size()));
+      throw std::runtime_error("layer " + layer + " has " + std::to_string(found.size()) + " learnable blobs, not " +
+                               std::to_string(arrays.size()));
     shapes_[layer].clear();
     for (size_t i = 0; i < arrays.size(); ++i) {
       set_data(*found[i], arrays[i], layer);
@@ -557,7 +574,8 @@ template <typename T> class CaseNet {
       if (!arrays.empty()) param_diffs.put(name, list_of(arrays));
       layers.push_back(record(int(i)));
     }
-    for (size_t i = 0; i < net_->output_blob_indices().size(); ++i) outputs.push_back(names[net_->output_blob_indices()[i]]);
+    const std::vector<int>& indices = net_->output_blob_indices();
+    for (size_t i = 0; i < indices.size(); ++i) outputs.push_back(names[indices[i]]);
     return Object().put("dtype", text_of(dtype<T>())).put("loss", number(loss_)).put("data", values.text())
         .put("diff", diffs.text()).put("param_diff", param_diffs.text()).put("layers", list_of(layers))
         .put("outputs", names_of(outputs));
@@ -566,9 +584,11 @@ template <typename T> class CaseNet {
   std::string record(int index) {  // a layer after splitting
     Texts bottoms, tops;
     std::vector<double> weights;
-    for (size_t i = 0; i < net_->bottom_ids(index).size(); ++i) bottoms.push_back(net_->blob_names()[net_->bottom_ids(index)[i]]);
-    for (size_t i = 0; i < net_->top_ids(index).size(); ++i) {
-      tops.push_back(net_->blob_names()[net_->top_ids(index)[i]]);
+    const Texts& names = net_->blob_names();
+    const std::vector<int>&from = net_->bottom_ids(index), &to = net_->top_ids(index);
+    for (size_t i = 0; i < from.size(); ++i) bottoms.push_back(names[from[i]]);
+    for (size_t i = 0; i < to.size(); ++i) {
+      tops.push_back(names[to[i]]);
       weights.push_back(net_->layers()[index]->loss(int(i)));
     }
     return Object().put("name", text_of(net_->layer_names()[index])).put("type", text_of(net_->layers()[index]->type()))
@@ -608,13 +628,15 @@ template <typename T> std::string times_of(CaseNet<T>& net, int rounds, int gpu)
     backward.push_back(seconds_of(gpu, [&] { net.backward(); }));
     both.push_back(seconds_of(gpu, [&] { net.forward(); net.backward(); }));
   }
-  return Object().put("forward", numbers_of(forward)).put("backward", numbers_of(backward)).put("both", numbers_of(both)).text();
+  Object times;
+  times.put("forward", numbers_of(forward)).put("backward", numbers_of(backward)).put("both", numbers_of(both));
+  return times.text();
 }
 
 template <typename T> Object perform_in(const Json& request, int gpu, const Announce& announce) {
   CaseNet<T> net(request, announce);
-  if (request["verb"].text() == "time") return Object().put("times", times_of(net, int(request["rounds"].number()), gpu));
-  return Object().put("outcome", net.run());
+  if (request["verb"].text() == "run") return Object().put("outcome", net.run());
+  return Object().put("times", times_of(net, int(request["rounds"].number()), gpu));
 }
 
 Object refusal(const std::string& stage, const std::string& message) {
@@ -627,9 +649,10 @@ Object perform(const Json& request, int gpu, const Announce& announce) {
   try {
     const Json* asked = request.find("dtype");
     std::string type = asked ? asked->text() : "float32";
-    if (type != "float32" && type != "float64") return Object().put("unsupported", text_of("there is no " + type + " in Caffe"));
     use_device(gpu);
-    return type == "float64" ? perform_in<double>(request, gpu, announce) : perform_in<float>(request, gpu, announce);
+    if (type == dtype<double>()) return perform_in<double>(request, gpu, announce);
+    if (type == dtype<float>()) return perform_in<float>(request, gpu, announce);
+    return Object().put("unsupported", text_of("there is no " + type + " in Caffe"));
   } catch (const Refused& no) {
     return refusal(no.stage, no.what());
   } catch (const std::exception& error) {
@@ -642,10 +665,11 @@ Object perform(const Json& request, int gpu, const Announce& announce) {
 // A glog header, as in "F1130 12:34:56.789012  4711 net.cpp:47] text": its letter, and where the text begins.
 char glog_header(const std::string& line, size_t* begin) {
   char letter, clock[32];
-  int day, thread, read = 0;
-  if (sscanf(line.c_str(), "%c%8d %31[0-9:.] %d %n", &letter, &day, clock, &thread, &read) != 4 || !strchr("IWEF", letter)) return 0;
+  int day, read = 0;
+  long thread;
+  int found = sscanf(line.c_str(), "%c%8d %31[0-9:.] %ld %n", &letter, &day, clock, &thread, &read);
   *begin = size_t(read);
-  return letter;
+  return found == 4 && strchr("IWEF", letter) ? letter : 0;
 }
 
 // The last fatal message with its continuation lines; without one, the last line with "Check failed"; else nothing.
@@ -676,7 +700,12 @@ std::string signal_name(int number) {
   return names.count(number) ? names.at(number) : "signal " + std::to_string(number);
 }
 
-// ------------------------------------------------------------------------------------------------ a child for each case
+// ---------------------------------------------------------------------------------------------- a child for each case
+
+int sure(int result, const std::string& what) {  // of a system call
+  if (result < 0) throw std::runtime_error("no " + what + ": " + strerror(errno));
+  return result;
+}
 
 void write_all(int fd, const std::string& text) {
   for (size_t at = 0; at < text.size();) {
@@ -705,7 +734,9 @@ class Fork {
   explicit Fork(const Work& work) : stage_("construct") {
     pid_t parent = getpid();
     int lines[2], errors[2];
-    if (pipe(lines) || pipe(errors) || (pid_ = fork()) < 0) throw std::runtime_error(std::string("no fork: ") + strerror(errno));
+    sure(pipe(lines), "pipe");
+    sure(pipe(errors), "pipe");
+    pid_ = sure(fork(), "fork");
     if (!pid_) {
       die_with(parent);
       dup2(errors[1], 2);
@@ -779,7 +810,7 @@ class Fork {
   Object answer_;
 };
 
-// --------------------------------------------------------------------------------------------------- the conversation
+// -------------------------------------------------------------------------------------------------- the conversation
 
 struct Options {
   int gpu;
@@ -805,20 +836,21 @@ Object description(const Json& request, const Options& options) {
 
 class Folder {  // a working directory for one case, which is left and removed with it
  public:
-  Folder() : home_(open(".", O_RDONLY)) {
+  Folder() : home_(sure(open(".", O_RDONLY), "way back")) {
     const char* around = getenv("TMPDIR");
     std::string pattern = std::string(around ? around : "/tmp") + "/lossconf-XXXXXX";
     std::vector<char> name(pattern.c_str(), pattern.c_str() + pattern.size() + 1);
-    if (home_ < 0 || !mkdtemp(name.data()) || chdir(name.data())) throw std::runtime_error("no folder: " + pattern + ": " + strerror(errno));
+    sure(mkdtemp(name.data()) ? chdir(name.data()) : -1, "folder: " + pattern);
     name_ = name.data();
   }
   ~Folder() {
     if (fchdir(home_)) _exit(1);
     close(home_);
-    nftw(name_.c_str(), [](const char* path, const struct stat*, int, struct FTW*) { return remove(path); }, 8, FTW_DEPTH | FTW_PHYS);
+    nftw(name_.c_str(), away, 8, FTW_DEPTH | FTW_PHYS);
   }
 
  private:
+  static int away(const char* path, const struct stat*, int, struct FTW*) { return remove(path); }
   int home_;
   std::string name_;
 };
