@@ -1,16 +1,19 @@
 """The C++ worker, compiled with a libcaffe of a few hundred lines that has what the worker touches.
 
-One binary for the module, with a stub of CUDA, so that GPU mode is run as well; the last test holds it to having run
-every line of the worker.
+One binary for all of it, with a stub of CUDA, so that GPU mode is run as well. A slow test runs this module once more
+and holds it to having run every line of the worker.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conformance.adapters import process
 from conformance.adapters.process import ProcessImplementation
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case, Pass
@@ -26,14 +30,14 @@ from conformance.contract.implementation import Crash, TimedOut
 from conformance.contract.outcome import Outcome, Refusal
 from tests.command_line import Lossconf, lossconf_in
 
-pytestmark = [
-    pytest.mark.skipif(not shutil.which("g++") or not shutil.which("gcov"), reason="needs g++ and gcov"),
-    pytest.mark.xdist_group("caffe_worker"),  # in one process: compiled once, its lines counted together
-]
+pytestmark = pytest.mark.skipif(not shutil.which("g++") or not shutil.which("gcov"), reason="needs g++ and gcov")
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = ROOT / "tests" / "miniature_libcaffe"
 SOURCE = ROOT / "conformance" / "adapters" / "caffe_worker.cpp"
+
+# Names the folder where lines are counted.
+COUNTING = "LOSSCONF_TEST_COUNTS"
 
 # _exit keeps no counts of lines
 COUNTED = """#include <cstdlib>
@@ -51,14 +55,12 @@ INPUTS = {"x": np.array([[1.0, 2.0, -3.0], [0.5, -0.25, 0.0]]), "y": np.zeros((2
 PLAIN = Case("plain", FORCED + X + Y + LOSS, INPUTS)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the binary and its counts."""
-    folder = tmp_path_factory.mktemp("worker")
-    (folder / "counted.cpp").write_text(COUNTED)
+def compile_in(folder: Path, counting: bool) -> None:
+    """The binary, and with ``counting`` the counts of its lines."""
+    (folder / "counted.cpp").write_text(COUNTED if counting else "")
     flags = ["g++", "-std=c++11", "-O0", "-Wall", "-Wextra", "-Werror", f"-I{MINIATURE}/include", f"-I{MINIATURE}/cuda"]
     sources: Mapping[str, Sequence[str]] = {
-        "worker": ["--coverage", "-D_exit=counted_exit", str(SOURCE)],
+        "worker": [*(["--coverage", "-D_exit=counted_exit"] if counting else []), str(SOURCE)],
         "miniature": [str(MINIATURE / "miniature.cpp")],
         "counted": [str(folder / "counted.cpp")],
     }
@@ -67,12 +69,34 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     assert [compiler.wait() for compiler in compilers] == [0, 0, 0]
     objects = [f"{name}.o" for name in sources]
-    subprocess.run(["g++", "--coverage", *objects, "-pthread", "-o", "caffe_worker"], cwd=folder, check=True)
+    counts = ["--coverage"] if counting else []
+    subprocess.run(["g++", *counts, *objects, "-pthread", "-o", "caffe_worker"], cwd=folder, check=True)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the binary, compiled once for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "caffe_worker"
+    folder = Path(os.environ.get(COUNTING, folder))
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "caffe_worker").exists():
+            compile_in(folder, COUNTING in os.environ)
     return folder
 
 
 def implementation(built: Path, *options: str, timeout: float = 20.0) -> ProcessImplementation:
     return ProcessImplementation([str(built / "caffe_worker"), *options], timeout=timeout)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unhurried() -> Iterator[None]:
+    """Time to write the counts: a file that is cut off loses those of all the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "_GRACE", 20.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +112,9 @@ def mishap(stage: str, how: str) -> Case:
 def talk(built: Path, lines: Sequence[str | Mapping[str, Any]], *options: str) -> list[dict[str, Any]]:
     """The answers to lines, or to requests whose ids are their places."""
     told = [line if isinstance(line, str) else json.dumps({"id": i, **line}) for i, line in enumerate(lines)]
-    requests = built / "requests.jsonl"  # a file: a case ends with the pipe that its request came from
-    requests.write_text("".join(f"{line}\n" for line in told), "utf-8")
-    with requests.open("rb") as file:
+    with tempfile.TemporaryFile() as file:  # no pipe: a case ends with the pipe that its request came from
+        file.write("".join(f"{line}\n" for line in told).encode())
+        file.seek(0)
         ran = subprocess.run([str(built / "caffe_worker"), *options], stdin=file, capture_output=True, check=True)
     return [json.loads(line) for line in ran.stdout.splitlines() if b'"event"' not in line]
 
@@ -116,15 +140,15 @@ def test_what_is_no_option_is_told_in_one_line(built: Path) -> None:
 
 def agree(got: Any, want: Any, dtype: str) -> None:
     assert isinstance(got, Outcome)
-    close = {"rtol": 8 * float(np.finfo(dtype).eps), "atol": 1e-30}
-    assert got.loss == pytest.approx(want.loss, rel=close["rtol"])
+    near = 8 * float(np.finfo(dtype).eps)
+    assert got.loss == pytest.approx(want.loss, rel=near)
     for part in ("data", "diff"):
         assert getattr(got, part).keys() == getattr(want, part).keys()
         for name, array in getattr(want, part).items():
-            np.testing.assert_allclose(getattr(got, part)[name], array, **close)
+            np.testing.assert_allclose(getattr(got, part)[name], array, rtol=near, atol=1e-30)
     for name, arrays in want.param_diff.items():
         for one, other in zip(got.param_diff[name], arrays, strict=True):
-            np.testing.assert_allclose(one, other, **close)
+            np.testing.assert_allclose(one, other, rtol=near, atol=1e-30)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -223,16 +247,16 @@ def test_a_flood_on_standard_error_costs_nothing(worker: ProcessImplementation) 
 
 
 def test_a_case_that_hangs_ends_with_its_worker(built: Path) -> None:
-    with closing(implementation(built, timeout=0.5)) as one, pytest.raises(TimedOut, match="in forward"):
+    with closing(implementation(built, timeout=2.0)) as one, pytest.raises(TimedOut, match="in forward"):
         one.run(mishap("forward", "hang"), "float32")
     request = json.dumps({"verb": "run", "id": 1, "case": {"net": X + MISHAP % ("construct", "hang")}})
-    with subprocess.Popen([str(built / "caffe_worker")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout
-        process.stdin.write(f"{request}\n".encode())
-        process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == {"event": "stage", "id": 1, "stage": "construct"}
-        process.stdin.close()
-        assert process.stdout.read() == b""  # nobody holds the pipe: the case has ended, too
+    with subprocess.Popen([str(built / "caffe_worker")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
+        assert started.stdin and started.stdout
+        started.stdin.write(f"{request}\n".encode())
+        started.stdin.flush()
+        assert json.loads(started.stdout.readline()) == {"event": "stage", "id": 1, "stage": "construct"}
+        started.stdin.close()
+        assert started.stdout.read() == b""  # nobody holds the pipe: the case has ended, too
 
 
 def test_types_that_caffe_lacks_are_unsupported(built: Path) -> None:
@@ -262,7 +286,7 @@ def test_what_does_not_fit_the_net_is_refused_when_it_is_built(built: Path, case
 
 
 def test_numbers_come_in_either_form_and_names_in_any_script(built: Path) -> None:
-    wild = ["NaN", "Infinity", "-Infinity", -0.0, 1e-45, 3]
+    wild: list[Any] = ["NaN", "Infinity", "-Infinity", -0.0, 1e-45, 3]
     request = {"verb": "run", "case": {"net": INPUT.format("größe€𝄞"), "steps": [], "inputs": {}}}
     request["case"]["inputs"] = {"größe€𝄞": {"shape": [2, 3], "data": wild}}  # type: ignore[index]
     escaped, raw = json.dumps({"id": 5, **request}), json.dumps({"id": 6, **request}, ensure_ascii=False)
@@ -361,15 +385,31 @@ def test_the_command_prints_either_worker(
     assert (told.code, told.err) == (2, "lossconf: say which worker: --cpp or --python\n")
 
 
-def test_every_line_of_the_worker_has_been_run(request: pytest.FixtureRequest, built: Path) -> None:
-    chosen = request.config.option.keyword or any("::" in word for word in request.config.args)
-    scattered = "PYTEST_XDIST_WORKER" in os.environ and "@" not in request.node.nodeid
-    if chosen or scattered:
-        pytest.skip("only after all the others, in their process (--dist loadgroup)")
-    told = subprocess.run(["gcov", "--json-format", "--stdout", "worker"], cwd=built, capture_output=True, check=True)
-    files = {Path(one["file"]).name: one["lines"] for one in json.loads(told.stdout)["files"]}
+@pytest.mark.slow
+def test_every_line_of_the_worker_is_run_here(tmp_path: Path) -> None:
+    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-q",
+        "-m",
+        "not slow",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:cacheprovider",
+    ]
+    ran = subprocess.run(command, cwd=ROOT, env={**around, COUNTING: str(tmp_path)}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+    gcov = subprocess.run(
+        ["gcov", "--json-format", "--stdout", "worker"], cwd=tmp_path, capture_output=True, check=True
+    )
+    files = {Path(one["file"]).name: one["lines"] for one in json.loads(gcov.stdout)["files"]}
     lines = files[SOURCE.name]
     missed = {line["line_number"] for line in lines} - {line["line_number"] for line in lines if line["count"]}
     text = SOURCE.read_text("utf-8").splitlines()
     told = [f"{number}: {text[number - 1].strip()}" for number in sorted(missed)]
+    assert len(lines) > 400
     assert [line for line in told if not line.endswith(": }")] == []  # a brace alone is where exceptions pass
