@@ -43,3 +43,17 @@ def test_a_run_shorter_than_its_lines_is_told_check_by_check() -> None:
         for _ in range(3):
             display.judged(False)
     assert [line.split()[0] for line in out.getvalue().splitlines()] == ["1", "2", "3"]
+
+
+def test_a_check_of_many_cases_says_how_far_it_is() -> None:
+    out, log = io.StringIO(), io.StringIO()
+    with ProgressBar(Console(file=log)) as display:
+        display.expect(1)
+        for cases in range(100, 2100, 100):
+            display.within("a search [bold]", cases)
+    assert log.getvalue().splitlines() == ["a search [bold]: 1000 cases", "a search [bold]: 2000 cases"]
+    with ProgressBar(Console(file=out, force_terminal=True, width=120)) as display:
+        display.expect(1)
+        display.within("a search", 300)
+        display.refresh()
+    assert "a search, 300 cases" in out.getvalue()
