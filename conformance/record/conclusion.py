@@ -130,14 +130,22 @@ class Conclusion:
         return [Undecided(*key, count) for key, count in found.most_common()]
 
     @cached_property
-    def uncomputed(self) -> list[str]:
-        """Layer types that forks mean several things by, of which every net was refused that some form computes."""
-        computed: dict[str, bool] = {}
+    def refused(self) -> dict[str, int]:
+        """Of each layer type that forks mean several things by, the nets that were refused, where no form refuses them
+        that nothing computed speaks against: all of them where nothing was computed."""
+        left: dict[str, set[str]] = {}
+        refusing: dict[str, list[set[str]]] = {}
         for verdict in (each.verdict for each in self.report.judged):
-            if not verdict.requirement.startswith("refusal."):
-                for kind in verdict.detail.get("forms", {}):
-                    computed[kind] = computed.get(kind, False) or not verdict.detail.get("refused")
-        return [kind for kind, once in computed.items() if not once]
+            if verdict.requirement.startswith("refusal."):
+                continue
+            for kind, forms in verdict.detail.get("forms", {}).items():
+                if verdict.detail.get("refused"):
+                    refusing.setdefault(kind, []).append(set(forms))
+                else:
+                    fitting = {*forms, *verdict.detail.get("silent", {}).get(kind, ())}
+                    left[kind] = left.get(kind, fitting) & fitting
+        counts = {kind: sum(not forms & left.get(kind, set()) for forms in each) for kind, each in refusing.items()}
+        return {kind: count for kind, count in counts.items() if count}
 
     @property
     def in_process(self) -> bool:
@@ -166,7 +174,7 @@ class Conclusion:
         """Whether something keeps the report from deciding: a must, its way of running, or that there was nothing, be
         it of one type."""
         undecided = self.musts.undecided > self.accepted or self.in_process or not self.musts.passed
-        return bool(undecided or self.uncomputed)
+        return bool(undecided or self.refused)
 
     @property
     def good(self) -> bool:
@@ -189,8 +197,10 @@ class Conclusion:
             return "undecided: it ran in the judge's own process"
         if not self.musts.decided:
             return "undecided: nothing was judged"
-        if self.uncomputed:
-            return f"undecided: every net with {_listed(self.uncomputed)} was refused"
+        if self.refused:
+            count = sum(self.refused.values())
+            kinds = _listed(list(self.refused))
+            return f"undecided: {count} net(s) with {kinds} refused, as no form that its answers show"
         if self.musts.undecided:
             return "undecided" + (", in ways that are known" if self.musts.undecided <= self.accepted else "")
         return "conforms in what was selected" if self.selected else "conforms"

@@ -56,16 +56,22 @@ def test_a_report_conforms_where_all_that_is_owed_and_claimed_has_passed(
     assert (found.words, int(found.code)) == (words, code)
 
 
-def test_a_type_of_which_every_net_was_refused_is_undecided() -> None:
-    """Though some form of it refuses each; a refusal of what all forms refuse has shown nothing either way."""
-    refused = {"forms": {"FocalLoss": ["F1"]}, "refused": True}
-    wrong = verdict("h/2", Status.PASSED, requirement="refusal.label-count", detail=refused)
-    assert Conclusion(report_of(PASSED, wrong)).words == "conforms"
-    declined = verdict("h/3", Status.NOT_APPLICABLE, detail=refused)
-    found = Conclusion(report_of(PASSED, declined, wrong))
-    assert (found.words, int(found.code)) == ("undecided: every net with FocalLoss was refused", 7)
-    computed = verdict("h/4", Status.PASSED, detail={"forms": {"FocalLoss": ["F1"]}})
-    assert Conclusion(report_of(PASSED, declined, computed)).words == "conforms"
+def test_a_refusal_is_one_of_a_form_that_the_other_answers_leave() -> None:
+    """Some form or other refuses much: who refuses everything, or what its own form computes, has shown nothing."""
+    told = {"forms": {"FocalLoss": ["F1"]}, "refused": True}
+    rightly = verdict("h/2", Status.PASSED, requirement="refusal.label-count", detail=told)
+    assert Conclusion(report_of(PASSED, rightly)).words == "conforms"
+    refused = verdict("h/3", Status.NOT_APPLICABLE, detail=told)
+    found = Conclusion(report_of(PASSED, refused, rightly))
+    words = "undecided: 1 net(s) with FocalLoss refused, as no form that its answers show"
+    assert (found.words, int(found.code)) == (words, 7)
+    for forms, concluded in (
+        ({"forms": {"FocalLoss": ["F1", "F2"]}}, "conforms"),
+        ({"forms": {"FocalLoss": ["F2"]}}, words),
+    ):
+        assert Conclusion(report_of(PASSED, refused, verdict("h/4", Status.PASSED, detail=forms))).words == concluded
+    silent = verdict("h/5", Status.PASSED, detail={"forms": {"FocalLoss": ["F2"]}, "silent": {"FocalLoss": ["F1"]}})
+    assert Conclusion(report_of(PASSED, refused, silent)).words == "conforms"
 
 
 def test_musts_are_counted_and_recommendations_are_not() -> None:
