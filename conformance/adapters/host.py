@@ -165,9 +165,10 @@ class Host:
         if terminate:
             self._popen.terminate()  # none is sent to a process that has ended
         deadline = time.monotonic() + grace
-        while self._popen.poll() is None and time.monotonic() < deadline:
-            self._pump(_BLINK)
-            self._lines.clear()
+        with contextlib.suppress(OSError):  # whatever the system says to what is read: it is ended
+            while self._popen.poll() is None and time.monotonic() < deadline:
+                self._pump(_BLINK)
+                self._lines.clear()
         status = self._popen.poll()
         os.close(self._watch)  # the keeper kills what there is
         try:
@@ -175,10 +176,12 @@ class Host:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
-        self._drain_errors()
+        with contextlib.suppress(OSError):
+            self._drain_errors()
         self._selector.close()
-        self._out.close()
-        self._err.close()
+        for stream in (self._out, self._err):
+            with contextlib.suppress(OSError):
+                stream.close()
         shutil.rmtree(self.scratch, ignore_errors=True)
         self._end = End(status, self.errors)
         return self._end
@@ -254,8 +257,13 @@ def _kept(command: Sequence[str], environment: Mapping[str, str], scratch: str) 
     finally:
         os.close(watched)
         os.close(told)
-    with os.fdopen(heard, "rb") as start:
-        failed = start.read()
+    try:
+        with os.fdopen(heard, "rb") as start:
+            failed = start.read()
+    except BaseException:
+        os.close(watch)  # its keeper ends what it has started
+        popen.communicate()
+        raise
     if failed:
         os.close(watch)
         popen.communicate()

@@ -128,7 +128,7 @@ class ProcessImplementation:
     def close(self) -> None:
         """Asks the process to stop, kills it where it does not, and leaves nothing behind."""
         if self._host is not None and self._host.alive:
-            with contextlib.suppress(Ended, Late):  # whom words do not reach is killed
+            with contextlib.suppress(Ended, Late, OSError):  # whom words do not reach is killed
                 self._host.send(request("stop", next(self._numbers)), time.monotonic() + _GRACE)
         self._discard(_GRACE)
 
@@ -203,7 +203,7 @@ class ProcessImplementation:
         except Late:
             reason = f"no sign of life within {self.timeout:g} s, {self._when(answer)}"
             raise TimedOut(reason, self._discard().said) from None
-        except TimedOut:
+        except (TimedOut, OSError):
             self._discard()
             raise
         except Overlong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ import pytest
 from jsonschema.validators import extend
 
 from conformance.adapters import process
+from conformance.adapters.host import Host
 from conformance.adapters.process import ProcessImplementation
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case, Pass
@@ -353,3 +355,31 @@ def test_thousands_of_numbers_are_held_against_the_schema_as_one() -> None:
     numbers[-1] = None
     wrong = violation("outcome", told)
     assert wrong is not None and "None is not of type" in wrong
+
+
+def test_a_process_is_ended_whatever_the_system_says_to_what_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host([sys.executable, "-c", "import time; time.sleep(600)"])
+
+    def fails(*arguments: Any) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "read", fails)
+    assert host.end(0.1).status is None
+    monkeypatch.undo()
+    assert host._popen.poll() is not None
+    assert not os.path.exists(host.scratch)
+
+
+def test_a_process_that_the_system_does_not_let_speak_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with plugged_in(well_behaved()) as implementation:
+        assert isinstance(answer(implementation, GOOD), Outcome)
+        host = implementation._host
+        assert host is not None
+        monkeypatch.setattr(host, "send", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            implementation.run(GOOD, "float32")
+        assert not host.alive
+        assert isinstance(answer(implementation, GOOD), Outcome)
