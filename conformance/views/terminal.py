@@ -18,6 +18,7 @@ from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
+from conformance.record.devices import device_of
 from conformance.record.report import Judged, Report
 from conformance.views.console import PlainConsole
 from conformance.views.forms import forms_told
@@ -88,7 +89,8 @@ def _heading(report: Report) -> Text:
     language = f" ({implementation['language']})" if implementation["language"] else ""
     drawn = f"; {header['explore']} x the generated cases, from seed {header['seed']}" if header.get("seed") else ""
     drawn += f"; fresh values, from seed {header['fresh']}" if header.get("fresh") else ""
-    asked = f"  {', '.join(header['dtypes'])}; {dialect_of(report)}; suite {one_line(report.suite)}{drawn}"
+    device = "" if (named := device_of(header)) == "cpu" else f" on {named}"
+    asked = f"  {', '.join(header['dtypes'])}{device}; {dialect_of(report)}; suite {one_line(report.suite)}{drawn}"
     return Text(one_line(implementation_of(header) + language), style="bold").append(asked, style="not bold")
 
 

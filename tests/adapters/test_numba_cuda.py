@@ -136,6 +136,7 @@ def test_run_takes_the_option_behind_the_name(lossconf: Lossconf, tmp_path: Path
     report = read_report(tmp_path / "r.jsonl")
     assert report.header["implementation"]["devices"] == ["simulated"]
     assert "numba-cuda (simulated)" in ended.out
+    assert "float64 on simulated;" in " ".join(ended.out.split())
 
 
 def test_the_option_is_for_numba_cuda_alone(lossconf: Lossconf) -> None:
