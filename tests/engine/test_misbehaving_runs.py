@@ -57,7 +57,7 @@ def test_misbehaviour_costs_one_verdict_of_a_run(
 ) -> None:
     line = command(miniature.behaviour, when=load(path_of(SPOILT))["case"]["net"], honest=True)
     report = tmp_path / "report.jsonl"
-    code = run(line, report, *(("--timeout", "2") if miniature.hangs else ()))
+    code = run(line, report, *(("--timeout", "4") if miniature.hangs else ()))
     assert code == (UNDECIDED if miniature.verdict is Unsupported else DOES_NOT_CONFORM)
     found = verdicts(report)
     assert found.keys() == undisturbed.keys()

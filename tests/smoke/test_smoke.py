@@ -71,7 +71,7 @@ def test_a_layer_is_not_asked_what_only_a_net_can_answer(lossconf: Lossconf) -> 
 )
 def test_what_a_process_does_costs_its_step_and_no_other(lossconf: Lossconf, behaviour: str, words: str) -> None:
     spec = f"process:{shlex.join(command(behaviour, SPATIAL, honest=True))}"
-    ended = lossconf("smoke", spec, "--timeout", "2")
+    ended = lossconf("smoke", spec, "--timeout", "5")
     assert ended.code == 1
     assert [step for step, state in states(ended.out).items() if state == "fix"] == ["spatial"]
     assert words in ended.out
