@@ -61,6 +61,9 @@ Site = tuple[str, str, int]
 """What is asked of the system, and the file and line that ask."""
 
 
+_STARTS = subprocess.Popen._execute_child.__code__  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True)
 class Fault:
     """The call of a site that fails, by its number from 1, and how; ``lasting``: so do all after it."""
@@ -173,10 +176,11 @@ class _File:
 
 
 def _site() -> tuple[str, int] | None:
-    """The line of the suite that asks for this call; None where nobody of it does."""
+    """The line of the suite that asks for this call; None where nobody of it does, or Popen on its way to a command,
+    which leaves its child there where it cannot read how that went: a start fails as a whole."""
     frame = sys._getframe(1)
     for _ in range(16):
-        if frame is None:
+        if frame is None or frame.f_code is _STARTS:
             return None
         name = frame.f_code.co_filename
         if name.startswith(OURS):

@@ -56,6 +56,9 @@ def refuse_misshapen_end(line: Mapping[str, Any]) -> None:
     _text(line, "item")
     if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in line["cases"].values()):
         raise ValueError("a case has a digest that is none")
+    verdicts = line.get("verdicts", 0)
+    if type(verdicts) is not int or verdicts < 0:
+        raise ValueError(f"verdicts is {verdicts!r:.40} and should be a count")
     _duration(line)
 
 

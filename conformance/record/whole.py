@@ -49,7 +49,7 @@ def refuse_cut(report: Report, where: object) -> None:
 
 def _lacks(report: Report) -> Iterator[str]:
     header = report.header
-    counted, there = sum(int(end.get("verdicts", 0)) for end in report.ended), len(report.judged)
+    counted, there = sum(end.get("verdicts", 0) for end in report.ended), len(report.judged)
     if counted > there:
         yield f"its items end after {counted} verdicts, and {there} are there"
     if report.footer is not None:

@@ -204,7 +204,7 @@ def test_a_case_that_hangs_does_not_outlive_a_killed_run(report: Path, tmp_path:
     spec = ("direct:tests.direct_miniatures:HangsDeep", "--case", "euclidean_loss/grid-001", "--dtype", "float32")
     command = [sys.executable, "-m", "conformance", "run", "-j", "1", *spec, "--report", str(report)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        while not report.exists():
+        while not (report.exists() and report.stat().st_size):
             assert running.poll() is None
             time.sleep(0.02)
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
