@@ -28,8 +28,11 @@ SIZES: dict[str, tuple[int, ...]] = {
     "entries": (3, 1031),
     "positions": (3, 5, 37, 41),
     "blocks": (65599, 2),
+    "both": (263, 131),
+    "maps": (3, 71, 13, 17),
 }
-"""The first bottom's shapes: over 1024 items, entries of an item, positions; over 65535 items."""
+"""The first bottom's shapes: over 1024 items, entries of an item, positions; over 65535 items; so many items, or
+positions, of so many entries that neither one is worked on whole."""
 
 _NARROWER = {"entries": (3, 131)}
 """Where a thousand classes would need a matrix of a million entries."""

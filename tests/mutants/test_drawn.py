@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from random import Random
 
 import pytest
 
 from conformance.losses import LOSSES
 from conformance.mutants.drawn import settling
-from conformance.mutants.drawn.apart import apart
+from conformance.mutants.drawn.apart import Unsaid, apart
 from conformance.mutants.drawn.effects import Effect, draw_effect
 from conformance.mutants.drawn.operators import KERNELS, mechanical, places
 from conformance.mutants.drawn.power import Drawn, drawn_mutants, interval, measured
@@ -121,5 +122,7 @@ def test_a_kernel_with_one_operator_changed_is_compiled_anew_and_killed() -> Non
 
 def test_a_mutant_that_ends_its_process_ends_no_other() -> None:
     never = mutant(Trigger("made", "never", lambda s: False), HALVED)
-    assert apart(lambda each: os._exit(3), never, "its process ends") == "its process ends"
+    assert apart(lambda each: str(signal.raise_signal(signal.SIGKILL)), never, "its process ends") == "its process ends"
+    with pytest.raises(Unsaid, match="ends with 3"):
+        apart(lambda each: str(os._exit(3)), never, "")
     assert apart(lambda each: each.id, never, "its process ends") == never.id

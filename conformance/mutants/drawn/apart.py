@@ -1,4 +1,4 @@
-"""Apart: a function of a mutant in a process of its own, which the mutant may crash or never end."""
+"""Apart: a function of a mutant in a process of its own, which the mutant may crash or keep from ending."""
 
 from __future__ import annotations
 
@@ -11,25 +11,38 @@ from conformance.mutants.mutant import Mutant
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-__all__ = ["apart"]
+__all__ = ["Unsaid", "apart"]
 
 T = TypeVar("T")
 
-SECONDS = 180.0
-"""That a process may take: compiling a mutant's kernels takes some of them."""
+SECONDS = 600.0
+"""That a process may take: most of them go into compiling a mutant's kernels."""
+
+
+class Unsaid(Exception):
+    """A process ended in a way that shows nothing about the mutant."""
 
 
 def apart(function: Callable[[Mutant], T], mutant: Mutant, if_it_dies: T) -> T:
-    """What ``function`` returns, or ``if_it_dies`` where its process crashes or runs for longer than `SECONDS`."""
+    """What ``function`` returns, or ``if_it_dies`` where a signal ends its process.
+
+    Raises `Unsaid` where nothing follows of how it ended: it raised an exception of its own, or took longer than
+    `SECONDS`, for it may hang, or the machine be busy.
+    """
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_send, args=(sender, function, mutant))
     process.start()
     sender.close()
     try:
-        returned: T = receiver.recv() if receiver.poll(SECONDS) else if_it_dies
+        if not receiver.poll(SECONDS):
+            raise Unsaid(f"{mutant.id} runs for longer than {SECONDS:g} s")
+        returned: T = receiver.recv()
         return returned
     except EOFError:
-        return if_it_dies
+        process.join()
+        if process.exitcode is not None and process.exitcode < 0:
+            return if_it_dies
+        raise Unsaid(f"{mutant.id} ends with {process.exitcode}") from None
     finally:
         process.kill()
         process.join()

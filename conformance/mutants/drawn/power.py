@@ -18,7 +18,7 @@ from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level
 from conformance.engine.execution import execute
-from conformance.mutants.drawn.apart import apart
+from conformance.mutants.drawn.apart import Unsaid, apart
 from conformance.mutants.drawn.operators import KERNELS, REFERENCE, mechanical, places
 from conformance.mutants.drawn.settling import Settled, settled
 from conformance.mutants.drawn.triggered import triggered
@@ -98,19 +98,21 @@ def _measured(drawn: Drawn) -> Power | None:
     mutant = drawn.mutant()
     if mutant is None:
         return None
-    run = apart if drawn.way == "kernel" else _here
-    found = run(_settled, mutant, Settled(1, "its process"))
-    if not found.wrong:
+    run, started = apart if drawn.way == "kernel" else _here, time.perf_counter()
+    try:
+        found = run(_settled, mutant, Settled(1, "its process"))
+        if not found.wrong:
+            return None
+        killed_by = run(_killed_by, mutant, _ENDED)
+    except Unsaid:
         return None
-    started = time.perf_counter()
-    killed_by = run(_killed_by, mutant, _ENDED)
     return Power(mutant.id, mutant.wrong, mutant.stands_for, found.rare, killed_by, time.perf_counter() - started)
 
 
 def _settled(mutant: Mutant) -> Settled:
-    """Kernels that do not compile are nobody's mistake."""
+    """Kernels that do not compile are nobody's mistake; others are held against those that nobody changed."""
     try:
-        return settled(mutant)
+        return settled(mutant, mutant.stands_for == "kernel")
     except NumbaError:
         return Settled(0)
 
