@@ -87,6 +87,8 @@ def command(
             raise UsageError(f"{path}: cannot tell the format; end the name with {' or '.join(_FORMATS)}")
     if sample is not None and not diagnosis:
         raise UsageError("--sample: goes with --diagnosis")
+    if kernels and not drawn:
+        raise UsageError("--kernels: goes with --drawn")
     if sensitivity:
         return _sensitivity(paths)
     if drawn:

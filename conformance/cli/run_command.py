@@ -131,7 +131,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 )
 @click.option(
     "--max-time",
-    type=click.FloatRange(0.0),
+    type=Finite(0.0, 1e7),
     default=0.0,
     metavar="S",
     help="Seconds after which no case is begun; what is left is timed out. Default: as long as it takes.",

@@ -37,7 +37,11 @@ def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "x"])
 def test_a_time_that_is_none_is_refused(lossconf: Lossconf, seconds: str) -> None:
-    for arguments in (("run", *FEW, "--timeout", seconds), ("bench", "--patience", seconds, "numba-cpu")):
+    for arguments in (
+        ("run", *FEW, "--timeout", seconds),
+        ("run", *FEW, "--max-time", seconds),
+        ("bench", "--patience", seconds, "numba-cpu"),
+    ):
         if arguments[0] == "bench" and seconds == "1e300":
             continue
         ended = lossconf(*arguments)

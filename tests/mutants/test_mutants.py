@@ -324,6 +324,10 @@ class TestCommand:
         assert run("--sample", "5") == 2
         assert "--sample: goes with --diagnosis" in capsys.readouterr().err
 
+    def test_changes_kernels_for_drawn_mutants_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run("--kernels", "2") == 2
+        assert "--kernels: goes with --drawn" in capsys.readouterr().err
+
     def test_suggests_the_name_that_was_meant(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert run("--mutant", "hinge_loss/margin-of-3") == 2
         assert "did you mean hinge_loss/margin-of-2" in capsys.readouterr().err
