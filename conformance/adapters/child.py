@@ -39,7 +39,9 @@ class Child(ProcessImplementation):
     """What ``spec`` spells, opened in a process of its own; ``dialect`` and ``timeout`` as in `open_implementation`."""
 
     def __init__(self, spec: str, dialect: str | None = None, timeout: float = 60.0) -> None:
-        super().__init__(own_command(__name__, spec, dialect or "", repr(timeout), *loaded()), timeout=timeout)
+        # This side ends a case; an alarm inside at the same moment would race it to another reason.
+        command = own_command(__name__, spec, dialect or "", repr(2 * timeout), *loaded())
+        super().__init__(command, timeout=timeout)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """Raises as `ProcessImplementation.run` does."""

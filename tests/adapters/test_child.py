@@ -111,7 +111,7 @@ def test_what_goes_wrong_means_what_it_means_in_this_process() -> None:
 def test_a_death_or_a_hang_costs_the_case() -> None:
     with child("direct:hostile:Dies") as dies, pytest.raises(Crash, match="exited with status 0 while it ran a case"):
         dies.run(CASE, "float32")
-    with child("direct:hostile:Sleeps", timeout=1.0) as sleeps, pytest.raises(TimedOut):
+    with child("direct:hostile:Sleeps", timeout=1.0) as sleeps, pytest.raises(TimedOut, match="while it ran a case"):
         sleeps.run(CASE, "float32")
 
 
