@@ -54,12 +54,21 @@ def _losses(layer: str | None) -> Iterator[Row]:
             yield stem, loss.type, loss.profile, forms, "recorded" if loss.recorded else "read, not measured"
 
 
+def _words(layer: str | None) -> Iterator[Row]:
+    from conformance.views.words import FAMILIES, WORDS
+
+    if layer is None:
+        yield from WORDS.items()
+        yield from ((f"family {name}", f"Checks about {what}.") for name, what in FAMILIES.items())
+
+
 KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
     "cases": _cases,
     "checks": _checks,
     "requirements": _requirements,
     "implementations": _implementations,
     "losses": _losses,
+    "words": _words,
 }
 
 
@@ -68,7 +77,7 @@ KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
 @click.option("--layer", help="Only those about this layer, as ids spell it; also net, refusal and the other families.")
 @click.option("--count", is_flag=True, help="Print how many there are, and nothing else.")
 def command(kind: str, layer: str | None, count: bool) -> int:
-    """List golden cases, checks, requirements, implementations or losses.
+    """List golden cases, checks, requirements, implementations, losses, or the words that reports use.
 
     \b
     A case is a net with what an oracle computed for it; a check is an item of the suite; a requirement is one

@@ -25,6 +25,7 @@ from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import printable
+from conformance.views.words import FAMILIES, WORDS
 
 __all__ = ["html_page"]
 
@@ -68,6 +69,8 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         shown=len(details),
         kept=sum(len(pieces) for _, pieces in diagnosis),
         most=MOST,
+        glossary=WORDS,
+        families=FAMILIES,
         data=_json(data),
         details=_json(details),
         css=sources["page.css"],
