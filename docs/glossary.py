@@ -13,8 +13,8 @@ PAGE = Path(__file__).resolve().parent / "glossary.md"
 _INTRODUCTION = """\
 # Glossary
 
-The words of reports, from `conformance/views/words.py`; `lossconf list words` prints them, every HTML page holds them, and
-`python -m docs.glossary` writes this page.
+The words of reports, from `conformance/views/words.py`; `lossconf list words` prints them, every HTML page holds
+them, and `python -m docs.glossary` writes this page.
 """
 
 
