@@ -161,6 +161,9 @@ class Layer:
         if self.equal_bottoms_tops and bottoms != tops:
             raise LayerError(f"{self.type} needs as many tops as bottoms, got {bottoms} bottom(s) and {tops} top(s)")
 
+    def check_fields(self, tops: int) -> None:
+        """Refuse what the layer's fields show to be wrong, whatever the blobs are; after the counts, before set-up."""
+
     def set_loss_weights(self, top: Sequence[Blob]) -> None:
         """Write each top's weight into its diff (``layer.hpp`` SetLossWeights)."""
         self.loss_weights = [0.0] * len(top)

@@ -183,6 +183,7 @@ class Net:
             node = Node(param.name, param.type, layer, list(param.bottom), list(tops), bottom_ids, top_ids)
             bottom, top = self.bottoms_of(node), self.tops_of(node)
             layer.check_counts(len(bottom), len(top))
+            layer.check_fields(len(top))
             layer.setup(bottom, top)
             layer.reshape(bottom, top)
             layer.set_loss_weights(top)

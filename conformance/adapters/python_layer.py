@@ -182,6 +182,9 @@ class _Wrapped(ReferenceLayer):
         if len(forms_of(self.type)) < 2:
             super().check_counts(bottoms, tops)
 
+    def check_fields(self, tops: int) -> None:
+        """And what it refuses."""
+
     @classmethod
     def refuse_fields_of_other_forms(cls, param: LayerParameter) -> None:
         """And which options it reads."""

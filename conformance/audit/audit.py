@@ -54,10 +54,10 @@ class Audit:
 
 
 def audit(
-    path: Path, phase: str = "TRAIN", level: int = 0, stages: Sequence[str] = (), ignored: Sequence[str] = ()
+    path: Path, phase: str = "TRAIN", level: int | None = None, stages: Sequence[str] = (), ignored: Sequence[str] = ()
 ) -> Audit:
     """The audit of a net's or solver's file; ``ignored`` are ids of findings. Raises `UsageError`."""
-    document = read_document(path)
+    document = read_document(path, phase)
     if not document.net.layer:
         raise UsageError(f"{path} holds no layer: is it the prototxt of a net?")
     graph = graph_of(document, phase, level, stages)
@@ -67,7 +67,7 @@ def audit(
         graph,
         phase,
         tuple(terms_of(document, graph)),
-        tuple(node.name for node, why in each if not why),
-        tuple((node.name, why) for node, why in each if why),
+        tuple(graph.layers[at].name for at, why in each if not why),
+        tuple((graph.layers[at].name, why) for at, why in each if why),
         tuple(finding for finding in findings_of(document, graph) if finding.id not in ignored),
     )

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from conformance.audit.solver import FIELDS, SolverParameter
+from conformance.audit.solver import FIELDS, NETS, SolverParameter
 from conformance.contract.errors import UsageError
 from conformance.contract.paths import content_of
 from refimpl.errors import NetError, PrototxtError
@@ -69,30 +69,48 @@ class Document:
         return dict(reversed(list(pairs)))
 
 
-def read_document(path: Path) -> Document:
-    """The net of a file, or the one that a solver file trains.
+def read_document(path: Path, phase: str = "TRAIN") -> Document:
+    """The net of a file, or the one that a solver file trains or, in phase TEST, tests first.
 
     Raises `UsageError` for a file that cannot be read, that is no net, or a solver whose net cannot be found.
     """
     tree = _tree(path)
-    names = {item.name for item in tree.fields}
-    if names & {"layer", "layers"} or not names & FIELDS:
+    if not _is_solver(tree):
         return _document(path, tree)
     foreign: list[Foreign] = []
     solver = _read(path, lambda: read_message(SolverParameter, tree, foreign))
-    for field in ("train_net_param", "net_param"):
-        inside = next((value for value in tree.all(field) if isinstance(value, Block)), None)
-        if inside is not None:
-            return _trained(_document(path, inside), solver, path)
-    named = solver.train_net or solver.net
-    if not named:
+    given = [name for name in NETS if solver.has(name)]
+    if len(given) > 1:
+        raise UsageError(f"{path} gives {' and '.join(given)}: Caffe takes one of them; leave the others away")
+    tested = [name for name in ("test_net_param", "test_net") if getattr(solver, name)]
+    asked = (tested if phase == "TEST" else []) or given
+    if not asked:
         raise UsageError(f"{path} is a solver that names no net to train: give it net, train_net or net_param")
-    found = _found(path, named)
-    return _trained(read_document(found), solver, path)
+    value = tree.all(asked[0])[0]
+    if isinstance(value, Block):
+        return _of_solver(_document(path, value), solver, path, phase)
+    found = _found(path, value.text)
+    named = _tree(found)
+    if _is_solver(named):
+        raise UsageError(f"{path} trains {value.text}, which is a solver: name the prototxt of a net")
+    return _of_solver(_document(found, named), solver, path, phase)
 
 
-def _trained(document: Document, solver: SolverParameter, path: Path) -> Document:
-    return replace(document, state=solver.train_state, iter_size=max(1, solver.iter_size), solver=str(path))
+def _is_solver(tree: Block) -> bool:
+    names = {item.name for item in tree.fields}
+    return bool(names & FIELDS) and not names & {"layer", "layers"}
+
+
+def _of_solver(document: Document, solver: SolverParameter, path: Path, phase: str) -> Document:
+    """With the solver's own state, which is merged into the net's."""
+    own = solver.train_state if phase == "TRAIN" else (*solver.test_state, NetState())[0]
+    state = replace(
+        document.state,
+        level=own.level if own.has("level") else document.state.level,
+        stage=(*document.state.stage, *own.stage),
+    )
+    batches = max(1, solver.iter_size) if phase == "TRAIN" else 1
+    return replace(document, state=state, iter_size=batches, solver=str(path))
 
 
 def _found(solver: Path, named: str) -> Path:
@@ -118,10 +136,8 @@ def _tree(path: Path) -> Block:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name the net's prototxt")
     try:
-        text = content_of(path, largest=LARGEST).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}: a binary proto? Give the text format") from None
-    try:
+        # Comments are of any encoding, and Caffe does not look at it.
+        text = content_of(path, largest=LARGEST).decode("utf-8", "backslashreplace")
         return read_text(text)
     except PrototxtError as error:
         template = _template(text, error.line)

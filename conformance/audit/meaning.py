@@ -48,6 +48,8 @@ def meaning_of(document: Document, layer: LayerParameter, line: int) -> Meaning:
             departs = f"its options are those of the form {' or '.join(forms)}" if forms else "its options are a fork's"
         elif len(layer.bottom) > len(loss.bottoms):
             departs = f"{len(layer.bottom)} bottoms are a fork's"
+        elif len(layer.top) > (loss.layer.exact_tops or loss.layer.max_tops or len(layer.top)):
+            departs = f"{len(layer.top)} tops are a fork's"
     if own and not all(each.forms for each in classes):
         return Meaning(loss, (), departs)
     return Meaning(loss, forms, departs, weights)

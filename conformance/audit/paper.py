@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from conformance.losses import loss_of_type
-from refimpl.layers import REGISTRY
+from refimpl.dialect import Dialect
+from refimpl.errors import LayerError
+from refimpl.layer import Layer, LayerContext
+from refimpl.layers import FORMS, REGISTRY
 from refimpl.messages import LayerParameter
 
-__all__ = ["DATA", "KNOWN", "PaperLayer", "is_known"]
+__all__ = ["DATA", "KNOWN", "PaperLayer", "is_known", "refusal"]
 
 DATA = frozenset(
     {"AnnotatedData", "Data", "DummyData", "HDF5Data", "ImageData", "Input", "MemoryData", "Parameter", "WindowData"}
@@ -98,20 +103,50 @@ def is_known(kind: str) -> bool:
 class PaperLayer:
     """A layer by its parameters alone, with what a plan of the backward pass asks of a layer."""
 
-    def __init__(self, param: LayerParameter, weights: list[float]) -> None:
+    def __init__(self, param: LayerParameter, weights: list[float], dialect: Dialect | None = None) -> None:
         self.param = param
         self.loss_weights = weights
         self.blobs: list[None] = [None] * _learnt(param)
         self.param_propagate_down = [True] * len(self.blobs)
         self.own = REGISTRY.get(param.type)
+        self.dialect = dialect or Dialect.named("bvlc")
         self.has_backward = self.own.has_backward if self.own else True
 
     def allow_force_backward(self, index: int) -> bool:
         """Whether ``force_backward`` asks for a gradient into this bottom; a loss of no known kind takes none of its
         labels."""
         if self.own is not None:
-            return self.own.allow_force_backward(self, index)  # type: ignore[arg-type]
+            return _bare(self.own, self.param, self.dialect).allow_force_backward(index)
         return not (index == 1 and self.param.type.endswith("Loss"))
+
+
+def refusal(param: LayerParameter, tops: int, dialect: Dialect) -> tuple[str, bool]:
+    """Why nothing that is known by the type sets up a layer of these fields, with so many bottoms and tops, and whether
+    a fork may, for they are more than are known; empty where something does."""
+    reason, more = "", False
+    for kind in FORMS.get(param.type, ()):
+        layer = _bare(kind, param, dialect)
+        for form in kind.forms or (layer.form,):
+            layer.form = form
+            try:
+                layer.check_counts(len(param.bottom), tops)
+            except LayerError as error:
+                reason = reason or error.message
+                fewer = len(param.bottom) < (kind.exact_bottoms or kind.min_bottoms or 0)
+                more = more or not (fewer or tops < (kind.exact_tops or kind.min_tops or 0))
+                continue
+            try:
+                layer.check_fields(tops)
+            except LayerError as error:
+                reason = reason or error.message
+                continue
+            return "", False
+    return reason, more
+
+
+def _bare(kind: type[Layer], param: LayerParameter, dialect: Dialect) -> Layer:
+    """A layer of the reference that has seen no blob."""
+    return kind(param, LayerContext(dialect, np.zeros))
 
 
 def _learnt(param: LayerParameter) -> int:

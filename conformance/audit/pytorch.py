@@ -24,7 +24,7 @@ def in_pytorch(audit: Audit) -> str:
     """
     functions: dict[tuple[Loss, tuple[str, ...], str], str] = {}
     body: list[str] = []
-    silenced = {finding.layer for finding in audit.findings if finding.id == "loss-silenced"}
+    silenced = {(found.layer, found.line) for found in audit.findings if found.id == "loss-silenced"}
     for term in audit.terms:
         if term.origin == AGAIN:
             body.append(
@@ -43,8 +43,8 @@ def in_pytorch(audit: Audit) -> str:
         fresh = f"{loss.stem}_{len(taken) + 1}" if taken else loss.stem
         function = functions.setdefault((loss, names, text), fresh)
         value = f"{function}({', '.join(_arguments(layer, loss))})"
-        if term.layer in silenced:
-            value, where = f"{value}.detach()", f"{where}: its reader silences its gradient"
+        if (term.layer, term.line) in silenced:
+            value, where = f"{value}.detach()", f"{where}: its reader leaves it no gradient of its own"
         body += _lines(term, value, where)
     return "\n".join(_module(audit, functions, body)) + "\n"
 

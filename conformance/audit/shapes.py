@@ -81,7 +81,9 @@ def _source(layer: LayerParameter) -> Sequence[Size]:
 
 
 def _size(dims: Sequence[int]) -> Size:
-    return Size(dims[0], tuple(dims[1:])) if dims else UNKNOWN
+    """Sizes that are no more than 0 are none that a net is trained with."""
+    known = [dim if dim > 0 else None for dim in dims]
+    return Size(known[0], tuple(known[1:])) if known else UNKNOWN
 
 
 def _number(layer: LayerParameter, name: str) -> int | None:

@@ -13,6 +13,7 @@ from conformance.audit.graph import AUTOMATIC, Graph, is_loss
 from conformance.audit.meaning import Meaning, meaning_of
 from conformance.audit.paper import is_known
 from conformance.audit.shapes import sizes_of
+from conformance.contract.errors import one_line
 from conformance.losses import Loss
 from refimpl.backward_plan import Node
 from refimpl.messages import LayerParameter
@@ -76,9 +77,9 @@ def terms_of(document: Document, graph: Graph) -> list[Term]:
                 Term(
                     source.name,
                     source.type,
-                    top if node.name == source.name else node.bottoms[0],
+                    top if graph.node(at) is node else node.bottoms[0],
                     weight,
-                    _origin(source, node),
+                    _origin(source, graph.node(at) is node, node),
                     _formula(source, meaning.loss),
                     divisor.words,
                     divisor.number,
@@ -95,13 +96,13 @@ def equation(terms: list[Term]) -> str:
     """``L = 0.3·Σ loss1/loss1 + 1·Σ loss3/loss3``."""
     if not terms:
         return "L = 0"
-    parts = [f"{term.weight:.7g}·Σ {term.place}" for term in terms]
+    parts = [f"{term.weight:.7g}·Σ {one_line(term.place)}" for term in terms]
     return "L = " + " + ".join(parts).replace("+ -", "- ")
 
 
-def _origin(layer: LayerParameter, node: Node) -> str:
+def _origin(layer: LayerParameter, own: bool, node: Node) -> str:
     if layer.loss_weight:
-        again = node.name == layer.name and not node.layer.param.loss_weight
+        again = own and not node.layer.param.loss_weight
         return AGAIN if again else "explicit"
     return "implicit" if is_known(layer.type) else "implicit, unknown type"
 
@@ -121,33 +122,35 @@ def unasked(kind: str, meaning: Meaning) -> tuple[tuple[str, float], ...]:
     return (("BVLC Caffe, as of a LossLayer", 1.0), ("forks whose layer does not call LossLayer's set-up", 0.0))
 
 
-def trained(graph: Graph) -> Iterator[tuple[Node, str]]:
-    """Every layer with learnable blobs, and why it is not trained; empty where it is.
+def trained(graph: Graph) -> Iterator[tuple[int, str]]:
+    """Every layer with learnable blobs, by its index, and why it is not trained; empty where it is.
 
     Blobs that are shared by name are trained where any of the layers that share them is.
     """
-    states = [(node, _still(graph, node)) for node in graph.nodes if node.layer.blobs]
-    owned = {name: node.name for node, why in states if not why for name in _shared(node)}
-    for node, why in states:
+    states = [(at, _still(graph, at)) for at in range(len(graph.layers)) if graph.node(at).layer.blobs]
+    owned = {name: graph.layers[at].name for at, why in states if not why for name in _shared(graph.node(at))}
+    for at, why in states:
+        node = graph.node(at)
         names = _shared(node)
         if why and len(names) == len(node.layer.blobs) and all(name in owned for name in names):
             why = f"its blobs are those of {owned[names[0]]}, which is trained"
-        yield node, why
+        yield at, why
 
 
-def _still(graph: Graph, node: Node) -> str:
+def _still(graph: Graph, at: int) -> str:
+    node = graph.node(at)
     rates = [spec.lr_mult for spec in node.layer.param.param[: len(node.layer.blobs)]]
     frozen = len(rates) == len(node.layer.blobs) and not any(rates)
     if node.need_backward or graph.force:
         return "lr_mult is 0" if frozen else ""
-    return "lr_mult is 0" if frozen else _why(graph, node)
+    return "lr_mult is 0" if frozen else _why(graph, at)
 
 
 def _shared(node: Node) -> list[str]:
     return [spec.name for spec in node.layer.param.param[: len(node.layer.blobs)] if spec.name]
 
 
-def _why(graph: Graph, node: Node) -> str:
-    if node.name not in graph.under_loss:
+def _why(graph: Graph, at: int) -> str:
+    if graph.index(at) not in graph.under_loss:
         return "no loss above it"
     return "a loss above it sends no gradient down to it"

@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.argument("nets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
 @click.option("--stage", "stages", multiple=True, help="A stage that holds; repeatable.")
-@click.option("--level", type=int, default=0, help="The level that holds.")
+@click.option("--level", type=int, help="The level that holds, whatever the net or solver says.")
 @click.option("--ignore", "ignored", multiple=True, metavar="ID", help="Leave out findings of this id; repeatable.")
 @click.option("--check", "checking", is_flag=True, help="End with 1 where there is an error or a warning.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -33,7 +33,7 @@ def command(
     nets: tuple[Path, ...],
     phase: str,
     stages: tuple[str, ...],
-    level: int,
+    level: int | None,
     ignored: tuple[str, ...],
     checking: bool,
     as_json: bool,

@@ -53,7 +53,7 @@ def read(path: Path, state: NetState, blobs: Sequence[str]) -> Reading:
     A net is read strictly; of one that is cut, its heads. Raises `UsageError`, and `NotComputed` where the reference
     lacks a layer that would be computed.
     """
-    document = read_document(path)
+    document = read_document(path, state.phase)
     stages = (*document.state.stage, *state.stage)
     state = replace(state, level=state.level or document.state.level, stage=stages)
     folder = Path(document.path).parent

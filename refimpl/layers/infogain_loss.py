@@ -77,9 +77,12 @@ class InfogainLoss(LogitsLoss):
     def softmax_axis(self) -> int:
         return self.param.infogain_loss_param.axis
 
-    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+    def check_fields(self, tops: int) -> None:
+        super().check_fields(tops)
         if self.param.loss_param.has("normalize"):
             raise LayerError("InfogainLoss does not take the deprecated normalize", "use normalization")
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)
         if len(bottom) == 2:
             self.matrix = self._read_source()

@@ -59,10 +59,10 @@ class SoftmaxWithLoss(LogitsLoss):
     def softmax_axis(self) -> int:
         return self.param.softmax_param.axis
 
-    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        super().setup(bottom, top)
+    def check_fields(self, tops: int) -> None:
+        super().check_fields(tops)
         weights = len(self.param.loss_weight)
-        if weights == len(top) == 2 and self.dialect.takes("softmax-inner-loss-weights"):
+        if weights == tops == 2 and self.dialect.takes("softmax-inner-loss-weights"):
             raise LayerError(
                 "the softmax inside SoftmaxWithLoss inherits two loss_weights and has one top",
                 "use one top, or a Softmax layer beside the loss",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EUCLID", "IN", "LOGITS", "LOSS", "PAIRS", "PLAIN", "SILENCE"]
+__all__ = ["EUCLID", "HINGE", "IN", "LOGITS", "LOSS", "PAIRS", "PLAIN", "SILENCE"]
 
 IN = """
 layer { name: "in" type: "Input" top: "x" top: "y" input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
@@ -17,6 +17,7 @@ LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "z" bottom: "y" top
 EUCLID = 'layer { name: "loss" type: "EuclideanLoss" bottom: "z" bottom: "x" top: "l" %s }\n'
 SILENCE = 'layer { name: "quiet" type: "Silence" bottom: "l" }\n'
 PLAIN = LOGITS + LOSS % ""
+HINGE = 'layer { name: "hinge" type: "HingeLoss" bottom: "z" bottom: "y" top: "h" %s }\n'
 SLICE = 'layer { name: "cut" type: "Slice" bottom: "z" top: "a" top: "b" %s slice_param { slice_point: 1 } }\n'
 DATA = """
 layer { name: "data" type: "Data" top: "x" top: "y" include { phase: %s } data_param { batch_size: 8 } }
@@ -48,6 +49,7 @@ PAIRS: dict[str, tuple[str, str]] = {
         LOGITS + SLICE % "loss_weight: 2 loss_weight: 5" + 'layer { name: "quiet" type: "Silence" bottom: "a" }\n',
         LOGITS + SLICE % "loss_weight: 2 loss_weight: 0" + 'layer { name: "quiet" type: "Silence" bottom: "a" }\n',
     ),
+    "scratch-as-gradient": (PLAIN + HINGE % "loss_weight: 0", PLAIN + HINGE % "loss_weight: 2"),
     "backward-fatal": (
         PLAIN + 'layer { name: "acc" type: "Accuracy" bottom: "z" bottom: "y" top: "a" loss_weight: 1 }\n',
         PLAIN + 'layer { name: "acc" type: "Accuracy" bottom: "z" bottom: "y" top: "a" }\n',

@@ -50,10 +50,41 @@ def test_a_solvers_state_holds(tmp_path: Path) -> None:
     assert audit(tmp_path / "net.prototxt", stages=["late"]).equation == "L = 1·Σ l"
 
 
+def test_a_solvers_state_is_merged_into_the_nets(tmp_path: Path) -> None:
+    rule = 'include { stage: "early" stage: "late" min_level: 2 }'
+    inside = f'net_param {{ state {{ stage: "early" level: 1 }} {LOGITS + LOSS % rule} }} base_lr: 1\n'
+    for state, equation in (("", "L = 0"), ('train_state { stage: "late" level: 2 }', "L = 1·Σ l")):
+        assert audit(written(tmp_path, "solver.prototxt", inside + state)).equation == equation
+    with_all = tmp_path / "solver.prototxt"
+    assert audit(with_all, level=0).equation == "L = 0"
+
+
+def test_in_phase_test_a_solver_leads_to_its_first_test_net(tmp_path: Path) -> None:
+    written(tmp_path, "train.prototxt", PLAIN)
+    written(tmp_path, "test.prototxt", LOGITS + LOSS % 'loss_weight: 7 include { stage: "late" }')
+    named = 'test_net: "test.prototxt" train_state { stage: "no" } test_state { stage: "late" } iter_size: 4\n'
+    solver = written(tmp_path, "solver.prototxt", 'train_net: "train.prototxt"\n' + named)
+    assert [audit(solver, phase).equation for phase in ("TRAIN", "TEST")] == ["L = 1·Σ l", "L = 7·Σ l"]
+    assert [audit(solver, phase).document.iter_size for phase in ("TRAIN", "TEST")] == [4, 1]
+
+
+def test_comments_may_be_in_any_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_bytes("# 数据层\n".encode("gbk") + PLAIN.encode())
+    assert audit(path).equation == "L = 1·Σ l"
+
+
+def test_a_name_stays_on_its_line(tmp_path: Path) -> None:
+    assert audit(written(tmp_path, "net.prototxt", PLAIN.replace('"l"', '"a\\nb\\377"'))).equation == "L = 1·Σ a b "
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("base_lr: 1\n", "is a solver that names no net"),
+        ('net: "net.prototxt"\n', "which is a solver"),
+        ('net: "a.prototxt" train_net: "b.prototxt"\n', "gives train_net and net: Caffe takes one"),
+        ("\0\0layer", "not a text file"),
         ('net: "gone.prototxt"\n', "trains gone.prototxt, which is neither"),
         ('layer { name: "a" type: "ReLU" inner_product_param { num_output: $N } }', "line 1: a template"),
         ("{% for i in x %}\nlayer { }\n", "line 1: a template"),

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.audit.audit import Audit, audit
 from conformance.audit.findings import IDS, Level
-from tests.audit.nets import EUCLID, LOGITS, LOSS, PAIRS, PLAIN, SILENCE
+from tests.audit.nets import DATA, EUCLID, HINGE, LOGITS, LOSS, PAIRS, PLAIN, SILENCE
 
 
 def audited(folder: Path, text: str) -> Audit:
@@ -87,6 +87,87 @@ def test_rules_that_differ_are_both_said(tmp_path: Path) -> None:
     assert set(dict(unknown.rules).values()) == {0, 1}
     (given,) = audited(tmp_path, LOGITS + (LOSS % "loss_weight: 1").replace("SoftmaxWithLoss", "MyOwnLoss")).terms
     assert not given.rules
+
+
+READER = 'layer { name: "power" type: "Power" bottom: "l" top: "p" power_param { scale: 10 } %s }\n'
+INFOGAIN = """
+layer { name: "h" type: "DummyData" top: "h" dummy_data_param { shape { dim: 3 dim: 3 } } }
+layer { name: "loss" type: "InfogainLoss" bottom: "z" bottom: "y" bottom: "h" top: "l" %s }
+"""
+
+
+@pytest.mark.parametrize("force", ["", "force_backward: true\n"])
+@pytest.mark.parametrize(("weight", "why"), [("", "has no gradient"), ("loss_weight: 1", "overwrites")])
+def test_an_implicit_weight_whose_top_is_read_trains_nothing(force: str, weight: str, why: str, tmp_path: Path) -> None:
+    """As in Caffe: the weights' gradient is 0, or 10 times the loss's, and never 11 times."""
+    first = audited(tmp_path, force + PLAIN + READER % weight).findings[0]
+    assert (first.id, first.level) == ("loss-silenced", Level.ERROR)
+    assert why in first.sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LOGITS + (LOSS % "").replace('"l"', '"l" top: "p"'), "1 loss_weight for 2 top(s)"),
+        (
+            LOGITS + (LOSS % "loss_weight: 1 loss_weight: 0").replace('"l"', '"l" top: "p"'),
+            "the softmax inside SoftmaxWithLoss inherits two loss_weights",
+        ),
+        (LOGITS + (EUCLID % "").replace('bottom: "x"', ""), "takes exactly 2 bottom blob(s), got 1"),
+        (PLAIN + 'layer { name: "a" type: "Accuracy" bottom: "z" bottom: "y" }', "at least 1 top blob(s), got 0"),
+        (LOGITS + INFOGAIN % "loss_param { normalize: true }", "deprecated normalize"),
+    ],
+)
+def test_a_net_that_caffe_does_not_set_up_is_an_error(text: str, said: str, tmp_path: Path) -> None:
+    assert [said in found.sentence for found in audited(tmp_path, text).findings if found.id == "not-built"] == [True]
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        (LOGITS + (LOSS % "").replace('"y"', '"y" bottom: "x"'), []),
+        (LOGITS + (EUCLID % "").replace('"l"', '"l" top: "p"'), [Level.NOTE]),
+        (LOGITS + (LOSS % "").replace('"y"', '"y" bottom: "x" bottom: "y"'), [Level.NOTE]),
+    ],
+)
+def test_more_than_is_known_of_a_type_may_be_a_forks(text: str, levels: list[Level], tmp_path: Path) -> None:
+    found = audited(tmp_path, text)
+    assert [each.level for each in found.findings if each.id == "not-built"] == levels
+    assert "what a fork says" in found.terms[0].divisor
+
+
+def test_a_bottom_that_nobody_makes_is_all_that_is_said_of_it(tmp_path: Path) -> None:
+    """Nor is its propagate_down one too many."""
+    loss = LOSS % "propagate_down: true propagate_down: false"
+    found = audited(tmp_path, DATA % "TRAIN" + loss.replace('"y"', '"gone"'))
+    assert [(each.id, each.level) for each in found.findings] == [("not-fed", Level.ERROR)]
+
+
+def test_force_backward_asks_for_a_gradient_of_a_matrix(tmp_path: Path) -> None:
+    def fatal(text: str) -> list[str]:
+        return [found.sentence for found in audited(tmp_path, text).findings if found.id == "backward-fatal"]
+
+    assert fatal("force_backward: true\n" + LOGITS + INFOGAIN % "")[0].startswith("its H is asked for a gradient")
+    assert not fatal(LOGITS + INFOGAIN % "")
+    assert not fatal("force_backward: true\n" + PLAIN)
+
+
+def test_margins_are_nobodys_gradient_where_hinge_loss_is_alone(tmp_path: Path) -> None:
+    alone = LOGITS + HINGE % "loss_weight: 0"
+    for text in (alone, "force_backward: true\n" + PLAIN + HINGE % "loss_weight: 0", alone + EUCLID % "loss_weight: 0"):
+        assert "scratch-as-gradient" not in {found.id for found in audited(tmp_path, text).findings}
+
+
+def test_layers_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """As in BVLC's own mnist_autoencoder.prototxt: each finding has its line, and a reader may be a namesake."""
+    quiet = (EUCLID % "loss_weight: 0").replace('"l"', '"e"')
+    text = LOGITS + LOSS % "loss_weight: 2" + quiet + SILENCE.replace('"quiet"', '"loss"')
+    found = audited(tmp_path, text).findings
+    line = LOGITS.count("\n") + 1
+    assert [(each.id, each.layer, each.line) for each in found] == [
+        ("loss-counted-twice", "loss", line),
+        ("zero-weight", "loss", line + 1),
+    ]
 
 
 def test_layers_without_names_are_told_apart(tmp_path: Path) -> None:

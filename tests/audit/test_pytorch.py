@@ -25,6 +25,8 @@ layer { name: "four" type: "EuclideanLoss" bottom: "a/1" bottom: "t" top: "l4" l
 layer { name: "four-quiet" type: "Silence" bottom: "l4" }
 layer { name: "six" type: "EuclideanLoss" bottom: "a/1" bottom: "t" top: "l6" }
 layer { name: "six-quiet" type: "Silence" bottom: "l6" }
+layer { name: "seven" type: "EuclideanLoss" bottom: "a/1" bottom: "t" top: "l7" }
+layer { name: "ten" type: "Power" bottom: "l7" top: "p7" power_param { scale: 10 } loss_weight: 1 }
 layer { name: "five" type: "Reduction" bottom: "a/1" top: "l5" loss_weight: -0.1 }
 """
 
@@ -48,6 +50,7 @@ def test_total_and_gradient_are_those_of_the_reference(tmp_path: Path) -> None:
     net.backward()
     blobs = {name: torch.tensor(blob.data, requires_grad=name == "a/1") for name, blob in net.blobs.items()}
     blobs["l5"] = blobs["a/1"].sum()
+    blobs["p7"] = 10 * (blobs["a/1"] - blobs["t"]).square().sum() / 8
     total = module(tmp_path, NET)["total"](blobs)
     total.backward()
     once_more = float(net.blobs["l4"].data)

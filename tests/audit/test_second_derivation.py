@@ -47,7 +47,8 @@ def nets(draw: st.DrawFn) -> str:
             fields += [f"param {{ lr_mult: {draw(st.sampled_from([0, 1]))} }}" for _ in range(draw(st.integers(0, 2)))]
         if kind == "InnerProduct":
             fields.append("inner_product_param { num_output: 3 }")
-        text += f'layer {{ name: "n{i}" type: "{kind}" {" ".join(fields)} }}\n'
+        name = draw(st.sampled_from([f"n{i}", "same", ""]))
+        text += f'layer {{ name: "{name}" type: "{kind}" {" ".join(fields)} }}\n'
         blobs += [name for name in tops if name not in blobs]
     return text
 
