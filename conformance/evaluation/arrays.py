@@ -21,6 +21,9 @@ __all__ = ["read_arrays"]
 
 _ONE = b"\x93NUMPY"
 
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How numpy packs arrays. Others that zipfile knows have errors of their own kinds."""
+
 
 def read_arrays(path: Path) -> dict[str, Array]:
     """The arrays of an .npz by name, float64. Raises `UsageError` for a file that is none, or holds anything else."""
@@ -49,6 +52,8 @@ def _arrays(content: bytes) -> dict[str, Array]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     if member.flag_bits & 1:
         raise Malformed(f"{member.filename} is encrypted")
+    if member.compress_type not in _PACKED:
+        raise Malformed(f"{member.filename} is packed in a way that numpy.savez does not use")
     with archive.open(member) as file:
         held = file.read(member.file_size)
     if not held.startswith(_ONE):
