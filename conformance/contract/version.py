@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["SUITE", "VERSION", "is_news"]
+import re
+
+__all__ = ["SUITE", "VERSION", "is_news", "is_suite"]
 
 VERSION = "0.1.0"
 """The program's."""
 
 SUITE = "2"
 """The suite's: it grows by one where requirements are added, and every requirement says since which one it holds."""
+
+
+_SUITE = re.compile("[0-9]{1,6}")
+
+
+def is_suite(text: str) -> bool:
+    """Whether a text is the number of a version of the suite."""
+    return _SUITE.fullmatch(text) is not None
 
 
 def is_news(since: str, pinned: str) -> bool:

@@ -13,6 +13,7 @@ from conformance.contract.errors import UsageError
 from conformance.contract.paths import put
 from conformance.contract.toml import read_toml
 from conformance.contract.verdict import Status, Verdict
+from conformance.contract.version import is_suite
 
 __all__ = ["SCHEMA", "Baseline", "Known", "KnownDeclined", "read_baseline", "write_baseline"]
 
@@ -106,8 +107,8 @@ def read_baseline(path: Path) -> Baseline:
             told = "a baseline holds schema, suite, [[known]] and [[declined]] tables"
             raise UsageError(f"{path}: {name!r} is out of place: {told}")
     suite = document.get("suite", "")
-    if not isinstance(suite, str) or (suite and not suite.isdecimal()):
-        raise UsageError(f'{path}: suite is {suite!r} and should be the number of a suite version, as in "2"')
+    if not isinstance(suite, str) or (suite and not is_suite(suite)):
+        raise UsageError(f'{path}: suite is {suite!r:.40} and should be the number of a suite version, as in "2"')
     known, declined = (
         tuple(_entry(entry, kind, needed, f"{path}, {name} {i}") for i, entry in enumerate(document.get(name, []), 1))
         for name, (kind, needed) in _TABLES.items()

@@ -64,7 +64,7 @@ def read_lock(path: Path) -> Lock:
     lines = text_of(path, "the lock", LARGEST).split("\n")
     counts: dict[str, int] = {}
     suite, chosen = "", {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate((line.removesuffix("\r") for line in lines), 1):
         if line.startswith("#") or not line.strip():
             told = _SUITE.fullmatch(line)
             suite = told[1] if told else suite
@@ -74,6 +74,8 @@ def read_lock(path: Path) -> Lock:
         found = _LINE.fullmatch(line)
         if found is None:
             raise UsageError(f"{path}, line {number}: {one_line(line, 60)!r} is not CHECK[TYPE] and a number")
+        if found[1] in counts:
+            raise UsageError(f"{path}, line {number}: {one_line(found[1], 60)} is locked twice: keep one of the lines")
         counts[found[1]] = int(found[2])
     if not counts:
         raise UsageError(f"{path} locks nothing: write it with `lossconf baseline lock --from REPORT`")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conformance.contract.errors import UsageError, one_line
+from conformance.contract.errors import NotWhole, UsageError, one_line
 from conformance.contract.intake import Malformed, decoding, json_of
 from conformance.contract.paths import content_of
 from conformance.contract.verdict import Element, Level, Status, Verdict
@@ -35,8 +35,10 @@ def read_report(path: Path) -> Report:
         try:
             with decoding():
                 found.take(json_of(line))
+        except NotWhole as error:
+            raise NotWhole(f"{path}, line {number}: {error}: lines are missing or were put in") from None
         except Malformed as error:
-            if number == len(lines) and found.header is not None:
+            if number == len(lines) and found.header is not None and found.footer is None:
                 break  # not ended by a newline: the run was stopped while it wrote this
             raise UsageError(f"{path}, line {number}: not a line of a report: {one_line(str(error), 120)}") from None
     if found.header is None:
@@ -65,7 +67,9 @@ class _Reading:
     def take(self, line: Mapping[str, Any]) -> None:
         kind = line["kind"]
         if (kind == "header") is (self.header is not None):
-            raise ValueError("a report has one header, its first line")
+            raise NotWhole("a report has one header, its first line")
+        if self.footer is not None:
+            raise NotWhole("a report has one footer, its last line")
         if kind == "header":
             if line["schema"] not in READABLE:
                 known = " and ".join(map(str, READABLE))

@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from conformance.contract.dtypes import NAMES
+from conformance.contract.version import is_suite
 
 __all__ = ["refuse_misshapen", "refuse_misshapen_end", "refuse_misshapen_verdict", "schema"]
 
@@ -44,8 +45,8 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     headroom = line.get("headroom")
     if headroom is not None and headroom != "Infinity" and not (_is_number(headroom) and headroom >= 0):
         raise ValueError(f"headroom is {headroom!r:.40}")
-    if not str(line.get("since", "1")).isdecimal():
-        raise ValueError(f"since is {line['since']!r}")
+    if not is_suite(str(line.get("since", "1"))):
+        raise ValueError(f"since is {line['since']!r:.40}")
     if not isinstance(line.get("detail", {}), Mapping):
         raise ValueError(f"detail is {line['detail']!r}")
     _duration(line)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from conformance.contract.errors import NotWhole
+from conformance.contract.version import VERSION
 from conformance.record.conclusion import Conclusion
 from conformance.record.report import Report
 
@@ -57,6 +58,8 @@ def _lacks(report: Report) -> Iterator[str]:
             said = report.footer.get(name, count if header["schema"] == 1 else None)
             if said != count:
                 yield f"its footer counts {_told(said)} {name.replace('_', ' ')}, and {_told(count)} are there"
+        if header["suite"].get("version") == VERSION:  # others may count in another way
+            yield from _miscounted(report, report.footer.get("conclusion", {}))
     if header["schema"] == 1:  # it had neither digests nor counts of evidence and ends
         return
     names = [str(end["item"]) for end in report.ended]
@@ -64,6 +67,14 @@ def _lacks(report: Report) -> Iterator[str]:
         yield f"its header is about {header['items']} items, and those that ended, {len(names)}, are others"
     if not header["selection"].get("shares") and header.get("digest") != header.get("plan"):
         yield "it says that it is no share, and its items are not those of the whole run"
+
+
+def _miscounted(report: Report, said: Mapping[str, Any]) -> Iterator[str]:
+    """Where a conclusion's counts are not those of the verdicts: a level or a limit is another one now."""
+    there = Conclusion(report).counts()
+    for name in ("musts", "recommendations"):
+        if name in said and said[name] != there[name]:
+            yield f"its footer counts {_told(said[name])} {name}, and {_told(there[name])} are there"
 
 
 def _told(count: object) -> str:

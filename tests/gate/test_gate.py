@@ -263,6 +263,7 @@ def test_a_baseline_of_any_text_is_read_back(tmp_path_factory: pytest.TempPathFa
         (b"schema = 1\nknown = 3", "'known'"),
         (b"schema = 1\nextra = 3", "'extra'"),
         (b"schema = 1\nsuite = 2", "suite is 2"),
+        (b'schema = 1\nsuite = "' + b"9" * 5000 + b'"', "suite is '999"),
         (b"schema = 1\n[[declined]]\nreason = 'x'", "declined 1: requirement is missing"),
         (b"schema = 1\n[[declined]]\nreason = 'x'\nrequirement='a'\nchecks=['b']", "no field named 'checks'"),
         (b"schema = 1\n[[known]]\nreason = 'x'", "known 1: requirement is missing"),
@@ -294,6 +295,11 @@ def test_a_lock_is_read_back_and_a_strange_line_refused(tmp_path: Path) -> None:
         read_lock(lock.path)
     (tmp_path / "lock").write_text("# nothing\n")
     with pytest.raises(UsageError, match="locks nothing"):
+        read_lock(lock.path)
+    (tmp_path / "lock").write_bytes(b"# suite 2\r\nh/1[float32] 2\r\na/b[float64] 1\r\n")
+    assert read_lock(lock.path) == lock
+    (tmp_path / "lock").write_text("# suite 2\nh/1[float32] 2\nh/1[float32] 1\n")  # as a merge of two may leave it
+    with pytest.raises(UsageError, match=r"line 3: h/1.float32. is locked twice"):
         read_lock(lock.path)
 
 

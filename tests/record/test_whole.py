@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conformance.contract.case import Case
-from conformance.contract.errors import NotWhole
+from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
 from conformance.record.cause import Cause
@@ -48,15 +48,15 @@ def test_what_is_whole_is_read(path: Path) -> None:
     assert read_report(path).complete
 
 
-@pytest.mark.parametrize("line", LEFT)
+@pytest.mark.parametrize("line", [0, *LEFT])
 def test_a_line_that_was_cut_out_is_missed(path: Path, line: int) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:line] + lines[line + 1 :]))
-    with pytest.raises(NotWhole, match="is not whole"):
+    with pytest.raises(NotWhole, match="is not whole" if line else "one header"):
         read_report(path)
 
 
-@pytest.mark.parametrize("line", LEFT)
+@pytest.mark.parametrize("line", [0, *LEFT, 8])
 def test_a_line_that_was_put_in_is_noticed(path: Path, line: int) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[: line + 1] + lines[line:]))
@@ -67,6 +67,30 @@ def test_a_line_that_was_put_in_is_noticed(path: Path, line: int) -> None:
 def test_a_failure_turned_into_a_pass_is_noticed(path: Path) -> None:
     path.write_text(path.read_text().replace('"status": "failed"', '"status": "passed"'))
     with pytest.raises(NotWhole, match="counts 1 failed, 1 passed, 1 unsupported counts"):
+        read_report(path)
+
+
+def test_a_version_of_no_suite_is_refused(path: Path) -> None:
+    path.write_text(path.read_text().replace('"status"', f'"since": "{"9" * 5000}", "status"', 1))
+    with pytest.raises(UsageError, match=r"line 2: .* since is '999"):
+        read_report(path)
+
+
+def test_nothing_stands_behind_the_footer(path: Path) -> None:
+    whole = path.read_text()
+    *lines, footer = whole.splitlines(keepends=True)
+    for text in ("".join([*lines[:3], footer, *lines[3:]]), whole + '{"kind": "verd'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"line (5|10): "):
+            read_report(path)
+
+
+@pytest.mark.parametrize("change", [{"level": "should"}, {"limit": "passes"}])
+def test_a_failure_that_is_no_must_any_more_is_noticed(path: Path, change: dict[str, str]) -> None:
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [line | change if line.get("status") == "failed" else line for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(NotWhole, match=r"its footer counts 3 owed, .* musts"):
         read_report(path)
 
 
