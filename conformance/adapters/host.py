@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
+from conformance.adapters.keeper import remove
 from conformance.adapters.worker import die_with, guarded_stdout, signal_name
 from conformance.contract.exit_codes import ExitCode
 
@@ -80,7 +80,7 @@ class Host:
         try:
             self._popen, self._watch = _kept(command, os.environ if environment is None else environment, self.scratch)
         except BaseException:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            remove(self.scratch)
             raise
         assert self._popen.stdin and self._popen.stdout and self._popen.stderr
         self._in, self._out, self._err = self._popen.stdin, self._popen.stdout, self._popen.stderr
@@ -182,7 +182,7 @@ class Host:
         for stream in (self._out, self._err):
             with contextlib.suppress(OSError):
                 stream.close()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        remove(self.scratch)
         self._end = End(status, self.errors)
         return self._end
 

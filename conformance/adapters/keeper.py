@@ -12,15 +12,17 @@ import ctypes
 import os
 import select
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["main"]
+__all__ = ["main", "remove"]
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _PATIENCE = 10.0  # seconds for which what goes on starting processes is killed
+_CLEARING = 60.0  # seconds for which a folder is emptied
 _NOT_FOUND = 127  # what a shell ends with where a command cannot be started
 _DEFAULT = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGHUP", "SIGTERM", "SIGCHLD")
 
@@ -40,10 +42,42 @@ def main() -> None:
     status, orphaned = _waited(leader, watch)
     _end_all(leader)
     if orphaned:
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     _end_as(status)
+
+
+def remove(folder: str) -> None:
+    """Removes a folder that somebody else wrote into, however deep it is and whatever it is by now; what the system
+    does not do is left undone.
+
+    What lies in a folder of it is moved up before that folder goes, so that no path becomes long.
+    """
+    number, left, deadline = 0, [""], time.monotonic() + _CLEARING
+    with suppress(OSError):
+        while left and time.monotonic() < deadline and stat.S_ISDIR(os.lstat(folder).st_mode):
+            os.chmod(folder, 0o700)
+            before, left = left, sorted(os.listdir(folder))
+            if left == before:
+                break  # nothing of it goes
+            for name in left:
+                path = os.path.join(folder, name)
+                with suppress(OSError):
+                    if not stat.S_ISDIR(os.lstat(path).st_mode):
+                        os.unlink(path)
+                        continue
+                    os.chmod(path, 0o700)
+                    for inner in os.listdir(path):
+                        number += 1
+                        _raise(os.path.join(path, inner), os.path.join(folder, f".{number}"))
+                    os.rmdir(path)
+        os.rmdir(folder) if stat.S_ISDIR(os.lstat(folder).st_mode) else os.unlink(folder)
+
+
+def _raise(path: str, to: str) -> None:
+    """Moves a file or a folder, which its owner has to be allowed to write to for that."""
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        os.chmod(path, 0o700)
+    os.rename(path, to)
 
 
 def _started(command: list[str], tell: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conformance.adapters.host import Host
+from conformance.adapters.keeper import remove
 from conformance.adapters.process import ProcessImplementation
 from tests.miniatures import command, well_behaved
 
@@ -133,3 +134,34 @@ def test_the_folder_of_a_process_that_dies_between_cases_is_removed(tmp_path: Pa
     scratch = Path(str(implementation.scratch))
     implementation.close()
     assert not scratch.exists()
+
+
+DEEP = """
+import os
+os.chdir(os.environ["TMPDIR"])
+for _ in range(1100):
+    os.mkdir("d"), os.chdir("d")
+os.symlink(os.environ["MINE"], "link")
+os.chmod("..", 0o500)
+"""
+LINK = """
+import os
+os.rmdir(os.environ["TMPDIR"]), os.symlink(os.environ["MINE"], os.environ["TMPDIR"])
+"""
+
+
+@pytest.mark.parametrize("program", [DEEP, LINK])
+def test_a_scratch_folder_goes_whatever_was_made_of_it(tmp_path: Path, program: str) -> None:
+    mine = tmp_path / "mine"
+    mine.touch()
+    host = Host([sys.executable, "-c", program], {**os.environ, "MINE": str(tmp_path)})
+    assert host.end(30.0).status == 0
+    assert not os.path.lexists(host.scratch)
+    assert mine.exists()
+
+
+def test_what_cannot_be_removed_is_left_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    remove(str(tmp_path / "nothing"))
+    (tmp_path / "file").touch()
+    remove(str(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []
