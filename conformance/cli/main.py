@@ -83,6 +83,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: ends the process with one of `ExitCode`, or with 128 and the number of a signal."""
+    _open_what_is_closed()
     came: list[signal.Signals] = []
     try:
         with interrupted_by(signal.SIGTERM, signal.SIGHUP) as came:
@@ -116,6 +117,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told = f"{type(error).__name__}: {error}; this is a bug of lossconf (LOSSCONF_TRACEBACK=1 shows where)"
         code = _fail(ExitCode.HARNESS_BROKEN, told)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that a shell has closed (``>&-``) hold nothing from here on, and their numbers no other file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r")  # noqa: SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _fail(code: int, message: str, detail: str = "") -> int:

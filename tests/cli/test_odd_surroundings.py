@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from rich.table import Table
 
 from conformance.adapters.opening import open_implementation
+from conformance.cli.main import main
 from conformance.contract.errors import UsageError, printable
 from conformance.contract.implementation import DoesNotStart
 from conformance.evaluation import arrays
@@ -75,6 +77,16 @@ def test_no_width_of_a_terminal_breaks_a_command(
     monkeypatch.setenv("LINES", columns)
     assert lossconf("report").code == 0
     assert lossconf("report", "--help").code == 0
+
+
+def test_a_stream_that_a_shell_has_closed_changes_no_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path / "report.jsonl", report_of(passed("h/1")))
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    for path, code in (("report.jsonl", 0), ("nothing.jsonl", 2)):
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(tmp_path / path)])
+        assert ended.value.code == code
 
 
 def test_without_its_compiler_numba_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
