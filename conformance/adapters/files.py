@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance.adapters.process import refuse_passes
+from conformance.contract.alarm import alarm
 from conformance.contract.case import Case
 from conformance.contract.errors import UsageError
 from conformance.contract.implementation import Declined, Description, ProtocolError
@@ -28,7 +29,7 @@ _NOT_ASKED = "what can be exported"
 _Reader = Callable[[Item], Answer | None]
 
 
-def open_files(argument: str) -> Answers:
+def open_files(argument: str, timeout: float = 60.0) -> Answers:
     """What was handed in, from the folder of an export and, perhaps, a file with the lines of a program.
 
     Raises `ValueError` for a spelling that makes no sense, `UsageError` for a folder or file that is none.
@@ -36,7 +37,8 @@ def open_files(argument: str) -> Answers:
     words = shlex.split(argument)
     if not 1 <= len(words) <= 2:
         raise ValueError("a folder is needed, and at most one file of answers")
-    return Answers(*map(Path, words))
+    folder, path = Path(words[0]), Path(words[1]) if len(words) > 1 else None
+    return Answers(folder, path, timeout)
 
 
 def spelled(folder: Path, answers: Path | None = None) -> str:
@@ -48,15 +50,17 @@ class Answers:
     """An implementation that answers from what was handed in; ``path`` is the export's folder or a file of answers.
 
     A case without an answer is a protocol error; one that was not exported is unsupported. Raises `UsageError` where
-    ``folder`` holds no export or the file is none of answers.
+    ``folder`` holds no export or the file is none of answers. An answer that takes more
+    than ``timeout`` seconds to read has timed out.
     """
 
-    def __init__(self, folder: Path, path: Path | None = None) -> None:
-        self.folder, self.index = folder, Index.read(folder)
+    def __init__(self, folder: Path, path: Path | None = None, timeout: float = 60.0) -> None:
+        self.folder, self.index, self._timeout = folder, Index.read(folder), timeout
         self._items = {item.digest: item for item in self.index.items}
         lines = None if path is None else _lines(path)
         self._where = folder / "answers" if path is None else path
         self._answer: _Reader = self._from_file if lines is None else lambda item: lines.get(item.number)
+        self._numbers = None if lines is None else lines.keys()
         told = _description_file(self._where) if lines is None else lines.get(1)
         self._description = self._described(told)
 
@@ -69,11 +73,12 @@ class Answers:
         if item is None:
             raise Declined(_NOT_ASKED)
         try:
-            answer = self._answer(item)
-            if answer is None:
-                raise ProtocolError(f"no answer was handed in: {item.file}")
-            body = answer.result("outcome")
-            return body if isinstance(body, Refusal) else read_outcome(body, case, dtype)
+            with alarm(self._timeout, f"{item.file}: it could not be read within {self._timeout:g} s"):
+                answer = self._answer(item)
+                if answer is None:
+                    raise ProtocolError(f"no answer was handed in: {item.file}")
+                body = answer.result("outcome")
+                return body if isinstance(body, Refusal) else read_outcome(body, case, dtype)
         except ValueError as error:
             raise ProtocolError(f"{item.file}: {error}") from None
 
@@ -87,10 +92,8 @@ class Answers:
         return [item.file for item in claimed if not self._handed_in(item)]
 
     def _handed_in(self, item: Item) -> bool:
-        try:
-            return self._answer(item) is not None
-        except ValueError:
-            return True  # it is there, and wrong
+        """Whether it is there, right or wrong: it is read when it is judged, in the time that it has."""
+        return (self._where / item.file).exists() if self._numbers is None else item.number in self._numbers
 
     def _from_file(self, item: Item) -> Answer | None:
         path = self._where / item.file

@@ -39,10 +39,12 @@ def update(report: Path, baseline: Path, this_device: bool, pin: bool) -> int:
     Reasons, issues and days of expiry stay; what the report says nothing of stays, too. New entries name the likely
     cause; write what you know in its place.
     """
+    from conformance.contract.paths import refuse_same
     from conformance.gate import Baseline, decision_on, read_baseline, write_baseline
     from conformance.gate.update import updated
     from conformance.record.reader import read_report
 
+    refuse_same(baseline, report)
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
     after = updated(before, found, this_device, pin)
     write_baseline(after)
@@ -72,10 +74,12 @@ def lock(report: Path, lock: Path) -> int:
     incomplete.
     """
     from conformance.contract.errors import UsageError
+    from conformance.contract.paths import refuse_same
     from conformance.gate import Lock, write_lock
     from conformance.record.conclusion import Conclusion
     from conformance.record.reader import read_report
 
+    refuse_same(lock, report)
     found = read_report(report)
     concluded = Conclusion(found)
     if concluded.share or not found.complete:

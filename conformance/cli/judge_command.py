@@ -62,11 +62,13 @@ def command(
       lossconf judge /media/usb/answers.jsonl --export cases --dialect bvlc
     """
     from conformance.adapters.files import Answers, spelled
+    from conformance.contract.paths import refuse_same
     from conformance.engine.export import refuse_other_index
     from conformance.engine.order import Order
     from conformance.record.reader import read_report
     from conformance.views.terminal import output, render
 
+    refuse_same(report, path)
     lines = path if path.is_file() else None
     exported = folder or (path.parent if lines else path)
     answers = Answers(exported, lines)

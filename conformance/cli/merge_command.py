@@ -28,12 +28,13 @@ def command(reports: tuple[Path, ...], output: Path | None, markdown: bool, html
       lossconf merge reports/*.jsonl --html machines.html
     """
     from conformance.contract.errors import UsageError
-    from conformance.contract.paths import put
+    from conformance.contract.paths import put, refuse_same
     from conformance.record.merging import joined, matrix, unlike
     from conformance.record.reader import read_report
     from conformance.record.writer import write_report
     from conformance.views.machines import html_table, markdown_table, plain_table
 
+    refuse_same(html, *reports)
     runs = joined({path: read_report(path) for path in reports})
     if output is not None:
         if len(runs) > 1:

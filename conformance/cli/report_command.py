@@ -54,6 +54,7 @@ def command(path: Path, baseline: Path | None, schema: bool, **formats: Path | N
     """
     import json
 
+    from conformance.contract.paths import refuse_same
     from conformance.gate import read_baseline
     from conformance.record.reader import read_report
     from conformance.record.shape import schema as line_schema
@@ -64,6 +65,8 @@ def command(path: Path, baseline: Path | None, schema: bool, **formats: Path | N
         return 0
     report, known = read_report(path), read_baseline(baseline) if baseline else None
     written = {form: place for form, place in formats.items() if place is not None}
+    for place in written.values():
+        refuse_same(place, path, baseline)
     for form, place in written.items():
         _write(place, _rendered(form, report, known))
     if not written:

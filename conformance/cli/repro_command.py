@@ -29,10 +29,11 @@ def command(report: Path, case: str, dtype: str | None, output: Path | None) -> 
       lossconf repro report.jsonl CHECK -o repro.py
       python repro.py
     """
-    from conformance.contract.paths import put
+    from conformance.contract.paths import put, refuse_same
     from conformance.views.failing_case import failing_case
     from conformance.views.repro import repro_script
 
+    refuse_same(output, report)
     script = repro_script(failing_case(report, case, dtype))
     if output is None:
         say(script, nl=False)

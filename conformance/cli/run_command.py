@@ -15,6 +15,7 @@ from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.dtypes import NAMES
+from conformance.contract.paths import refuse_same
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
 from conformance.engine.stopped_run import StoppedRun, stopped_run
@@ -194,6 +195,7 @@ def command(
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
+    refuse_same(path, baseline, lock)
     if baseline:
         read_baseline(baseline)  # a run of minutes does not end with the news that there is none
     if lock:

@@ -14,7 +14,7 @@ from pathlib import Path
 from conformance.contract.errors import Stopped, UsageError
 from conformance.contract.exit_codes import ExitCode
 
-__all__ = ["LARGEST", "content_of", "failed", "put", "refuse_special", "system_told", "text_of"]
+__all__ = ["LARGEST", "content_of", "failed", "put", "refuse_same", "refuse_special", "system_told", "text_of"]
 
 LARGEST = 1 << 30
 """Bytes of a file that are read."""
@@ -97,6 +97,14 @@ def refuse_special(path: Path, what: str) -> None:
         kind = _kind(os.stat(path).st_mode)
         if kind:
             raise UsageError(f"cannot write {what} {path}: it is {kind}, and a file is needed")
+
+
+def refuse_same(path: Path | None, *others: Path | None) -> None:
+    """Raises `UsageError` where ``path``, which is to be written, is one of the ``others``, which are read."""
+    for other in others:
+        with suppress(OSError, ValueError):
+            if path is not None and other is not None and os.path.samefile(path, other):
+                raise UsageError(f"{path} is read from and would be written over: choose another file to write to")
 
 
 def put(path: Path, content: bytes | str, what: str = "") -> None:

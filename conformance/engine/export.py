@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,9 @@ from conformance.suite import plan
 
 __all__ = ["export", "refuse_other_index"]
 
+_Kept = tuple[Item, str, dict[str, Any]]
+"""A case that an export holds: its place in the index, its id and its message."""
+
 LARGE = 1 << 20
 """Bytes of a case's file beyond which it is left out unless asked for."""
 
@@ -31,13 +35,26 @@ def export(
 ) -> Index:
     """Write the cases of the items to ``folder``, which is made, with values from the seed ``fresh``, 0: as published.
 
+    Whole or not at all: where the system fails, or somebody interrupts it, the folder is empty or not there, as before.
     Raises `UsageError` where the folder is not empty.
     """
     _refuse_taken(folder)
     kept = list(_numbered(planned, large, fresh))
     if not kept:
         raise UsageError("no check of the selection has cases to export")
+    was_there = folder.exists()
     _make(folder)
+    try:
+        return _written(folder, selection, kept, large, fresh)
+    except BaseException:  # half an export is none: what was made of it goes
+        for path in folder.iterdir():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        if not was_there:
+            folder.rmdir()
+        raise
+
+
+def _written(folder: Path, selection: Selection, kept: Sequence[_Kept], large: bool, fresh: int) -> Index:
     items = tuple(item for item, _, _ in kept)
     with (folder / "requests.jsonl").open("wb") as requests:
         requests.write(request("describe", 1, protocol=VERSION))
@@ -67,7 +84,7 @@ def refuse_other_index(index: Index, folder: Path) -> None:
         raise NotWhole(f"{folder / NAME} is not the one that was exported: {told}; put that one back, or export again")
 
 
-def _numbered(planned: Iterable[Planned], large: bool, fresh: int) -> Iterator[tuple[Item, str, dict[str, Any]]]:
+def _numbered(planned: Iterable[Planned], large: bool, fresh: int) -> Iterator[_Kept]:
     """Each case that an export holds: its place in the index, its id and its message."""
     known: set[str] = set()
     taken: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from conformance.contract.errors import UsageError
-from conformance.contract.paths import failed, refuse_special
+from conformance.contract.paths import failed, put, refuse_special
 from conformance.contract.verdict import Element
 from conformance.record.claim import Claim
 from conformance.record.report import Judged, Report
@@ -50,6 +50,7 @@ class ReportWriter:
     def begin_with(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Put ``lines`` in place of what the file holds, at once, and go on after them. Raises as `write` does."""
         beside = self.path.with_name(self.path.name + ".new")
+        refuse_special(beside, "the report")
         self._file = self._opened(beside)
         try:
             self.write(*lines)
@@ -108,11 +109,11 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write a report's lines. Raises as `ReportWriter.write` does."""
+    """Write a report's lines, whole or not at all. Raises as `ReportWriter` and `put` do."""
     lines = [report.header, *map(verdict_to_json, report.judged), *report.evidence, *report.harness_errors]
     lines += [*report.ended, *([report.footer] if report.footer else [])]
-    with ReportWriter(path) as writer:
-        writer.write(*lines)
+    with ReportWriter(path):
+        put(path, b"".join(map(_encoded, lines)), "the report")
 
 
 def verdict_to_json(judged: Judged) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def test_a_stream_that_a_shell_has_closed_changes_no_exit_code(tmp_path: Path, m
         with pytest.raises(SystemExit) as ended:
             main(["check", str(tmp_path / path)])
         assert ended.value.code == code
+    for name in ("stdin", "stdout", "stderr"):
+        getattr(sys, name).close()
 
 
 def test_without_its_compiler_numba_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,28 @@ def test_no_command_waits_for_a_pipe_that_it_is_to_write(lossconf: Lossconf, pip
         assert "cannot write" in ended.err
 
 
+def test_no_command_writes_over_what_it_reads(lossconf: Lossconf, tmp_path: Path) -> None:
+    saved(tmp_path / "report.jsonl", report_of(passed("h/1")))
+    before = (tmp_path / "report.jsonl").read_bytes()
+    (tmp_path / "link").symlink_to("report.jsonl")
+    for arguments in (
+        ("report", "--html", "report.jsonl"),
+        ("report", "--json", "link"),
+        ("report", "link", "--junit", "report.jsonl"),
+        ("repro", "report.jsonl", "h/1", "-o", "report.jsonl"),
+        ("merge", "report.jsonl", "--html", "link"),
+        ("baseline", "lock", "--from", "report.jsonl", "--lock", "link"),
+        ("baseline", "update", "--from", "report.jsonl", "--baseline", "report.jsonl"),
+        ("run", "reference", "--lock", "report.jsonl"),
+        ("run", "reference", "--baseline", "link"),
+        ("judge", "report.jsonl"),
+    ):
+        ended = lossconf(*arguments)
+        assert (ended.code, ended.err.count("\n")) == (2, 1), (arguments, ended)
+        assert "is read from and would be written over" in ended.err
+    assert (tmp_path / "report.jsonl").read_bytes() == before
+
+
 def test_a_pipe_that_somebody_reads_is_written_to(pipe: Path) -> None:
     found: list[bytes] = []
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -12,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from conformance.adapters.files import open_files, spelled
+from conformance.adapters.files import Answers, open_files, spelled
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
-from conformance.contract.implementation import Crash, ProtocolError, Unsupported
+from conformance.contract.implementation import Crash, ProtocolError, TimedOut, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Status
 from conformance.fixtures import load
@@ -81,6 +83,33 @@ def test_a_program_answers_the_requests_at_one_go(lossconf: Lossconf, tmp_path: 
     assert ended.code == 0
     assert ended.out.startswith("miniature 1 (Python)")
     assert read_report(tmp_path / "report.jsonl").counts.keys() == {"passed"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_half_an_export_is_none(
+    lossconf: Lossconf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def full(index: Index, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if there:
+        (tmp_path / "cases").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(Index, "write", full)
+        ended = lossconf("export", "cases", "--case", CASE)
+    assert (ended.code, ended.err) == (5, f"lossconf: the system failed: {os.strerror(errno.ENOSPC)}\n")
+    assert [path.name for path in tmp_path.rglob("*")] == ["cases"] * there
+    assert lossconf("export", "cases", "--case", CASE).code == 0
+
+
+def test_an_answer_that_takes_too_long_to_read_costs_its_case(lossconf: Lossconf, tmp_path: Path) -> None:
+    lossconf("export", "cases", "--case", CASE, "--dtype", "float32")
+    long = {"outcome": {"loss_trace": ["NaN"] * 300_000}}
+    answer_all(tmp_path / "cases", lambda name, answer: long)
+    answers = Answers(tmp_path / "cases", timeout=0.1)
+    assert answers.missing() == []  # nothing is read before it is judged
+    with pytest.raises(TimedOut, match=r"grid-001.json: it could not be read within 0.1 s"):
+        answers.run(load(CASE).case, "float32")
 
 
 def test_an_index_that_was_trimmed_or_changed_is_refused(lossconf: Lossconf, tmp_path: Path) -> None:

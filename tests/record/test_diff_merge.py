@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conformance.contract.errors import NotWhole, UsageError
+from conformance.contract.errors import NotWhole, Stopped, UsageError
 from conformance.contract.verdict import Level, Status
 from conformance.record.conclusion import Musts
 from conformance.record.devices import devices_between
@@ -152,6 +154,21 @@ def test_the_commands_print_and_end_as_they_should(lossconf: Lossconf, tmp_path:
     assert "nothing changed" in lossconf("diff", "old.jsonl", "old.jsonl").out
     assert lossconf("merge", "old.jsonl", "new.jsonl", "-o", "both.jsonl").code == 2
     assert "| hinge\\_loss | 2 | 1 of 2 |" in lossconf("merge", "old.jsonl", "new.jsonl", "--markdown").out
+
+
+def test_what_shards_are_joined_to_is_whole_or_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.jsonl"
+    write_report(path, report_of(passed("h/1")))
+    before = path.read_bytes()
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(Stopped, match="No space left"):
+        write_report(path, report_of(passed("h/1"), passed("h/2")))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_real_shards_merge_into_the_whole_run(lossconf: Lossconf, tmp_path: Path) -> None:
