@@ -100,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NotWhole as error:
         code = _fail(ExitCode.HARNESS_BROKEN, str(error))
     except UsageError as error:
-        code = _fail(ExitCode.USAGE, str(error))
+        told = str(error)
+        code = _fail(ExitCode.USAGE, told, width=len(told))
     except (click.Abort, KeyboardInterrupt):
         by = came[0] if came else signal.SIGINT
         code = _fail(128 + by, f"interrupted by {by.name}" if came else "interrupted")
@@ -128,9 +129,9 @@ def _open_what_is_closed() -> None:
             setattr(sys, name, stream)
 
 
-def _fail(code: int, message: str, detail: str = "") -> int:
+def _fail(code: int, message: str, detail: str = "", width: int = 400) -> int:
     with suppress(OSError):  # the exit code is told in any case
-        click.echo(f"lossconf: {one_line(message)}", err=True)
+        click.echo(f"lossconf: {one_line(message, width)}", err=True)
         for line in detail.strip().splitlines()[-_DETAIL:]:
             click.echo(f"  | {one_line(line, 200)}", err=True)
     _forget_unwritten()

@@ -19,6 +19,7 @@ layer { name: "half" type: "Power" bottom: "fc 1" top: "scores" power_param { sc
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" loss_weight: 2 }
 layer { name: "acc" type: "Accuracy" bottom: "scores" bottom: "label" top: "acc" include { stage: "told" } }
 """
+FOLDER = "long" * 50
 SCORES = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]])
 
 
@@ -26,12 +27,15 @@ SCORES = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]])
 def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lossconf:
     (tmp_path / "solver.prototxt").write_text('net: "net.prototxt" base_lr: 1')
     (tmp_path / "net.prototxt").write_text(NET)
+    (tmp_path / FOLDER).mkdir()
     np.savez(tmp_path / "x.npz", **{"fc 1": SCORES, "label": np.array([0.0, 2.0])})
     np.savez(tmp_path / "y.npz", conv=SCORES[:, :2], label=np.array([0.0, 2.0]))
     return lossconf_in(tmp_path, monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("net", ["net.prototxt", "solver.prototxt"])
+@pytest.mark.parametrize(
+    "net", ["net.prototxt", "solver.prototxt", f"{FOLDER}/../{FOLDER}/../{FOLDER}/../net.prototxt"]
+)
 def test_the_suggested_command_computes_the_heads(lossconf: Lossconf, tmp_path: Path, net: str) -> None:
     refused = lossconf("eval", net, "--inputs", "x.npz", "--dtype", "float64", "--save", "out.npz")
     assert refused.code == 2
