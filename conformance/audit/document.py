@@ -135,9 +135,9 @@ def _document(path: Path, tree: Block) -> Document:
 def _tree(path: Path) -> Block:
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name the net's prototxt")
+    content = content_of(path, largest=LARGEST)
+    text = content.decode("utf-8", "backslashreplace")  # comments are of any encoding, and Caffe does not look at it
     try:
-        # Comments are of any encoding, and Caffe does not look at it.
-        text = content_of(path, largest=LARGEST).decode("utf-8", "backslashreplace")
         return read_text(text)
     except PrototxtError as error:
         template = _template(text, error.line)
@@ -145,7 +145,17 @@ def _tree(path: Path) -> Block:
             raise UsageError(
                 f"{path}, line {template[0]}: a template, not a net ({template[1]} is to be filled in): give its output"
             ) from None
+        if not _is_utf8(content.split(b"\n")[(error.line or 1) - 1]):
+            raise UsageError(f"{path}, line {error.line}: not UTF-8: a binary proto? Give the text format") from None
         raise UsageError(f"{path}: {error}") from None
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _template(text: str, line: int | None) -> tuple[int, str] | None:

@@ -119,10 +119,12 @@ def _silenced(document: Document, graph: Graph) -> Found:
             why = f"{names} takes its top, and the gradient that comes back overwrites a weight that is implicit"
         else:
             why = f"{names} takes its top and has no gradient, and a weight that is implicit is no use of its own"
+        known = is_known(graph.layers[at].type)
         yield (
-            Level.ERROR,
+            Level.ERROR if known else Level.NOTE,
             graph.place(at),
-            f"its loss counts and trains nothing: {why}; give loss_weight, or take the reader away",
+            f"{'its loss counts' if known else 'if it counts unasked, its loss does'} and trains nothing: {why}; "
+            "give loss_weight, or take the reader away",
         )
 
 
@@ -147,7 +149,7 @@ def _counted_twice(document: Document, graph: Graph) -> Found:
         if weights and weights[0]:
             names = ", ".join(graph.layers[other].name for other in readers)
             yield (
-                Level.WARNING,
+                Level.WARNING if is_known(graph.layers[at].type) else Level.NOTE,
                 graph.place(at),
                 f"Caffe reports its loss {weights[0]:g} + 1 times, because {names} takes its top: "
                 "the weight moves to a Split and the implicit one is added; the gradient keeps to the weight",

@@ -90,6 +90,7 @@ def test_rules_that_differ_are_both_said(tmp_path: Path) -> None:
 
 
 READER = 'layer { name: "power" type: "Power" bottom: "l" top: "p" power_param { scale: 10 } %s }\n'
+STRANGE = (LOSS % "%s").replace("SoftmaxWithLoss", "MyOwnLoss")
 INFOGAIN = """
 layer { name: "h" type: "DummyData" top: "h" dummy_data_param { shape { dim: 3 dim: 3 } } }
 layer { name: "loss" type: "InfogainLoss" bottom: "z" bottom: "y" bottom: "h" top: "l" %s }
@@ -103,6 +104,14 @@ def test_an_implicit_weight_whose_top_is_read_trains_nothing(force: str, weight:
     first = audited(tmp_path, force + PLAIN + READER % weight).findings[0]
     assert (first.id, first.level) == ("loss-silenced", Level.ERROR)
     assert why in first.sentence
+
+
+@pytest.mark.parametrize(("weight", "name"), [("", "loss-silenced"), ("loss_weight: 2", "loss-counted-twice")])
+def test_what_a_forks_loss_weighs_unasked_is_not_known(weight: str, name: str, tmp_path: Path) -> None:
+    found = [audited(tmp_path, LOGITS + text % weight + SILENCE).findings for text in (STRANGE, LOSS)]
+    strange, known = ([each.level for each in findings if each.id == name] for findings in found)
+    assert strange == [Level.NOTE]
+    assert known in ([Level.ERROR], [Level.WARNING])
 
 
 @pytest.mark.parametrize(
