@@ -23,6 +23,7 @@ __all__ = [
     "floored_log",
     "like",
     "log_added",
+    "loosened",
     "magnitude",
     "may_be_below",
     "rounded",
@@ -133,6 +134,11 @@ def covering(expression: Any, *alternatives: Any) -> Any:
     for other in alternatives:
         error = np.maximum(error, other.error)
     return expression.replaced(expression.value, error)
+
+
+def loosened(x: Any, by: Any) -> Any:
+    """``x``, whose error bound holds where it is off by that much more."""
+    return x.replaced(x.value, x.error + by) if isinstance(x, Approx) else x
 
 
 def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:

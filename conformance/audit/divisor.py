@@ -59,7 +59,7 @@ def divisor_of(layer: LayerParameter, meaning: Meaning, sizes: Sequence[Size], i
         number = max(1.0, given.pre_fixed_normalizer) if isfinite(given.pre_fixed_normalizer) else None
     if mode == "VALID" and loss.ignores and given.has("ignore_label"):
         words, ignored = f"{words} (label other than {given.ignore_label})", " at most"
-    elif mode == "VALID":
+    elif mode == "VALID" and loss.answer.role.by_item:
         words = _COUNTED["FULL"].format(unit=loss.counted)
     counted = "" if mode == "NONE" else _counted(number, scores, ignored)
     return Divisor(f"{words}{counted}: {mode}, {why}{further}", number)
@@ -79,4 +79,4 @@ def _number(loss: Loss, layer: LayerParameter, mode: str, scores: Size) -> float
     axis = getattr(own(layer, loss.layer, message), field) if loss.axis_option else 1
     if mode == "BATCH_SIZE":
         return scores.before(axis) if loss.axis_option else scores.batch
-    return {"position": scores.without(axis), "entry": scores.count, "sample": scores.batch}[loss.counted]
+    return {"position": scores.without(axis), "entry": scores.count, "sample": scores.batch}.get(loss.counted)

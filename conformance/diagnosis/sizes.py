@@ -55,6 +55,9 @@ class Sizes:
         if own is None or loss is None:
             entries = bottoms[0].count // shape[0]
             return cls(shape[0], entries, entries, 1, {}, "", "", np.ones(shape, bool))
+        if not loss.answer.role.by_item:  # parts of items count, as the layer has chosen them
+            entries, divisors = bottoms[0].count // shape[0], layer.divisors(bottoms)  # type: ignore[attr-defined]
+            return cls(shape[0], entries, entries, 1, divisors, own.mode, loss.default_mode, np.ones(shape, bool))
         labels = np.trunc(np.nan_to_num(np.real(value_of(bottoms[1].data)))).astype(np.int64)
         if loss.unit == "entry":
             counted = own.counted(labels.reshape(shape))

@@ -12,7 +12,7 @@ from conformance.contract.case import Array
 from conformance.contract.requirement import Requirement
 from conformance.losses.examples import Extreme, FormNet, LargeCount, Misreading, QuirkNet, Refused
 from conformance.losses.options import Option, Options
-from conformance.losses.roles import Counterpart, Labels, Matrix, Role, Scores, Shape, Similarity, Targets
+from conformance.losses.roles import Counterpart, Labels, Role, Scores, Shape, Similarity, Targets
 from conformance.losses.variant import Fill, Variant
 from refimpl.layer import Layer
 from refimpl.layers import REGISTRY
@@ -41,6 +41,7 @@ FACTS = {
     "margin": "an entry or a pair beyond a margin adds nothing",
     "weighted-classes": "an option has a number for each class: they lie along axis 1, as many as at set-up",
     "sized-once": "a batch larger than the one at set-up is undefined in Caffe",
+    "paired": "a backward pass that no forward pass of its own came before is undefined in Caffe",
 }
 """What a loss may have as ``traits``."""
 
@@ -171,8 +172,8 @@ class Loss:
 
     @cached_property
     def answer(self) -> Bottom:
-        """What the first bottom is held against: labels, targets, similarities, or other scores."""
-        return self.bottom(Similarity) or self.bottoms[1]
+        """What the first bottom is held against: labels, targets, similarities, boxes, or other scores."""
+        return next((bottom for bottom in self.bottoms if bottom.role.answers), self.bottoms[1])
 
     @property
     def axis_option(self) -> str:
@@ -185,7 +186,8 @@ class Loss:
         """What the loss is a sum over: a "position" (all classes of a label), an "entry", or a whole "sample"."""
         if self.axis_option:
             return "position"
-        return "sample" if isinstance(self.answer.role, (Counterpart, Labels, Similarity)) else "entry"
+        by_item = isinstance(self.answer.role, (Counterpart, Labels, Similarity)) or not self.answer.role.by_item
+        return "sample" if by_item else "entry"
 
     @property
     def counted(self) -> str:
@@ -209,8 +211,8 @@ class Loss:
 
     @property
     def forced(self) -> bool:
-        """Whether force_backward is safe: it asks for a gradient of a matrix too, and that is fatal."""
-        return self.bottom(Matrix) is None
+        """Whether force_backward is safe: it asks for a gradient of a matrix or of boxes too, and that is fatal."""
+        return all(bottom.role.forced for bottom in self.bottoms)
 
     @property
     def two_tops(self) -> bool:

@@ -42,6 +42,15 @@ class Role:
     by_item: ClassVar[bool] = True
     """Whether the first axis counts items."""
 
+    answers: ClassVar[bool] = False
+    """Whether the first bottom is held against it, wherever it stands."""
+
+    forced: ClassVar[bool] = True
+    """Whether it takes a gradient that force_backward asks for, be it without writing one."""
+
+    fixed: ClassVar[bool] = False
+    """Whether its values stay where others are drawn anew: they hang together."""
+
     def shape(self, scores: Shape, axis: int | None) -> Shape:
         """The shape beside scores of a shape, whose classes lie along ``axis``; None: along all but the first."""
         return scores
@@ -158,6 +167,7 @@ class Similarity(Role):
     """One number for each pair of items: 0 where they are unlike, anything else where they are alike."""
 
     integers = True
+    answers = True
 
     def shape(self, scores: Shape, axis: int | None) -> Shape:
         return scores[:1]
@@ -185,6 +195,7 @@ class Matrix(Role):
     """A number for every pair of classes, the label's class first."""
 
     by_item = False
+    forced = False
 
     def shape(self, scores: Shape, axis: int | None) -> Shape:
         classes = int(np.prod(scores[1:])) if axis is None else scores[axis]

@@ -104,7 +104,7 @@ class Space:
         loss = self.loss
         found: dict[str, tuple[str, ...]] = {"items": tuple(SIZES), "entries": self._entries}
         found["layout"] = self._layouts
-        found["answers"] = ("as-scores", "other-axes")
+        found["answers"] = ("as-scores", "other-axes") if loss.answer.role.by_item else ("as-scores",)
         for bottom in loss.bottoms:
             found[bottom.name] = tuple(kinds_of(bottom.role))
         for path, values in self.options.items():

@@ -91,7 +91,7 @@ _OF_THE_FORMULA = (
         "default-normalization",
         "{type} without a normalization divides by the number of positions that are not ignored.",
         f"{PROTO} LossParameter.normalization",
-        lambda loss: loss.default_mode == "VALID",
+        lambda loss: loss.default_mode == "VALID" and loss.answer.role.by_item,
     ),
     Facet(
         "default-normalization",
@@ -262,6 +262,7 @@ _OF_EVERY_LOSS = (
         "The loss of {type} over millions of entries is as near to the exact sum as a blocked or wider accumulation "
         "brings it.",
         _FORWARD,
+        lambda loss: loss.large_count,
         level=SHOULD,
     ),
     Facet(
@@ -310,6 +311,7 @@ _OF_EVERY_LOSS = (
         "label-shapes",
         "{type} gives one result for all the shapes of labels or targets that Caffe accepts for the same values.",
         f"{{cpp}} LayerSetUp, Reshape; {_RESHAPE}",
+        lambda loss: loss.answer.role.by_item,
     ),
     Facet(
         "top-shape",

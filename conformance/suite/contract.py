@@ -58,7 +58,8 @@ def _passes(trunk: Trunk) -> Iterator[Served]:
     again_forward = [f"{stem}.contract-repeat-forward", "net.repeated-passes", "net.inputs-unchanged"]
     again_backward = [f"{stem}.contract-repeat-backward", "net.repeated-passes", "net.parameter-gradient"]
     yield trunk.case("forward-twice", steps=("forward", *ROUND)), again_forward
-    yield trunk.case("backward-twice", steps=(*ROUND, "backward")), again_backward
+    if "paired" not in variant.loss.traits:
+        yield trunk.case("backward-twice", steps=(*ROUND, "backward")), again_backward
     yield trunk.case("two-rounds", steps=ROUND * 2), list(dict.fromkeys([*again_forward, *again_backward]))
     beside = trunk.case("beside-another-loss", beside=_another_loss(variant), prefill_diff=stale)
     yield beside, [*overwrites, "net.split"]
@@ -120,6 +121,8 @@ _SPATIAL: tuple[Shape, ...] = ((2, 2, 3), (2, 1, 2, 3), (2, 6), (2, 3, 2))
 def _answer_shapes(variant: Variant) -> Iterator[Served]:
     """The same answers in every shape that Caffe takes for them, and a matrix likewise."""
     loss = variant.loss
+    if not loss.answer.role.by_item:
+        return
     if loss.unit == "entry":
         flat = {bottom.name: bottom.role.shape(_FLAT, None) for bottom in loss.bottoms if bottom.name in variant.shapes}
         yield from (_reshaped(variant, loss.answer.name, {**flat, loss.answer.name: s}) for s in _OF_ONE_COUNT)

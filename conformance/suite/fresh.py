@@ -1,9 +1,9 @@
 """Fresh: a fixed case with other values of the same kind, so that its answer cannot be remembered.
 
 Every number is moved by up to 2^-6 of itself, as a seed says, and the same number everywhere by the same: so what was
-equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are labels, whole
-numbers that are no scores (bits, identities), what is not finite, and magnitudes outside of `MOVED`, which stand beside
-a floor or an overflow.
+equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are labels and
+boxes, whole numbers that are no scores (bits, identities), what is not finite, and magnitudes outside of `MOVED`, which
+stand beside a floor or an overflow.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _roles(case: Case) -> Iterator[tuple[str, Role]]:
 
 
 def _moved(array: Array, seed: int, role: Role | None) -> Array:
-    if role is not None and role.integers:
+    if role is not None and (role.integers or role.fixed):
         return array
     values = np.asarray(array, dtype=np.float64)
     with np.errstate(invalid="ignore"):

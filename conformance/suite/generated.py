@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import strategies as st
 
 from conformance.contract.case import Array, Case
-from conformance.losses import Loss
+from conformance.losses import Loss, Variant
 from conformance.losses.loss import Bottom
 from conformance.losses.nets import layer, source
 from conformance.losses.options import Option, Options, options_text
@@ -86,10 +86,30 @@ def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
     """One loss layer over inputs, with drawn shapes, options and weight."""
     shape = _shape(draw, loss)
     options = _options(draw, loss, len(shape))
+    bottoms = (*loss.needed, *_further(draw, loss))
+    if any(bottom.role.fixed for bottom in bottoms):
+        variant, values = _together(draw, loss, options, [bottom.name for bottom in bottoms])
+    else:
+        values = _values(draw, loss, shape, options, bottoms)
+        variant = loss.on("generated", list(values.values()), options)
+    weight = draw(_WEIGHTS)
+    weights = () if weight is None else (weight,)
+    return variant.case(f"properties/{loss.stem}/generated", weights=weights, values=values)
+
+
+def _together(draw: st.DrawFn, loss: Loss, options: Options, names: Sequence[str]) -> tuple[Variant, dict[str, Array]]:
+    """Values that hang together, as the loss draws them from a drawn seed."""
+    sized = loss.sized((draw(st.integers(1, 4)), draw(st.sampled_from([4, 12, 40])))).given(options)
+    variant = replace(sized, shapes=loss.shapes(sized.shapes[sized.first], sized.options, names))
+    return variant, variant.values(draw(st.integers(0, 2**16)))
+
+
+def _values(draw: st.DrawFn, loss: Loss, shape: Shape, options: Options, bottoms: Sequence[Bottom]) -> dict[str, Array]:
+    """Every bottom's entries, one by one."""
     ignored = options.get("loss_param.ignore_label")
     values: dict[str, Array] = {}
     shapes = loss.shapes(shape, options)
-    for bottom in (*loss.needed, *_further(draw, loss)):
+    for bottom in bottoms:
         wanted = shapes.get(bottom.name, shape)
         if isinstance(bottom.role, Labels):
             entries = _labels(loss.classes(shape, options), ignored)
@@ -98,10 +118,7 @@ def loss_cases(draw: st.DrawFn, loss: Loss) -> Case:
             if bottom is loss.answer and ignored is not None:
                 entries = st.one_of(entries, st.just(float(ignored)))
         values[bottom.name] = _array(draw, entries, wanted)
-    weight = draw(_WEIGHTS)
-    variant = loss.on("generated", list(values.values()), options)
-    weights = () if weight is None else (weight,)
-    return variant.case(f"properties/{loss.stem}/generated", weights=weights, values=values)
+    return values
 
 
 @dataclass

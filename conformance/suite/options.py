@@ -136,10 +136,12 @@ def _both_normalisations(variant: Variant) -> Iterator[Served]:
     stem = variant.loss.stem
     for mode in MODES:
         for flag in (True, False):
-            both = {"loss_param.normalization": mode, "loss_param.normalize": flag, "loss_param.ignore_label": 255}
-            varied = variant.given(both)
+            both: Options = {"loss_param.normalization": mode, "loss_param.normalize": flag}
+            ignoring: Options = {"loss_param.ignore_label": 255} if variant.loss.ignores else {}
+            varied = variant.given({**both, **ignoring})
             values = varied.values(seed=9)
-            values[variant.loss.answer.name].ravel()[1] = 255.0
+            if ignoring:
+                values[variant.loss.answer.name].ravel()[1] = 255.0
             case_id = f"{FAMILY}/{stem}/normalize-{str(flag).lower()}-beside-{mode.lower()}"
             served = [f"{stem}.normalization", f"{stem}.deprecated-normalize"]
             yield varied.case(case_id, weights=(WEIGHT,), values=values), served

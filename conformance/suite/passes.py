@@ -71,7 +71,8 @@ def _batches(loss: Loss) -> Iterator[Case]:
         trunk.then(c, steps=("forward", "forward", "backward", "backward")),
         again,
     ]
-    yield _case(trunk, "backward-alone", a, backwards)
+    if "paired" not in loss.traits:
+        yield _case(trunk, "backward-alone", a, backwards)
     params = {name: (_mixing(width), np.zeros(width)) for name, width in _widths(variant).items()}
     added = [trunk.then(b, clear=False, params=params), trunk.then(c, clear=False), again]
     yield _case(trunk, "accumulating", a, added)

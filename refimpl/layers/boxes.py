@@ -26,24 +26,23 @@ HALF = F(0.5)
 
 
 def _sizes(box: Box) -> tuple[Any, Any]:
-    return box[2] - box[0], box[3] - box[1]
+    return box[..., 2] - box[..., 0], box[..., 3] - box[..., 1]
 
 
 def area(box: Box) -> Any:
-    """Its area, 0 where a corner lies on the wrong side."""
+    """Its area, 0 where a corner lies on the wrong side; of each of several along the axes before the last."""
     width, height = _sizes(box)
-    return F(0) if width < 0 or height < 0 else width * height
+    return np.where((width < 0) | (height < 0), F(0), width * height)
 
 
 def overlap(a: Box, b: Box) -> Any:
-    """The area that two boxes share over that of their union."""
-    if b[0] > a[2] or b[2] < a[0] or b[1] > a[3] or b[3] < a[1]:
-        return F(0)
-    width, height = _sizes(np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])]))
-    if not (width > 0 and height > 0):
-        return F(0)
+    """The area that two boxes share over that of their union; of each of several in ``a`` with ``b``."""
+    apart = (b[0] > a[..., 2]) | (b[2] < a[..., 0]) | (b[1] > a[..., 3]) | (b[3] < a[..., 1])
+    width, height = _sizes(np.concatenate([np.maximum(a[..., :2], b[:2]), np.minimum(a[..., 2:], b[2:])], -1))
     shared = width * height
-    return shared / (area(a) + area(b) - shared)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = shared / (area(a) + area(b) - shared)
+    return np.where(apart | ~((width > 0) & (height > 0)), F(0), share)
 
 
 def _centred(box: Box, positive: bool = True) -> tuple[Any, Any, Any, Any]:
@@ -101,39 +100,31 @@ def decode(prior: Box, variance: Box, code: str, in_target: bool, offset: Box) -
 def match(
     truths: Sequence[Box], boxes: Sequence[Box], candidates: Sequence[int], every: bool, threshold: float, inside: bool
 ) -> tuple[list[int], list[Any]]:
-    """Each box's truth, -1 for none and -2 for one that is ignored, and its largest overlap.
+    """Each box's truth, -1 for none and -2 for one that is ignored, and its overlap with it, or its largest.
 
     The pair that overlaps most is matched, then the one of what is left, and so on; then, with ``every``, each other
     box with the truth that overlaps it most, if by the threshold. ``inside``: boxes that cross the image's border are
     ignored. ``candidates`` are the truths that count.
     """
-    found, best = [-1] * len(boxes), [F(0)] * len(boxes)
-    if not candidates:
-        return found, best
-    pairs: dict[int, dict[int, Any]] = {}
-    for i, box in enumerate(boxes):
-        if inside and bool(((box < 0) | (box > 1)).any()):
-            found[i] = -2
-            continue
-        for j in candidates:
-            shared = overlap(box, truths[j])
-            if shared > LEAST_OVERLAP:
-                best[i] = max(best[i], shared)
-                pairs.setdefault(i, {})[j] = shared
-    left = list(candidates)
-    while left:
-        open_pairs = [(i, j) for i in pairs if found[i] == -1 for j in left if j in pairs[i]]
-        if not open_pairs:
-            break
-        i, j = max(open_pairs, key=lambda pair: pairs[pair[0]][pair[1]])
-        found[i], best[i] = j, pairs[i][j]
-        left.remove(j)
-    for i in pairs if every else ():
-        near = [j for j in candidates if pairs[i].get(j, F(-1)) >= F(threshold)]
-        if found[i] == -1 and near:
-            found[i] = max(near, key=lambda j: pairs[i][j])
-            best[i] = pairs[i][found[i]]
-    return found, best
+    found, best = np.full(len(boxes), -1), np.zeros(len(boxes), F)
+    if not candidates or not len(boxes):
+        return found.tolist(), list(best)
+    rows = np.asarray(boxes)
+    shared = np.stack([overlap(rows, truths[j]) for j in candidates], 1)
+    if inside:
+        found[((rows < 0) | (rows > 1)).any(1)] = -2
+    shared[~(shared > LEAST_OVERLAP) | (found == -2)[:, None]] = 0
+    best = shared.max(1)
+    left = shared.copy()
+    while left.any():
+        i, n = np.unravel_index(int(left.argmax()), left.shape)
+        found[i], best[i] = candidates[int(n)], left[i, n]
+        left[i], left[:, n] = 0, 0
+    if every:
+        near = np.where(shared >= F(threshold), shared, F(0))
+        others = (found == -1) & near.any(1)
+        found[others] = np.asarray(candidates)[near[others].argmax(1)]
+    return found.tolist(), list(best)
 
 
 def suppressed(boxes: Sequence[Box], scores: Sequence[Any], threshold: float, most: int) -> Iterator[int]:

@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, may_be_below, sigmoid, value_of, weighted
+from refimpl.arithmetic import exact_sum, loosened, may_be_below, sigmoid, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.form import Form
 from refimpl.layer import pick_label
-from refimpl.layers.boxes import decode
-from refimpl.layers.multibox_matching import F, Image, MultiBoxParameter
+from refimpl.layers.multibox_matching import Image, MultiBoxParameter
 from refimpl.layers.multibox_mining import Mining
 from refimpl.layers.normalisation import Normalisation
 from refimpl.layers.sigmoid_cross_entropy_loss import cross_entropy
@@ -33,6 +32,14 @@ SHIFTED = "multibox-logistic-targets-shifted"
 BACKGROUND = "multibox-logistic-background-number"
 KEEPS = "multibox-forward-keeps-matches"
 VARIANCE = "multibox-variance-missing"
+BLUR = 4 * FLOAT.unit_roundoff
+"""What the roundings of boxes may move a target by, relative to it and to what its last steps divide by."""
+
+
+class RefiningParameter(MultiBoxParameter):
+    """The same of RefineDet."""
+
+    objectness_score: float = floating(0.01)
 
 
 class MultiBoxLoss(Mining):
@@ -45,12 +52,19 @@ class MultiBoxLoss(Mining):
     (`refimpl.layers.boxes`). The gradients are those of f and conf over Z at what was matched and mined, else 0; a
     term whose ``propagate_down`` says false is left out of the loss as well.
 
+    This is RefineDet's: bottom 4, the scores of an earlier stage (N, 2 P), keeps negatives away whose second one is
+    below objectness_score; bottom 5, its locations (N, 4 P), moves each image's priors. With two classes every label
+    of 2 or more is 1. The background is not refused where the ground truth is read.
+
     Which priors are matched and mined depends on the bottoms in steps; no gradient goes through that.
     """
 
     type = "MultiBoxLoss"
-    exact_bottoms: ClassVar[int | None] = 4
-    forms: ClassVar[tuple[Form, ...]] = (Form("ssd", _SSD),)
+    exact_bottoms: ClassVar[int | None] = None
+    min_bottoms: ClassVar[int | None] = 4
+    max_bottoms: ClassVar[int | None] = 6
+    messages: ClassVar = {"multibox_loss_param": RefiningParameter}
+    forms: ClassVar[tuple[Form, ...]] = (Form("refinedet", _REFINEDET),)
     quirks: ClassVar[tuple[Quirk, ...]] = (
         Quirk(
             SHIFTED,
@@ -96,8 +110,9 @@ class MultiBoxLoss(Mining):
         self._refuse(outside, f"background {background} is no class of {given.num_classes}", "give a class")
         self.normalisation = Normalisation.of(self.param.loss_param, "VALID")
         self.asked = list(self.param.propagate_down) or [True, True]
-        self.kept: list[Image] = []
-        self.images: list[Image] = []
+        self.kept: dict[int, Image] = {}
+        self.images: dict[int, Image] = {}
+        self.places: list[tuple[int, int, int, int]] = []
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
@@ -114,33 +129,34 @@ class MultiBoxLoss(Mining):
         self.refuse_empty_batch(bottom)
         self._read(bottom)
         images = self._truths(bottom)
-        for i, image in enumerate(images):
+        for i, image in images.items():
             self._match(i, image)
-        if self.kept and len(self.kept) == len(images) and self.dialect.takes(KEEPS):
-            for image, before in zip(images, self.kept, strict=True):
-                image.matches = before.matches
+        if self.kept and self.kept.keys() == images.keys() and self.dialect.takes(KEEPS):
+            for i, image in images.items():
+                image.matches = self.kept[i].matches
         if self.given.mining_type != "NONE":
             self._mine(bottom, images)
         self.images = self.kept = images
-        self.places = [(i, *place) for i, image in enumerate(images) for place in image.positives()]
+        self.places = [(i, *place) for i, image in images.items() for place in image.positives()]
         self._aim(bottom)
         total = np.zeros(())
         if self.asked[0] and self.places:
-            total = total + exact_sum(self._of_boxes(self._predicted(bottom) - self.boxes)) * self.given.loc_weight
+            total = total + exact_sum(self._of_boxes(self._apart(bottom))) * self.given.loc_weight
         if self.asked[1] and len(self.rows):
             total = total + exact_sum(self._of_classes(self._scores(bottom)))
-        top[0].data[...] = total / self._divisor(bottom)
+        self.divisor = self._divisor(bottom)
+        top[0].data[...] = total / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for i, what in ((2, "prior"), (3, "label")):
             self._refuse(
                 propagate_down[i], f"{self.type} cannot backpropagate to {what} inputs", "take gradients from none"
             )
-        scale = top[0].wide_diff / self._divisor(bottom)
+        scale = top[0].wide_diff / self.divisor
         if propagate_down[0]:
             gradient = self.context.zeros(bottom[0].count).reshape(bottom[0].num, self.priors, -1, 4)
             if self.places:
-                slope = self._slope_of_boxes(self._predicted(bottom) - self.boxes) * self.given.loc_weight
+                slope = self._slope_of_boxes(self._apart(bottom)) * self.given.loc_weight
                 if self.given.encode_variance_in_target and self.dialect.derivative(VARIANCE):
                     slope = slope / self.scale
                 gradient[self._at()] = weighted(np.where(self.outside, 0.0, slope), scale)
@@ -150,15 +166,35 @@ class MultiBoxLoss(Mining):
             if len(self.rows):
                 gradient[self.rows] = weighted(self._slope_of_classes(self._scores(bottom)), scale)
             bottom[1].diff[...] = gradient.reshape(bottom[1].shape)
-        self.kept = []
+        self.kept = {}
 
     def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
-        """Nothing is known of how far another match or another negative is."""
-        return [np.zeros(blob.shape) for blob in bottom[:2]] + [None for _ in bottom[2:]]
+        """How far another choice of negatives is: no score moves a prior's loss by more than itself, and no location
+        by more than itself over its variance. Of squares, and of a choice that hangs on decoded boxes, nothing is
+        known."""
+        given, hard = self.given, self.given.mining_type == "HARD_EXAMPLE"
+        room = np.full((bottom[0].num, self.priors), np.inf)
+        for i, image in self.images.items():
+            if image.room is not None:
+                room[i] = image.room
+        suppressing = given.mining_type != "NONE" and given.has("nms_param") and not given.use_prior_for_nms
+        unknown = not given.use_prior_for_matching or suppressing or (hard and given.loc_loss_type == "L2")
+        scale = self.variances.min(1) if given.encode_variance_in_target else 1.0
+        locations = np.zeros(room.shape) if unknown else room * scale if hard else np.full(room.shape, np.inf)
+        entries = [
+            np.repeat(each, blob.count // each.size) for each, blob in zip((locations, room), bottom, strict=False)
+        ]
+        return [each.reshape(blob.shape) for each, blob in zip(entries, bottom, strict=False)] + [None] * len(
+            bottom[2:]
+        )
+
+    def divisors(self, bottom: Sequence[Blob]) -> dict[str, float]:
+        """What each normalisation divides by, after a forward pass."""
+        sizes = {"FULL": bottom[0].num * self.priors, "VALID": len(self.places), "BATCH_SIZE": bottom[0].num, "NONE": 1}
+        return {mode: float(max(1, size)) for mode, size in sizes.items()}
 
     def _divisor(self, bottom: Sequence[Blob]) -> float:
-        sizes = {"FULL": bottom[0].num * self.priors, "VALID": len(self.places), "BATCH_SIZE": bottom[0].num, "NONE": 1}
-        return float(max(1, sizes[self.normalisation.mode]))
+        return self.divisors(bottom)[self.normalisation.mode]
 
     def _aim(self, bottom: Sequence[Blob]) -> None:
         """What the matched boxes and the rows of scores are to be."""
@@ -170,13 +206,15 @@ class MultiBoxLoss(Mining):
         self.boxes = np.array([part[1] for part in parts], np.float64).reshape(-1, 4)
         self.outside = np.array([part[2] for part in parts], bool).reshape(-1, 4)
         self.scale = np.array([part[3] for part in parts], np.float64).reshape(-1, 4)
+        levers = [self._lever(i, prior) for i, _, prior, _ in self.places]
+        self.blur = BLUR * (np.absolute(self.boxes) + np.array(levers, np.float64).reshape(-1, 4))
         labels = {(i, prior): self._class(images[i].labels[truth]) for i, _, prior, truth in self.places}
         background, classes = given.background_label_id, given.num_classes
         if given.mining_type == "NONE":
-            places = [(i, j) for i in range(len(images)) for j in range(self.priors)]
+            places = [(i, j) for i in range(bottom[0].num) for j in range(self.priors)]
         else:
             places = []
-            for i, image in enumerate(images):
+            for i, image in images.items():
                 places += [(i, prior) for _, prior, _ in image.positives()] + [(i, m) for m in image.negatives]
         self.rows = np.array([i * self.priors + j for i, j in places], np.int64)
         self.labels = np.array([labels.get(place, background) for place in places], np.int64)
@@ -207,12 +245,14 @@ class MultiBoxLoss(Mining):
         columns = [0 if self.given.share_location else label for _, label, _, _ in self.places]
         return [place[0] for place in self.places], [place[2] for place in self.places], columns
 
-    def _predicted(self, bottom: Sequence[Blob]) -> Any:
-        """The matched locations, rounded to float32, or their targets where they lie outside of the image."""
+    def _apart(self, bottom: Sequence[Blob]) -> Any:
+        """How far the matched locations, rounded to float32, are from their targets; 0 outside of the image. What the
+        roundings of boxes leave open, and not rounding at all, is within the bound."""
         x = bottom[0].wide.reshape(bottom[0].num, self.priors, -1, 4)[self._at()]
         value = value_of(x)
-        x = x + (FLOAT.rounded(value) - value)
-        return np.where(self.outside, self.boxes, x / self.scale)
+        cut = FLOAT.rounded(value) - value
+        apart = np.where(self.outside, 0.0, (x + cut) / self.scale - self.boxes)
+        return loosened(apart, np.where(self.outside, 0.0, self.blur + np.absolute(cut) / self.scale))
 
     def _scores(self, bottom: Sequence[Blob]) -> Any:
         return bottom[1].wide.reshape(-1, self.given.num_classes)[self.rows]
@@ -236,49 +276,19 @@ class MultiBoxLoss(Mining):
         return slope
 
 
-class RefiningParameter(MultiBoxParameter):
-    """The same of RefineDet."""
+class _SsdMultiBoxLoss(MultiBoxLoss):
+    """SSD's: four bottoms, and ground truth of the background is refused."""
 
-    objectness_score: float = floating(0.01)
-
-
-class RefiningMultiBoxLoss(MultiBoxLoss):
-    """RefineDet's: bottom 4, the scores of an earlier stage (N, 2 P), keeps negatives away whose second one is below
-    objectness_score; bottom 5, its locations (N, 4 P), moves each image's priors. With two classes every label of 2 or
-    more is 1. The background is not refused where the ground truth is read."""
-
-    exact_bottoms = None
-    min_bottoms = 4
-    max_bottoms = 6
-    messages: ClassVar = {"multibox_loss_param": RefiningParameter}
-    forms = (Form("refinedet", _REFINEDET),)
+    exact_bottoms = 4
+    min_bottoms = None
+    max_bottoms = None
+    messages: ClassVar = {"multibox_loss_param": MultiBoxParameter}
+    forms = (Form("ssd", _SSD),)
     quirks = ()
     departures = ()
 
-    def _read(self, bottom: Sequence[Blob]) -> None:
-        super()._read(bottom)
-        self.refined = [self.prior_boxes] * bottom[0].num
-        if len(bottom) > 5:
-            offsets = value_of(bottom[5].wide).astype(F).reshape(bottom[0].num, -1, 4)
-            given = self.given
-            self.refined = [
-                np.array(
-                    [
-                        decode(prior, variance, given.code_type, given.encode_variance_in_target, offset)
-                        for prior, variance, offset in zip(self.prior_boxes, self.variances, own, strict=False)
-                    ]
-                )
-                for own in offsets
-            ]
-
-    def _priors_of(self, image: int) -> Any:
-        return self.refined[image]
-
     def _label(self, label: int) -> int:
-        return 1 if self.given.num_classes == 2 and label >= 2 else label
-
-    def _may_be_object(self, bottom: Sequence[Blob], image: int, prior: int) -> bool:
-        if len(bottom) < 5:
-            return True
-        scores = value_of(bottom[4].wide).reshape(bottom[0].num, -1)
-        return bool(scores[image, 2 * prior + 1] >= self.given.objectness_score)
+        self._refuse(
+            label == self.given.background_label_id, "the ground truth holds the background", "give an object's label"
+        )
+        return label

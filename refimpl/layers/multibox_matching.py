@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refimpl.arithmetic import value_of
 from refimpl.blob import Blob
@@ -59,18 +60,20 @@ class MultiBoxParameter(Message):
 @dataclass
 class Image:
     """One image's ground truth, and what its priors are: per location label each prior's truth, the overlaps, and the
-    negatives that were picked."""
+    negatives that were picked. ``room`` is how far each prior's loss is from another choice of what is mined."""
 
     boxes: list[Box] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     matches: dict[int, list[int]] = field(default_factory=dict)
     overlaps: dict[int, list[Any]] = field(default_factory=dict)
     negatives: list[int] = field(default_factory=list)
+    room: NDArray[Any] | None = None
 
     def positives(self) -> Iterator[tuple[int, int, int]]:
         """Location label, prior and truth of each match."""
         for label, found in sorted(self.matches.items()):
-            yield from ((label, prior, truth) for prior, truth in enumerate(found) if truth > -1)
+            truths = np.asarray(found)
+            yield from ((label, int(prior), int(truths[prior])) for prior in np.flatnonzero(truths > -1))
 
 
 class Matching(LossLayer):
@@ -94,22 +97,33 @@ class Matching(LossLayer):
         found = value_of(bottom[2].wide).reshape(-1)[: 8 * self.priors].astype(F).reshape(2, self.priors, 4)
         self.prior_boxes, self.variances = found
         self.offsets = value_of(bottom[0].wide).astype(F).reshape(bottom[0].num, self.priors, -1, 4)
+        self.moved: dict[int, Any] = {}
+        self.earlier = None
+        if len(bottom) > 5:
+            self.earlier = value_of(bottom[5].wide).astype(F).reshape(bottom[0].num, -1, 4)
 
     def _priors_of(self, image: int) -> Any:
-        """The boxes that an image's locations are distances from."""
-        return self.prior_boxes
+        """The boxes that an image's locations are distances from: the priors, moved by those of an earlier stage."""
+        if self.earlier is None:
+            return self.prior_boxes
+        if image not in self.moved:
+            self.moved[image] = np.array(self._boxes_at(self.earlier[image], self.prior_boxes))
+        return self.moved[image]
 
     def _decoded(self, image: int, label: int, priors: Any) -> list[Box]:
+        return self._boxes_at(self.offsets[image, :, 0 if self.given.share_location else label], priors)
+
+    def _boxes_at(self, offsets: Any, priors: Any) -> list[Box]:
         given = self.given
-        column = 0 if given.share_location else label
         return [
             decode(prior, variance, given.code_type, given.encode_variance_in_target, offset)
-            for prior, variance, offset in zip(priors, self.variances, self.offsets[image, :, column], strict=True)
+            for prior, variance, offset in zip(priors, self.variances, offsets, strict=False)
         ]
 
-    def _truths(self, bottom: Sequence[Blob]) -> list[Image]:
-        images = [Image() for _ in range(bottom[0].num)]
-        rows = value_of(bottom[3].wide).reshape(-1, 8)
+    def _truths(self, bottom: Sequence[Blob]) -> dict[int, Image]:
+        """The images that have any, by their numbers."""
+        images: dict[int, Image] = {}
+        rows = value_of(bottom[3].wide).reshape(-1, 8)[: bottom[3].height]
         for row in rows:
             item = int(row[0])
             if item == -1:
@@ -117,21 +131,17 @@ class Matching(LossLayer):
             label = self._label(int(row[1]))
             if not self.given.use_difficult_gt and row[7] != 0:
                 continue
-            if 0 <= item < len(images):
-                images[item].boxes.append(row[3:7].astype(F))
-                images[item].labels.append(label)
-        return images
+            if 0 <= item < bottom[0].num:
+                image = images.setdefault(item, Image())
+                image.boxes.append(row[3:7].astype(F))
+                image.labels.append(label)
+        return dict(sorted(images.items()))
 
     def _label(self, label: int) -> int:
-        self._refuse(
-            label == self.given.background_label_id, "the ground truth holds the background", "give an object's label"
-        )
-        return label
+        return 1 if self.given.num_classes == 2 and label >= 2 else label
 
     def _match(self, i: int, image: Image) -> None:
         given = self.given
-        if not image.boxes:
-            return
         settings = (given.match_type == "PER_PREDICTION", given.overlap_threshold, given.ignore_cross_boundary_bbox)
         labels = [SHARED] if given.share_location else range(given.num_classes)
         labels = [label for label in labels if label == SHARED or label != given.background_label_id]
@@ -146,6 +156,14 @@ class Matching(LossLayer):
         for label in labels:
             own = [j if label == SHARED or (j > -1 and image.labels[j] == label) else -1 for j in found]
             image.matches[label], image.overlaps[label] = own, best
+
+    def _lever(self, image: int, prior: int) -> Any:
+        """What a rounding of a centre, or of a ratio of sizes, is divided by before it is a target; 0 of corners."""
+        if self.given.code_type != "CENTER_SIZE":
+            return np.zeros(4)
+        x0, y0, x1, y1 = self._priors_of(image)[prior].astype(np.float64)
+        with np.errstate(divide="ignore"):
+            return 1.0 / (np.array([x1 - x0, y1 - y0, 1.0, 1.0]) * self.variances[prior])
 
     def _encoded(self, priors: Any, i: int, label: int, prior: int, box: Box) -> tuple[Any, Any, Any, Any]:
         """Prediction and target of a match, which entries lie outside of the image, and what both are divided by."""

@@ -24,11 +24,11 @@ class Mining(Matching):
     """The priors with the largest losses, in float32: as many as there are matches times neg_pos_ratio, or the hardest
     of all."""
 
-    def _mine(self, bottom: Sequence[Blob], images: list[Image]) -> None:
+    def _mine(self, bottom: Sequence[Blob], images: dict[int, Image]) -> None:
         """Pick the negatives of each image; of HARD_EXAMPLE, drop the matches that are not hard."""
         given, hard = self.given, self.given.mining_type == "HARD_EXAMPLE"
-        scores = value_of(bottom[1].wide).reshape(len(images), self.priors, -1)
-        for i, image in enumerate(images):
+        scores = value_of(bottom[1].wide).reshape(bottom[0].num, self.priors, -1)
+        for i, image in images.items():
             for label, found in sorted(image.matches.items()):
                 losses = self._hardness(image, scores[i])
                 if hard:
@@ -53,12 +53,31 @@ class Mining(Matching):
                     picked = {chosen[n] for n in list(kept)[:most]}
                 else:
                     picked = set(sorted(chosen, key=lambda m: -losses[m])[:most])
+                image.room = self._room(losses, eligible, chosen, picked)
                 image.negatives += [m for m in range(self.priors) if found[m] == -1 and m in picked]
                 if hard:
                     image.matches[label] = [j if j < 0 or m in picked else -1 for m, j in enumerate(found)]
 
+    def _room(
+        self, losses: NDArray[Any], eligible: Sequence[int], chosen: Sequence[int], picked: set[int]
+    ) -> NDArray[Any]:
+        """How far each loss is from that of the next one on the other side of the choice; with suppression, of any."""
+        room = np.full(losses.shape, np.inf)
+        if self.given.has("nms_param") and self.given.nms_param.nms_threshold > 0:
+            room[eligible] = np.min(np.diff(np.sort(losses[eligible])), initial=np.inf) / 2
+            return room
+        left = [m for m in chosen if m not in picked]
+        if picked and left:
+            inside, outside = list(picked), losses[left].max()
+            room[left] = losses[inside].min() - losses[left]
+            room[inside] = losses[inside] - outside
+        return room
+
     def _may_be_object(self, bottom: Sequence[Blob], image: int, prior: int) -> bool:
-        return True
+        if len(bottom) < 5:
+            return True
+        scores = value_of(bottom[4].wide).reshape(bottom[0].num, -1)
+        return bool(scores[image, 2 * prior + 1] >= self.given.objectness_score)
 
     def _hardness(self, image: Image, scores: NDArray[Any]) -> NDArray[Any]:
         """Each prior's loss of its own class, in float32."""

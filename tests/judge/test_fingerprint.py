@@ -13,8 +13,9 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Status, Verdict
 from conformance.judge.fingerprint import Fingerprint
 from conformance.judge.reference import build
-from conformance.losses import KNOWN
+from conformance.losses import KNOWN, Loss
 from conformance.record.report import Judged, Report
+from conformance.suite.forms import case_of
 from conformance.views.forms import forms_told
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError
@@ -84,6 +85,25 @@ def test_forks_of_caffe_s_own_types_are_told_apart_from_it_and_from_each_other(k
         except NetError as error:
             answer = Refusal(error.stage, str(error), error.layer)
         explaining &= set(found.told_by(asked, answer, "float64", "bvlc")[kind].explaining)
+    assert explaining == {form}
+
+
+OF_FORKS = [loss for loss in KNOWN.values() if any(bottom.role.fixed for bottom in loss.bottoms)]
+"""Losses of boxes, whose forms differ in what they take."""
+
+
+@pytest.mark.parametrize(("loss", "form"), [(loss, form) for loss in OF_FORKS for form in forms_of(loss.type)])
+def test_forms_of_a_loss_of_boxes_are_told_apart(loss: Loss, form: str) -> None:
+    found, explaining = Fingerprint(), set(forms_of(loss.type))
+    for net in loss.form_nets:
+        asked = case_of(loss, net)
+        try:
+            answer: Outcome | Refusal = ran(
+                build(asked, dialect=Dialect("fork", forms={loss.type: form})), asked, "float64"
+            )
+        except NetError as error:
+            answer = Refusal(error.stage, str(error), error.layer)
+        explaining &= set(found.told_by(asked, answer, "float64")[loss.type].explaining)
     assert explaining == {form}
 
 

@@ -102,7 +102,7 @@ def test_earlier_locations_move_the_priors_and_scores_keep_negatives_away() -> N
     sure = {**INPUTS, "aconf": np.zeros((2, 8))}
     nothing = net("code_type: CENTER_SIZE objectness_score: 0.5", "refinedet", sure)
     nothing.forward()
-    assert [image.negatives for image in nothing.layers[-1].layer.images] == [[], []]
+    assert [image.negatives for image in nothing.layers[-1].layer.images.values()] == [[], []]
 
 
 def test_the_background_in_the_ground_truth_is_refused() -> None:
