@@ -1,4 +1,7 @@
-"""Golden cases: what an oracle computed, BVLC Caffe itself or mpmath, on the nets under ``fixtures``."""
+"""Golden cases: what an oracle computed, BVLC Caffe itself or mpmath, on the nets under ``fixtures``.
+
+Nets that real forks were recorded on are a check for each loss: any form of its type is right, one for all answers.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from conformance.contract.case import Case
 from conformance.contract.check import Check
+from conformance.contract.outcome import Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, case_ids, load
+from conformance.fixtures.forks import Recording, recordings
 from conformance.losses import KNOWN, LOSSES, Loss, profile_of
 from conformance.suite.fresh import renewed
-from conformance.suite.judged import judged_answer
+from conformance.suite.judged import bundle, judged_answer
 
 __all__ = ["checks"]
 
@@ -42,6 +48,22 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
             needs_net=any("error" in answer for answer in answers),
             layer_types=_types(fixture),
         )
+    for stem, loss in losses.items():
+        recorded = [(partial(_case, loss, one), _served(stem, one)) for one in recordings(stem)]
+        if recorded:
+            yield bundle(f"{FAMILY}/{stem}", stem, recorded, layer_types=(loss.type,))
+
+
+def _case(loss: Loss, recording: Recording) -> Case:
+    """In any form of the loss; where BVLC Caffe means something else by the type, the case says which those are."""
+    return recording.case(f"{FAMILY}/{recording.stem}/{recording.id}", loss.forms)
+
+
+def _served(stem: str, recording: Recording) -> tuple[str, ...]:
+    answer = recording.answer
+    if isinstance(answer, Refusal):
+        return (f"refusal.{'setup' if answer.stage == 'construct' else answer.stage}",)
+    return (f"{stem}.forward", f"{stem}.backward", "net.total-loss")
 
 
 def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
