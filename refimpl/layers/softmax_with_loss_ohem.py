@@ -75,6 +75,10 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
         ),
     )
 
+    def check_fields(self, tops: int) -> None:
+        """Its softmax inside is given no weights, so that two tops may have two."""
+        LogitsLoss.check_fields(self, tops)
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         LogitsLoss.setup(self, bottom, top)
         self.normalisation = PreFixedNormalisation.of(self.own["loss_param"], "VALID")
