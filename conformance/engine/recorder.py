@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+from conformance.contract.errors import Stopped, one_line
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.verdict import Verdict
 from conformance.contract.version import SUITE, VERSION
 from conformance.engine.order import Order
 from conformance.engine.patience import failing
-from conformance.engine.stopped_run import StoppedRun
+from conformance.engine.stopped_run import CHANGING, StoppedRun
 from conformance.record.reader import judged_from_json
 from conformance.record.report import SCHEMA, Judged, Report
 from conformance.record.whole import digest_of_items, footer_of
@@ -67,10 +68,11 @@ class Recorder:
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
         """Take one event, and say whether that is enough. Raises `UsageError` where the report to go on from is another
-        run's."""
+        run's, `Stopped` where the implementation is not the same in every process."""
         kind = event["kind"]
         if kind == "ready":
             self._ready = self._ready or event
+            self._refuse_another(event["implementation"])
             if self._stopped is not None:
                 self._stopped.refuse_another(self._header())
         elif kind == "collected":
@@ -85,6 +87,17 @@ class Recorder:
         else:
             self._record(event)
         return self.had_enough
+
+    def _refuse_another(self, told: Mapping[str, Any]) -> None:
+        """Raises `Stopped` where one process tells of another implementation than the first did: a report has one."""
+        assert self._ready is not None
+        for name, first in self._ready["implementation"].items():
+            if name not in CHANGING and told[name] != first:
+                was, now = (one_line(str(value), 60) for value in (first, told[name]))
+                reason = (
+                    f"{self._order.spec} is not one implementation: its {name} is {was}, and {now} in another process"
+                )
+                raise Stopped(ExitCode.DOES_NOT_START, reason)
 
     @property
     def items(self) -> int:

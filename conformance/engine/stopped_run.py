@@ -15,13 +15,13 @@ from conformance.contract.paths import content_of
 from conformance.record.reader import judged_from_json, read_report
 from conformance.record.report import Judged
 
-__all__ = ["StoppedRun", "stopped_run"]
+__all__ = ["CHANGING", "StoppedRun", "stopped_run"]
 
 _SAME = ("losses", "schema", "suite", "dialect", "seed", "explore", "fresh", "dtypes", "limits", "selection")
 """Fields of the header that two parts of one run agree on, beside the implementation."""
 
-_CHANGING = ("environment",)
-"""What may change in an implementation's description between two parts of one run."""
+CHANGING = ("environment",)
+"""What may change in an implementation's description from one process, or part of a run, to another."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _whole_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _identity(header: Mapping[str, Any]) -> dict[str, Any]:
-    implementation = {name: value for name, value in header["implementation"].items() if name not in _CHANGING}
+    implementation = {name: value for name, value in header["implementation"].items() if name not in CHANGING}
     same = {name: header.get(name) for name in _SAME}
     whole = {**{f"the implementation's {name}": value for name, value in implementation.items()}, **same}
     as_read: dict[str, Any] = json.loads(json.dumps(whole))

@@ -101,8 +101,8 @@ class _Part:
             self._deadline = math.inf
             return []
         if kind == "ready":
-            first, self._ready = not self._ready, True
-            return [event] if first else []
+            self._ready = True
+            return [event]
         if kind == "collected":
             first, self._collected = not self._collected, True
             return [event] if first else []
