@@ -88,7 +88,7 @@ def like(x: Any, value: Any) -> Any:
     ``math.log(base)`` is not.
     """
     filled = np.broadcast_to(np.asarray(value, dtype=np.float64), x.shape)
-    return x.replaced(filled, np.zeros(x.shape)) if isinstance(x, Approx) else filled
+    return x.replaced(filled, x.rounding.of_constant(filled)) if isinstance(x, Approx) else filled
 
 
 def affine(x: Any, scale: float, shift: float) -> Any:
@@ -146,7 +146,7 @@ def rounded(constant: float | NDArray[np.float64], x: Any) -> Any:
     if not isinstance(x, Approx):
         return constant
     value = np.asarray(constant, np.float64)
-    return x.replaced(value, np.where(FLOAT.holds(value), 0.0, x.rounding.of(value)))
+    return x.replaced(value, np.where(FLOAT.holds(value), x.rounding.of_constant(value), x.rounding.of(value)))
 
 
 def log_added(a: Any, b: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,26 @@ from refimpl.errors import LayerError
 if TYPE_CHECKING:
     from refimpl.messages import FillerParameter
 
-__all__ = ["Blob", "Zeros"]
+__all__ = ["Blob", "Storage", "Zeros"]
 
 Zeros = Callable[[int], Any]
 """Makes a flat array of zeros in a net's storage: numpy of its dtype, or `Approx`."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a net's arrays are made with: the ``data`` and the ``diff`` of its blobs, the ``loss`` that a loss layer
+    puts out with its diff, and whatever else layers ``keep``."""
+
+    data: Zeros
+    diff: Zeros
+    loss: Zeros
+    keep: Zeros
+
+    @classmethod
+    def uniform(cls, zeros: Zeros) -> Storage:
+        """One storage for everything."""
+        return cls(zeros, zeros, zeros, zeros)
 
 
 class _Buffer:
@@ -38,10 +55,10 @@ class Blob:
     narrower type. ``filler`` is set where a random filler is to give a learnable blob its first values.
     """
 
-    def __init__(self, zeros: Zeros, shape: tuple[int, ...] = (0,)) -> None:
-        self._zeros = zeros
-        self._data = _Buffer(zeros, 0)
-        self._diff = _Buffer(zeros, 0)
+    def __init__(self, zeros: Zeros, shape: tuple[int, ...] = (0,), diff: Zeros | None = None) -> None:
+        self._zeros, self._zero_diff = zeros, diff or zeros
+        self._data = _Buffer(self._zeros, 0)
+        self._diff = _Buffer(self._zero_diff, 0)
         self.shape: tuple[int, ...] = (0,)
         self.reallocations = 0
         self.filler: FillerParameter | None = None
@@ -54,8 +71,15 @@ class Blob:
         self.shape = tuple(int(dim) for dim in shape)
         if self.count > min(self._data.memory.size, self._diff.memory.size):
             self._data = _Buffer(self._zeros, self.count)
-            self._diff = _Buffer(self._zeros, self.count)
+            self._diff = _Buffer(self._zero_diff, self.count)
             self.reallocations += 1
+
+    def move(self, data: Zeros, diff: Zeros) -> None:
+        """Keep data and diff, which nobody shares yet, in another storage from now on."""
+        for buffer, zeros in ((self._data, data), (self._diff, diff)):
+            held, buffer.memory = buffer.memory, zeros(buffer.memory.size)
+            buffer.memory[...] = held
+        self._zeros, self._zero_diff = data, diff
 
     def reshape_like(self, other: Blob) -> None:
         self.reshape(*other.shape)

@@ -55,12 +55,17 @@ STATED: tuple[Stated, ...] = (
 
 
 def charges_of(dtype: Dtype) -> Mapping[np.ufunc, float]:
-    """ULP that each function is charged in a type; types narrower than float compute their functions in float."""
+    """ULP that each function is charged in a type.
+
+    Types narrower than float compute their functions in float and round once: half an ULP, and what float's may be
+    off by in ULP of the narrower type.
+    """
     own = DOUBLE if dtype == DOUBLE else FLOAT
     rows = [row.ulps for row in STATED if row.dtype == own]
+    most = (max(ulps for ulps in column if ulps is not None) for column in zip(*rows, strict=True))
+    share = own.unit_roundoff / dtype.unit_roundoff
     return {
-        function: max(ulps for ulps in column if ulps is not None)
-        for function, column in zip(FUNCTIONS, zip(*rows, strict=True), strict=True)
+        function: ulps if dtype == own else 0.5 + share * ulps for function, ulps in zip(FUNCTIONS, most, strict=True)
     }
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from refimpl.arithmetic import exact_sum
 from refimpl.backward_plan import Node, plan_backward
-from refimpl.blob import Blob, Zeros
+from refimpl.blob import Blob, Storage, Zeros
 from refimpl.dialect import Dialect
-from refimpl.dtypes import DOUBLE, NAMES, TYPES
+from refimpl.dtypes import DOUBLE, TypeClaim
 from refimpl.errors import LayerError, NetError
 from refimpl.layer import Layer, LayerContext
 from refimpl.layers import REGISTRY
@@ -43,14 +44,14 @@ class Met:
 class Net:
     """A net built from a prototxt, in one dialect and one storage type.
 
-    ``dtype`` is a type's name (the arithmetic is float64, rounded where a layer writes), "complex128" (complex-step
-    differentiation) or a `Rounding`: then every blob carries the bound on its error; or what makes an array of zeros in
-    a storage of the caller's. ``layers`` replaces the class of a layer type, ``files`` the file system for layers that
-    read a source, ``dialect`` is a name or a `Dialect`.
+    ``dtype`` names a type or a claim of types (the arithmetic is float64, rounded where a layer writes), "complex128"
+    (complex-step differentiation) or is a `Rounding`: then every blob carries the bound on its error; or what makes an
+    array of zeros in a storage of the caller's. ``layers`` replaces the class of a layer type, ``files`` the file
+    system for layers that read a source, ``dialect`` is a name or a `Dialect`.
 
     ``blobs`` maps a name to its `Blob`, ``params`` a layer's name to its learnable blobs, ``layers`` lists the nodes
     after splitting, ``outputs`` the blobs that nothing consumes, sorted by name as in Caffe; ``zeros`` makes an array
-    in the net's storage.
+    in the storage of what layers keep.
 
     Raises `NetError` where Caffe refuses the net: ``stage`` is parse or setup here, forward or backward in the passes.
     """
@@ -72,7 +73,8 @@ class Net:
         self.phase = phase
         self._registry: dict[str, type[Layer]] = {**REGISTRY, **self.dialect.classes, **(layers or {})}
         self._flags = Flags()
-        self.zeros = _storage(dtype, self._flags)
+        self._storage = _storage(dtype, self._flags)
+        self.zeros = self._storage.keep
         self._context = LayerContext(self.dialect, self.zeros, phase, dict(files or {}))
         param = parse_net(text) if isinstance(text, str) else text
         for layer in param.layer:
@@ -184,7 +186,11 @@ class Net:
             bottom, top = self.bottoms_of(node), self.tops_of(node)
             layer.check_counts(len(bottom), len(top))
             layer.check_fields(len(top))
+            if layer.implicit_weight and top and top[0] not in bottom:
+                top[0].move(self._storage.loss, self._storage.loss)
             layer.setup(bottom, top)
+            for blob in layer.blobs:
+                blob.move(self._storage.data, self._storage.diff)
             layer.reshape(bottom, top)
             layer.set_loss_weights(top)
             self._share_parameters(param, layer)
@@ -210,7 +216,7 @@ class Net:
         return self._named[name]
 
     def _new_blob(self, name: str) -> int:
-        blob = self._context.blob()
+        blob = Blob(self._storage.data, diff=self._storage.diff)
         self._all_blobs.append(blob)
         self.blobs[name] = blob
         return len(self._all_blobs) - 1
@@ -235,15 +241,19 @@ class Net:
             blob.share_diff(shared)
 
 
-def _storage(dtype: str | Rounding | Zeros, flags: Flags) -> Zeros:
+def _storage(dtype: str | Rounding | Zeros, flags: Flags) -> Storage:
+    """Raises `ValueError` for a name that is none of a claim of types."""
     if callable(dtype):
-        return dtype
+        return Storage.uniform(dtype)
     if isinstance(dtype, Rounding):
-        return lambda size: Approx.zeros(size, dtype, flags)
-    if dtype not in (*TYPES, "complex128"):
-        raise ValueError(f"no storage of type {dtype!r}: use {', '.join(NAMES)}, complex128 or a Rounding")
-    stored = TYPES[dtype].numpy if dtype in TYPES else np.dtype(dtype)
-    return lambda size: np.zeros(size, stored)
+        claim = dtype.claim
+        kept = (claim.scores, claim.gradients, claim.loss) if claim else (None, None, None)
+        return Storage(*(partial(Approx.zeros, rounding=dtype, flags=flags, stored=each) for each in (*kept, None)))
+    if dtype == "complex128":
+        return Storage.uniform(partial(np.zeros, dtype=dtype))
+    claim = TypeClaim.named(dtype)
+    kept = (claim.scores, claim.gradients, claim.loss, claim.computed)
+    return Storage(*(partial(np.zeros, dtype=each.numpy) for each in kept))
 
 
 def _summed(parts: list[Any]) -> Any:

@@ -9,6 +9,12 @@ An elementary function adds what common libraries are off by (`refimpl.charges`)
 
 The exponential of exactly 0 is exactly 1 in all of them, and adds nothing.
 
+Where the types of a claim (`refimpl.dtypes.TypeClaim`) differ, sums are charged the unit of what they are added up in,
+and an array that is kept in a type of its own (`Approx.stored`) adds, when written to, what rounding to that type may
+cost. In a type of few digits second-order terms are no small matter: there a sum is charged ``n u / (1 - n u)`` and an
+operation ``factor * unit * (|result| + error)``, so that the bound holds as it stands; and a constant that the type
+does not hold is charged its rounding.
+
 Two operations are charged as the plain program would compute them, although their value is computed better here:
 ``log1p(x)`` as ``log(1 + x)`` and ``expm1(x)`` as ``exp(x) - 1``.
 """
@@ -24,6 +30,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
+from refimpl.dtypes import Dtype, TypeClaim
+
 __all__ = ["Approx", "Flags", "Rounding"]
 
 Array = NDArray[np.float64]
@@ -36,8 +44,13 @@ class Rounding:
 
     ``unit`` is the unit roundoff, ``tiny`` the smallest normal number (results below it may be flushed to zero),
     ``huge`` the largest finite one, ``factor`` the roundings charged per operation, ``charges`` the ULP charged to a
-    function (one that is not named is an operation). A sum of n terms is charged n roundings, or ``walk`` times the
-    root of n where that is less: what rounding errors of both signs add up to, and not what they might.
+    function (one that is not named is an operation), ``underflow`` what a result below the smallest normal number may
+    be off by. A sum of n terms is charged n roundings of ``added``, or ``walk`` times the root of n where that is less:
+    what rounding errors of both signs add up to, and not what they might; of more than ``longest`` roundings nothing
+    is known.
+
+    ``narrow`` where second-order terms and the rounding of constants count; ``claim`` are the types that arrays are
+    kept in, where rounding to them is anything beyond the roundings of the operations.
 
     A step or a sign whose argument may lie on either side of its kink is the interval between its one-sided limits;
     with ``subgradient`` set, it is that at the kink itself too. With ``sharp`` set, it is Caffe's choice there and
@@ -52,16 +65,41 @@ class Rounding:
     sharp: bool = False
     charges: Mapping[np.ufunc, float] = field(default_factory=dict)
     walk: float = np.inf
+    underflow: float | None = None
+    added: float | None = None
+    longest: float = np.inf
+    narrow: Dtype | None = None
+    claim: TypeClaim | None = None
 
     def additions(self, terms: int) -> float:
         """Roundings that a sum of so many terms is charged."""
-        return min(float(terms), self.walk * math.sqrt(terms)) if terms > 1 else 0.0
+        count = min(float(terms), self.walk * math.sqrt(terms)) if terms > 1 else 0.0
+        return count if count <= self.longest else math.inf
 
-    def of(self, value: Array, function: np.ufunc | None = None) -> Array:
-        """The error of rounding ``value`` once, or of the ``function`` that gave it."""
+    def of_sum(self, terms: int, size: Array) -> Array:
+        """The error of adding up so many terms whose magnitudes add up to ``size``."""
+        unit = self.unit if self.added is None else self.added
+        count = self.additions(terms)
+        if self.narrow is not None:
+            return size * (count * unit / (1 - count * unit) if count * unit < 1 else np.inf) if count else 0.0 * size
+        return count * unit * size if count < np.inf else np.where(size > 0, np.inf, 0.0)
+
+    def of(self, value: Array, function: np.ufunc | None = None, passed: Array | float = 0.0) -> Array:
+        """The error of rounding ``value`` once, or of the ``function`` that gave it; ``passed`` is the error that it
+        has already."""
         roundings = self.factor if function is None else max(self.factor, 2 * self.charges.get(function, 0.0))
-        size = np.absolute(value)
-        return np.where((size < 2 * self.tiny) & (size > 0), self.tiny, roundings * self.unit * size)
+        size = np.absolute(value) if self.narrow is None else np.absolute(value) + passed
+        least = self.tiny if self.underflow is None else self.underflow
+        lost = np.where((size < 2 * self.tiny) & (size > 0), least, 0.0)
+        return np.maximum(lost, roundings * self.unit * size)
+
+    def of_constant(self, value: Any) -> Array:
+        """The error that exact numbers are held with."""
+        wide = np.asarray(value, np.float64)
+        if self.narrow is None or self.narrow.holds(wide).all():
+            return np.zeros(wide.shape)
+        size = np.where(np.isfinite(wide), np.absolute(wide), 0.0)
+        return np.where(self.narrow.holds(wide), 0.0, self.narrow.unit_roundoff * size + self.narrow.underflow)
 
 
 @dataclass
@@ -103,8 +141,9 @@ def _power(x: Array, e: Array, exponent: Array, _: Array) -> Pair:
 
 
 def _tanh(x: Array, e: Array) -> Pair:
+    """The derivative changes by a factor of at most exp(2 e) over the interval."""
     value = np.tanh(x)
-    return value, _through(1 - value * value, e)
+    return value, np.minimum(_through(1 - value * value, np.expm1(2 * e) / 2), 2.0)
 
 
 _Rule = Callable[..., Pair]
@@ -159,23 +198,51 @@ _STRUCTURAL = {
 
 class Approx(NDArrayOperatorsMixin):
     """A float64 array ``value`` and, of the same shape, the bound ``error`` on what a plain evaluation may differ
-    by. Results of operations raise the ``flags`` of their first operand, and carry them on."""
+    by. Results of operations raise the ``flags`` of their first operand, and carry them on. An array, and its views,
+    may be ``stored`` in a type that what is written to it is rounded to."""
 
     __array_priority__ = 100
 
-    def __init__(self, value: Any, error: Any, rounding: Rounding, flags: Flags | None = None) -> None:
+    def __init__(
+        self, value: Any, error: Any, rounding: Rounding, flags: Flags | None = None, stored: Dtype | None = None
+    ) -> None:
         self.value: Array = np.asarray(value, dtype=np.float64)
         self.error: Array = np.asarray(error, dtype=np.float64)
         self.rounding = rounding
         self.flags = Flags() if flags is None else flags
+        self.stored = stored
 
     @classmethod
-    def zeros(cls, shape: int | tuple[int, ...], rounding: Rounding, flags: Flags | None = None) -> Approx:
-        return cls(np.zeros(shape), np.zeros(shape), rounding, flags)
+    def zeros(
+        cls,
+        shape: int | tuple[int, ...],
+        rounding: Rounding,
+        flags: Flags | None = None,
+        stored: Dtype | None = None,
+    ) -> Approx:
+        return cls(np.zeros(shape), np.zeros(shape), rounding, flags, stored)
 
     def replaced(self, value: Any, error: Any) -> Approx:
         """Another array of the same evaluation."""
         return Approx(value, error, self.rounding, self.flags)
+
+    def kept(self, stored: Dtype | None) -> Approx:
+        """The array rounded to a type: every entry that is not held exactly is off by half of the type's last digit,
+        unless the operation that gave it was rounded to that type already; what is beyond the type's range has
+        overflowed."""
+        value, error = self.value, self.error
+        if stored is not None and self.rounding.claim is not None:
+            computed = self.rounding.claim.computed
+            holds = stored.significand >= computed.significand and stored.exponent_bits >= computed.exponent_bits
+            exact = (error == 0) & (stored.holds(self.value) | ~np.isfinite(self.value))
+            size = np.absolute(self.value) + np.where(np.isfinite(error), error, 0.0)
+            added = np.where(exact, 0.0, stored.unit_roundoff * size + stored.underflow)
+            error = np.where((error > 0) & holds, error, error + added)
+            beyond = np.isfinite(value) & ~np.isfinite(stored.rounded(value))
+            if beyond.any() and np.isfinite(self.rounding.huge):
+                self.flags.overflowed = True
+                value, error = np.where(beyond, np.copysign(np.inf, value), value), np.where(beyond, 0.0, error)
+        return Approx(value, error, self.rounding, self.flags, stored)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -204,17 +271,19 @@ class Approx(NDArrayOperatorsMixin):
         return f"Approx({self.value!r}, ± {self.error!r})"
 
     def __getitem__(self, key: Any) -> Approx:
-        return self.replaced(self.value[key], self.error[key])
+        return Approx(self.value[key], self.error[key], self.rounding, self.flags, self.stored)
 
     def __setitem__(self, key: Any, new: Any) -> None:
+        if self.stored is not None:
+            new = self.replaced(_value(new), _error(new)).kept(self.stored)
         self.value[key] = _value(new)
         self.error[key] = _error(new)
 
     def reshape(self, *shape: Any) -> Approx:
-        return self.replaced(self.value.reshape(*shape), self.error.reshape(*shape))
+        return Approx(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding, self.flags, self.stored)
 
     def copy(self) -> Approx:
-        return self.replaced(self.value.copy(), self.error.copy())
+        return Approx(self.value.copy(), self.error.copy(), self.rounding, self.flags, self.stored)
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> Approx:
         """The largest entry along ``axis``: exact, and as uncertain as the largest the entries may be."""
@@ -230,14 +299,19 @@ class Approx(NDArrayOperatorsMixin):
             value = function(self.value)
             spread = np.maximum(function(self.value + self.error) - value, value - function(self.value - self.error))
         value = self._fit(value)
-        return self._settled(value, spread + self.rounding.of(value, charged))
+        return self._settled(value, spread + self.rounding.of(value, charged, spread))
 
     def total(self, value: Array, axes: tuple[int, ...]) -> Approx:
         """The sum along ``axes`` whose value the caller has computed, with the error of adding up in any order."""
         terms = math.prod(self.shape[axis] for axis in axes)
         with np.errstate(all="ignore"):
-            added = self.rounding.additions(terms) * self.rounding.unit * np.absolute(self.value).sum(axis=axes)
-            return self._settled(self._fit(value), self.error.sum(axis=axes) + added)
+            size, passed, value = np.absolute(self.value).sum(axis=axes), self.error.sum(axis=axes), self._fit(value)
+            if self.rounding.narrow is not None:
+                size = size + passed
+            error = passed + self.rounding.of_sum(terms, size)
+            if self.rounding.added is not None and terms > 1:  # added up in another type, and rounded once from it
+                error = error + self.rounding.of(value, passed=error)
+            return self._settled(value, error)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
@@ -251,13 +325,13 @@ class Approx(NDArrayOperatorsMixin):
                 return self.replaced(np.expm1(self.value), (np.exp(inputs[0]) - 1.0).error)
             if ufunc is np.square:
                 return inputs[0] * inputs[0]
-            operands = [part for x in inputs for part in (_value(x), _error(x))]
+            operands = [part for x in inputs for part in (_value(x), self._error_of(x))]
             if ufunc in _EXACT:
                 return self._settled(*_EXACT[ufunc](*operands))
             if ufunc in _ROUNDED:
                 value, error = _ROUNDED[ufunc](*operands)
                 value = self._fit(value)
-                rounded = self.rounding.of(value, ufunc)
+                rounded = self.rounding.of(value, ufunc, error)
                 if ufunc is np.exp:
                     rounded = np.where((operands[0] == 0) & (operands[1] == 0), 0.0, rounded)
                 return self._settled(value, error + rounded)
@@ -273,6 +347,10 @@ class Approx(NDArrayOperatorsMixin):
         if isinstance(values, (list, tuple)):
             return [self.replaced(v, e) for v, e in zip(values, errors, strict=True)]
         return self.replaced(values, errors)
+
+    def _error_of(self, x: Any) -> Any:
+        """The error of an operand: a plain number's, too, where the arithmetic does not hold it."""
+        return x.error if isinstance(x, Approx) else self.rounding.of_constant(x)
 
     def _fit(self, value: Array) -> Array:
         """``value`` with everything beyond the largest finite number replaced by an infinity of its sign."""

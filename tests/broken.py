@@ -74,8 +74,7 @@ def run_family(
     return [
         verdict
         for check in checks
-        for dtype in check.dtypes
-        if dtype in dtypes
+        for dtype in check.among(dtypes)
         for verdict in execute(check, session(implementation, dtype, dialect))
     ]
 

@@ -17,10 +17,10 @@ from conformance.adapters.foreign_layer import foreign_code, layer_around
 from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.alarm import alarm
 from conformance.contract.case import Array, Case
-from conformance.contract.dtypes import DEFAULT
+from conformance.contract.dtypes import DEFAULT, TypeClaim
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.protocol import meet
+from conformance.protocol import meet, refuse_other_types
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
@@ -51,7 +51,7 @@ def wrapped(target: Any, name: str, version: str = "", timeout: float | None = N
     Raises `ValueError` for an object that is none of these, `DoesNotStart` where making it fails.
     """
     environment = {"numpy": np.__version__}
-    base = Description(name, version, "Python", dtypes=DEFAULT, environment=environment)
+    base = Description(name, version, "Python", dtypes=DEFAULT, environment=environment, any_types=True)
     if hasattr(target, "run"):
         runner = _made(target, name) if inspect.isclass(target) else target
         return NetImplementation(runner, _described(runner, base), timeout)
@@ -131,7 +131,9 @@ def _described(target: Any, base: Description) -> Description:
     if not isinstance(claim, Mapping) or not known.issuperset(claim):
         raise ValueError(f"describe() returns a mapping with keys among {', '.join(sorted(known))}; got {claim!r}")
     claimed: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in claim.items()}
-    return replace(base, **claimed)
+    for types in claimed.keys() & {"dtypes", "differences"}:
+        claimed[types] = tuple(TypeClaim.named(each).name for each in claimed[types])
+    return replace(base, any_types="dtypes" not in claimed, **claimed)
 
 
 def _layers_of(target: Any) -> dict[str, Callable[..., Any]]:
@@ -198,6 +200,5 @@ def _arrays(values: Mapping[str, Any], dtype: str) -> dict[str, Array]:
 
 def _array(value: Any, dtype: str) -> Array:
     array = np.asarray(value)
-    if array.dtype != dtype:
-        raise ValueError(f"an array of {array.dtype} where {dtype} was asked for")
+    refuse_other_types("an array", array, dtype)
     return array

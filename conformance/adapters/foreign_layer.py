@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from conformance.contract.case import Array
+from conformance.contract.dtypes import TYPES
 from conformance.contract.implementation import Crash, ImplementationError, ProtocolError, Unsupported
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
@@ -111,7 +112,7 @@ def _store(into: Array, value: Any, what: str) -> None:
         array = np.asarray(value)
     except Exception as error:
         raise ProtocolError(f"what {what} is no array: {error}") from error
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and array.dtype not in [each.numpy for each in TYPES.values()]:
         kind = "nothing" if value is None else f"an array of {array.dtype}"
         raise ProtocolError(f"{what} {kind} where numbers of shape {into.shape} belong")
     if array.size != into.size:

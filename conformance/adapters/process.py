@@ -190,7 +190,7 @@ class ProcessImplementation:
 
     def _exchange(self, verb: str, kind: str, dtype: str, read: Callable[[Any], T], **fields: Any) -> T | Refusal:
         """A case's request and what ``read`` makes of its answer, all that can go wrong turned into what it means."""
-        if dtype not in (*self.describe().dtypes, *self.describe().differences):
+        if not self.describe().takes(dtype):
             raise Unsupported(f"{dtype} is not among its types: {', '.join(self.describe().dtypes)}")
         host = self._started()
         host.forget_errors()

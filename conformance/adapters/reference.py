@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Case
-from conformance.contract.dtypes import NAMES
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
@@ -26,7 +26,7 @@ def open_reference(argument: str, dialect: str | None = None) -> ReferenceImplem
 
 
 class ReferenceImplementation:
-    """Runs `refimpl.Net` in one dialect. A float32 net computes in float64 and rounds what it stores."""
+    """Runs `refimpl.Net` in one dialect. It computes in float64 and rounds what it stores."""
 
     def __init__(self, dialect: str = "documented") -> None:
         if dialect not in ("documented", "bvlc"):
@@ -38,10 +38,11 @@ class ReferenceImplementation:
             name="reference",
             version=VERSION,
             language="Python",
-            dtypes=NAMES,
+            dtypes=DEFAULT,
             dialect=self.dialect,
             determinism="run-to-run",
             environment={"numpy": np.__version__},
+            any_types=True,
         )
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from conformance.adapters.direct import LayerImplementation
 from conformance.contract.case import Array
-from conformance.contract.dtypes import DEFAULT
+from conformance.contract.dtypes import DEFAULT, TYPES
 from conformance.contract.implementation import Description, Implementation
 from conformance.losses import KNOWN, LOSSES, Loss, loss_of_type
 from refimpl.layers.normalisation import Normalisation
@@ -35,10 +35,30 @@ def open_torch(argument: str, timeout: float | None = None) -> Implementation:
         language="Python",
         capability="layer",
         dtypes=DEFAULT,
+        any_types=True,
         declines=tuple(bottom.file for loss in LOSSES.values() for bottom in loss.bottoms if bottom.file),
         environment={"torch": torch.__version__, "threads": torch.get_num_threads(), "numpy": np.__version__},
     )
     return LayerImplementation(LAYERS, description, timeout)
+
+
+def tensor_of(array: Array) -> Tensor:
+    """A copy of the array in torch's type of the same name. What NumPy itself does not have goes by its bits."""
+    if array.dtype.kind == "f":
+        return torch.from_numpy(np.array(array))
+    bits = np.array(array).view(np.dtype(f"i{array.dtype.itemsize}"))
+    kind: torch.dtype = getattr(torch, array.dtype.name)
+    return torch.from_numpy(bits).view(kind)
+
+
+def array_of(tensor: Tensor) -> Array:
+    """The numbers of a tensor in NumPy's type of the same name."""
+    held = tensor.detach().cpu().contiguous()
+    kind = TYPES[str(held.dtype).removeprefix("torch.")].numpy
+    if kind.kind == "f":
+        return np.asarray(held.numpy())
+    bits: torch.dtype = getattr(torch, f"int{8 * kind.itemsize}")
+    return np.asarray(held.view(bits).numpy().view(kind))
 
 
 class _Autograd:
@@ -51,16 +71,14 @@ class _Autograd:
         self.param = param
 
     def forward(self, bottom: Sequence[Array]) -> list[Array]:
-        self.leaves = [
-            torch.from_numpy(np.array(array)).requires_grad_(i in self.differentiable) for i, array in enumerate(bottom)
-        ]
+        self.leaves = [tensor_of(array).requires_grad_(i in self.differentiable) for i, array in enumerate(bottom)]
         try:
             self.tops = self.compute(self.leaves)
         except NotImplementedError:  # a RuntimeError by birth
             raise
         except (IndexError, RuntimeError) as error:  # torch's way to say that a label is no class
             raise ValueError(str(error).splitlines()[0]) from error
-        return [top.detach().numpy() for top in self.tops]
+        return [array_of(top) for top in self.tops]
 
     def backward(
         self, top_diff: Sequence[Array], bottom: Sequence[Array], propagate_down: Sequence[bool]
@@ -71,10 +89,11 @@ class _Autograd:
         if not asked:
             return [None] * len(bottom)
         tops = self.tops[: len(top_diff)]
-        incoming = [torch.from_numpy(np.array(d)).reshape(top.shape) for d, top in zip(top_diff, tops, strict=True)]
+        pairs = zip(top_diff, tops, strict=True)
+        incoming = [tensor_of(diff).reshape(top.shape).to(top.dtype) for diff, top in pairs]
         gradients = torch.autograd.grad(tops, [self.leaves[i] for i in asked], incoming, retain_graph=True)
         found = dict(zip(asked, gradients, strict=True))
-        return [found[i].numpy() if i in found else None for i in range(len(bottom))]
+        return [array_of(found[i]) if i in found else None for i in range(len(bottom))]
 
     def compute(self, bottom: list[Tensor]) -> list[Tensor]:
         return type(self).tops_of(bottom, self.param)

@@ -8,16 +8,15 @@ import click
 
 from conformance.cli.run_options import fresh_option, new_seed
 from conformance.cli.saying import say
-from conformance.contract.dtypes import DEFAULT, NAMES
+from conformance.cli.types_option import TYPES
+from conformance.contract.dtypes import DEFAULT
 
 __all__ = ["command"]
 
 
 @click.command("export")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--dtype", "dtypes", multiple=True, type=click.Choice(NAMES), help="Repeatable. Default: all that Caffe has."
-)
+@click.option("--dtype", "dtypes", multiple=True, type=TYPES, help="Repeatable. Default: all that Caffe has.")
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(
     "--layer", "layers", multiple=True, help="Only checks about this layer, as ids spell it, or net; repeatable."

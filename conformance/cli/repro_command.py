@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from conformance.cli.saying import say
-from conformance.contract.dtypes import NAMES
+from conformance.cli.types_option import TYPES
 
 __all__ = ["command"]
 
@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command("repro")
 @click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
 @click.argument("case")
-@click.option("--dtype", type=click.Choice(NAMES), help="Which type, where both failed.")
+@click.option("--dtype", type=TYPES, help="Which type, where both failed.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 def command(report: Path, case: str, dtype: str | None, output: Path | None) -> int:
     """Write a script that needs numpy alone and shows how CASE failed in REPORT.

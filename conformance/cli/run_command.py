@@ -14,7 +14,7 @@ from conformance.cli.numbers import Finite
 from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
-from conformance.contract.dtypes import NAMES
+from conformance.cli.types_option import TYPES
 from conformance.contract.paths import refuse_same
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
@@ -57,8 +57,9 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     "--dtype",
     "dtypes",
     multiple=True,
-    type=click.Choice(NAMES),
-    help="Repeatable. Default: all the implementation has.",
+    type=TYPES,
+    help="A type, or what differs by role, as in 'float16, loss float32 (computed float32)'; repeatable. Default: all "
+    "that the implementation claims.",
 )
 @click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
 @click.option(

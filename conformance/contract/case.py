@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.contract.dtypes import DOUBLE, ONE_OF, TYPES
+from conformance.contract.dtypes import DOUBLE, ONE_OF, TYPES, TypeClaim
 
 __all__ = ["MOST_AXES", "Array", "Case", "Pass", "array_from_json", "array_to_json"]
 
@@ -55,11 +55,12 @@ class Pass:
     steps: tuple[str, ...] = _STEPS
 
     def rounded(self, dtype: str) -> Pass:
-        """The pass as an implementation of ``dtype`` holds it."""
+        """The pass as an implementation of ``dtype``, the name of a claim of types, holds it."""
+        held = TypeClaim.named(dtype).scores
         return replace(
             self,
-            inputs={name: TYPES[dtype].rounded(array) for name, array in self.inputs.items()},
-            params={name: tuple(TYPES[dtype].rounded(a) for a in arrays) for name, arrays in self.params.items()},
+            inputs={name: held.rounded(array) for name, array in self.inputs.items()},
+            params={name: tuple(held.rounded(a) for a in arrays) for name, arrays in self.params.items()},
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from conformance.contract.dtypes import DEFAULT
@@ -22,7 +22,8 @@ class Check:
     checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake. What is
     ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported. ``since`` is the
     version of the suite that first had the check. ``forms`` are the forks' meanings of its layer types that it is
-    about, as TYPE:FORM.
+    about, as TYPE:FORM. ``dtypes`` are those of Caffe's types in which it says anything; what runs in all of them runs
+    in any other claim of types, too.
     """
 
     id: str
@@ -38,3 +39,14 @@ class Check:
     forms: tuple[str, ...] = ()
     undefined: bool = False
     since: str = "1"
+
+    def runs_in(self, claim: str) -> bool:
+        """Whether the check says anything in a claim of types."""
+        return claim in self.dtypes or (claim not in DEFAULT and set(DEFAULT) <= set(self.dtypes))
+
+    def among(self, wanted: Iterable[str], differences: Iterable[str] = ()) -> Iterator[str]:
+        """The claims of types that it runs in: of those ``wanted``, and of those that are there for the sake of
+        ``differences``; Caffe's in its own order, the others behind them."""
+        several = dict.fromkeys((*wanted, *(differences if self.differences else ())))
+        yield from (claim for claim in self.dtypes if claim in several)
+        yield from (claim for claim in several if claim not in self.dtypes and self.runs_in(claim))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from conformance.contract.case import Case
-from conformance.contract.dtypes import FLOAT
+from conformance.contract.dtypes import DEFAULT, FLOAT
 from conformance.contract.outcome import Outcome, Refusal
 
 __all__ = [
@@ -37,8 +37,10 @@ class Description:
     ``layers`` lists the types it computes (empty: any), TYPE:FORM where one of a type's forms is meant, ``profiles``
     the sets of losses that a run is about beside BVLC Caffe's where it names none. ``dialect`` is the one it claims,
     ``environment`` whatever belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None.
-    ``differences`` are dtypes beyond ``dtypes`` in which it runs so that its loss can be differenced, ``snippets`` its
-    layers of types that the suite has no formula for, as prototxt.
+    ``dtypes`` are names of claims of types (`TypeClaim`) that a run is in where it asks for no others;
+    ``differences`` those beyond them in which it runs so that its loss can be differenced; and with ``any_types`` it
+    also runs in any other that a run asks for, be it that it stores what it is given, be it that the claim is whoever
+    asks's. ``snippets`` are its layers of types that the suite has no formula for, as prototxt.
 
     ``protocol`` is the version of the protocol that it speaks, None where no protocol is between. ``declines`` are
     limits beside those: what it says before the first case that it does not compute. ``in_process`` where it shares
@@ -61,6 +63,11 @@ class Description:
     declines: tuple[str, ...] = ()
     in_process: bool = False
     profiles: tuple[str, ...] = ()
+    any_types: bool = False
+
+    def takes(self, dtype: str) -> bool:
+        """Whether it runs in a claim of types."""
+        return dtype in (*self.dtypes, *self.differences) or (self.any_types and dtype not in DEFAULT)
 
 
 class Implementation(Protocol):
@@ -70,7 +77,7 @@ class Implementation(Protocol):
         """Start if need be. Raises `DoesNotStart`."""
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
-        """Run one case in ``dtype``, the name of a type.
+        """Run one case in ``dtype``, the name of a claim of types.
 
         Raises `Unsupported` for what it does not claim to do, `Crash`, `TimedOut` or `ProtocolError` where it fails
         to answer; the next call must work again.

@@ -1,13 +1,13 @@
-"""Item: a check in one type, named CHECK[TYPE] by reports, locks, command lines and everything that prints one."""
+"""Item: a check in one claim of types, named CHECK[TYPE] by reports, locks, command lines and whatever prints one."""
 
 from __future__ import annotations
 
-from conformance.contract.dtypes import NAMES
+from conformance.contract.dtypes import CLAIM
 
 __all__ = ["TYPE", "check_of", "dtype_of", "item_name"]
 
-TYPE = "|".join(NAMES)
-"""A regular expression for a type's name."""
+TYPE = CLAIM
+"""A regular expression for a claim of types."""
 
 
 def item_name(check: str, dtype: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, array_from_json, array_to_json
+from conformance.contract.dtypes import TypeClaim
 
 __all__ = ["LayerRecord", "Outcome", "Refusal", "outcome_from_json"]
 
@@ -28,12 +29,12 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The state after the last step.
+    """The state after the last step, of an implementation of the types that ``dtype`` claims.
 
     ``loss`` is what the last forward returned: the net's weighted total. ``data`` and ``diff`` map blobs to arrays of
-    ``dtype``, ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits, ``layers``,
-    ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party. ``passes`` is the
-    state after each pass, the last of them this one once more, where the case asks for it.
+    any of those that it stores, ``param_diff`` layers to the diffs of their learnable arrays. Blobs of inserted Splits,
+    ``layers``, ``outputs`` and ``loss_trace`` (the loss known after each step) are optional for a third party.
+    ``passes`` is the state after each pass, the last of them this one once more, where the case asks for it.
     """
 
     dtype: str
@@ -147,7 +148,7 @@ def _same_state(one: Outcome, other: Outcome) -> bool:
 
 def _array(place: str, value: Mapping[str, Any], dtype: str) -> Array:
     try:
-        return array_from_json(value, dtype)
+        return array_from_json(value, TypeClaim.named(dtype).scores.name)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
 

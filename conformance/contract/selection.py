@@ -8,18 +8,18 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from conformance.contract.check import Check
-from conformance.contract.dtypes import NAMES
+from conformance.contract.dtypes import TypeClaim
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.item import item_name
 
-__all__ = ["Planned", "Selection", "share"]
+__all__ = ["Planned", "Selection", "claimed", "share"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One item of a run: a check in one dtype."""
+    """One item of a run: a check in one claim of types."""
 
     check: Check
     dtype: str
@@ -31,10 +31,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Selection:
-    """Names of suite families, layer stems, checks (or cases of theirs), dtypes and profiles.
+    """Names of suite families, layer stems, checks (or cases of theirs), claims of types and profiles.
 
-    An empty tuple takes all there are; of dtypes, all that the implementation has; of profiles, which are sets of
-    losses, BVLC Caffe's and those of the layers and checks that are named. A layer takes the checks of the net along
+    An empty tuple takes all there are; of claims of types, all that the implementation has; of profiles, which are sets
+    of losses, BVLC Caffe's and those of the layers and checks that are named. A layer takes the checks of the net along
     that hold no other loss.
     """
 
@@ -66,8 +66,7 @@ class Selection:
         _refuse_unknown("family", self.families, {check.family for check in whole})
         _refuse_unknown("layer", self.layers, {check.layer for check in whole})
         wanted_checks = {_check_of(name, whole) for name in self.checks}
-        _refuse_unknown("dtype", self.dtypes, NAMES)
-        wanted = self.dtypes or tuple(dtypes)
+        wanted = tuple(dict.fromkeys(map(claimed, self.dtypes or dtypes)))
         about = set(_of_the_net_about(self.layers, types, whole))
         return [
             Planned(check, dtype)
@@ -75,9 +74,16 @@ class Selection:
             if (not self.families or check.family in self.families)
             and (not self.layers or check.layer in self.layers or check.id in about)
             and (not self.checks or check.id in wanted_checks)
-            for dtype in check.dtypes
-            if dtype in wanted or (check.differences and not self.dtypes and dtype in differences)
+            for dtype in check.among(wanted, () if self.dtypes else differences)
         ]
+
+
+def claimed(text: str) -> str:
+    """The name of the claim of types that a text spells. Raises `UsageError` for what is none."""
+    try:
+        return TypeClaim.named(text).name
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def share(items: Sequence[T], index: int, count: int) -> list[T]:

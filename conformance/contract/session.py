@@ -1,4 +1,4 @@
-"""Session: one implementation under test, in one dtype, and the clock on it."""
+"""Session: one implementation under test, in one claim of types, and the clock on it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Session:
     def run(self, case: Case) -> Outcome | Refusal:
         """Run a case and add the time it took. Raises what `Implementation.run` raises, and `Declined` for a dtype
         or a case outside its limits, of which it is not asked."""
-        if self.dtype not in (*self.description.dtypes, *self.description.differences):
+        if not self.description.takes(self.dtype):
             raise Declined(f"only {', '.join(self.description.dtypes)}")
         if limit := self.limits.of_case(case):
             raise Declined(limit)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.aspect import Aspect
-from conformance.contract.dtypes import TYPES
+from conformance.contract.dtypes import TypeClaim
 from conformance.judge.bounded import nearest
 from conformance.judge.replay import Comparison
 from conformance.record.deviation import Deviation
@@ -99,7 +99,10 @@ class Difference:
         told = np.broadcast_to(np.asarray(values, dtype=np.float64), self.got.shape)
         with np.errstate(all="ignore"):
             larger = np.maximum(1.0, np.nan_to_num(np.absolute(told / self.want), nan=1.0, posinf=1.0))
-            room = _SLACK * (self.bound * larger + TYPES[self.dtype].unit_roundoff * np.absolute(told))
+            room = _SLACK * (
+                self.bound * larger
+                + max(each.unit_roundoff for each in TypeClaim.named(self.dtype).types) * np.absolute(told)
+            )
             near = np.absolute(self.got - told) <= room
         same = (self.got == told) | (np.isnan(self.got) & np.isnan(told))
         explained: NDArray[np.bool_] = same | near

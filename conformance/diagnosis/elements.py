@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.contract.dtypes import FLOAT, TYPES
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
@@ -137,7 +137,7 @@ def _fractional(rejection: Rejection, difference: Difference) -> NDArray[np.bool
 
 def _mostly_rounding(difference: Difference) -> bool:
     """Whether numbers of a wider type are off by what float32 rounds, in several places and by no common factor."""
-    if TYPES[difference.dtype].significand <= FLOAT.significand:
+    if TypeClaim.named(difference.dtype).computed.significand <= FLOAT.significand:
         return False
     with np.errstate(all="ignore"):
         off = np.abs(difference.got - difference.want)

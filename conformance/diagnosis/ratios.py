@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from conformance.contract.dtypes import FLOAT, TYPES
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.diagnosis.difference import Difference
 from conformance.diagnosis.rejection import Rejection
 from conformance.diagnosis.sizes import Sizes
@@ -37,7 +37,7 @@ def ratio_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
 
 def _in_float32(difference: Difference) -> bool:
     """Whether numbers of a wider type are as exact as float32 allows, and no more."""
-    if TYPES[difference.dtype].significand <= FLOAT.significand or not difference.finite:
+    if TypeClaim.named(difference.dtype).computed.significand <= FLOAT.significand or not difference.finite:
         return False
     with np.errstate(all="ignore"):
         off = np.absolute(difference.got / difference.want - 1)[difference.rejected]

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from conformance.contract.dtypes import DEFAULT, NAMES
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.paths import failed, put
 from conformance.contract.selection import Planned, Selection
@@ -65,7 +65,7 @@ def _written(folder: Path, selection: Selection, kept: Sequence[_Kept], large: b
         requests.write(request("stop", len(items) + 2))
     for dtype in {item.dtype for item in items}:
         (folder / "answers" / dtype).mkdir(parents=True)
-    dtypes = tuple(dtype for dtype in NAMES if any(i.dtype == dtype for i in items))
+    dtypes = tuple(sorted({item.dtype for item in items}, key=lambda dtype: ((*DEFAULT, dtype).index(dtype), dtype)))
     index = Index(selection, dtypes, items, fresh=fresh, large=large)
     index.write(folder)
     _write(folder / "README.md", _instructions(index))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case
-from conformance.contract.dtypes import NAMES, TYPES
+from conformance.contract.dtypes import DEFAULT, TypeClaim
 from conformance.contract.implementation import Description, Unsupported
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.selection import Planned
@@ -30,7 +30,7 @@ class _Listener:
         self.answers = False
 
     def describe(self) -> Description:
-        return Description("listener", dtypes=NAMES)
+        return Description("listener", dtypes=DEFAULT, any_types=True)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         if self.answers:
@@ -50,7 +50,7 @@ def gather(planned: Iterable[Planned], fresh: int = 0) -> Iterator[tuple[str, Ca
     """
     listener = _Listener()
     for item in planned:
-        differenced = item.check.differences and TYPES[item.dtype].differenceable
+        differenced = item.check.differences and TypeClaim.named(item.dtype).differenceable
         if item.check.family in _UNFILED or differenced:
             continue
         listener.answers = item.check.family in _IN_TURN

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.case import Array
-from conformance.contract.dtypes import TYPES
+from conformance.contract.dtypes import TypeClaim
 from refimpl.running_error import Approx
 
 __all__ = ["Measurement", "measure", "nearest"]
@@ -26,7 +26,7 @@ class Measurement:
 
     ``headroom`` is the smallest bound / error (inf: nothing was off, 0: out of all bounds); ``index``, ``got``,
     ``want`` and ``bound`` are the element's that has it. ``rejected`` elements are out of bounds, ``unbounded`` ones
-    are off and have no finite bound: nothing can be said of them.
+    are off and have no finite bound: nothing can be said of them. ``boundless`` are all that have none, off or not.
     """
 
     accepted: bool
@@ -37,6 +37,7 @@ class Measurement:
     bound: float
     rejected: int
     unbounded: int
+    boundless: int
     size: int
 
 
@@ -46,10 +47,11 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     best = rooms.argmax(axis=0)
     room = rooms.max(axis=0)
     if not room.size:
-        return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0, 0)
+        return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0, 0, 0)
     worst = int(room.argmin())
     want = wants[int(best[worst])]
-    unbounded = np.stack([np.isinf(version.error.ravel()) & (version.value.ravel() != flat) for version in wants])
+    boundless = np.stack([np.isinf(version.error.ravel()) for version in wants])
+    unbounded = boundless & np.stack([version.value.ravel() != flat for version in wants])
     index = tuple(int(i) for i in np.unravel_index(worst, want.shape)) if want.shape else ()
     return Measurement(
         accepted=bool((room >= 1).all()),
@@ -60,6 +62,7 @@ def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
         bound=float(want.error.ravel()[worst]),
         rejected=int((room < 1).sum()),
         unbounded=int((unbounded.all(axis=0) & np.isfinite(flat)).sum()),
+        boundless=int(boundless.all(axis=0).sum()),
         size=int(room.size),
     )
 
@@ -80,9 +83,11 @@ def nearest(
 
 def _rooms(got: Array, wants: Sequence[Approx], dtype: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What was got, flat, and a row of headrooms per right answer."""
-    largest = TYPES[dtype].largest
     flat = np.asarray(got, dtype=np.float64).ravel()
-    return flat, np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), largest) for want in wants])
+    own = TypeClaim.named(dtype).scores
+    largest = [(want.stored or own).largest for want in wants]
+    rooms = zip(wants, largest, strict=True)
+    return flat, np.stack([_headroom(flat, want.value.ravel(), want.error.ravel(), most) for want, most in rooms])
 
 
 def _headroom(

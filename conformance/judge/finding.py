@@ -23,8 +23,9 @@ class Finding:
     "structure", "refused" (what Caffe runs is refused), "refusal" (what Caffe refuses is refused, or not) and
     "stage" (it is, but earlier than by Caffe). ``layer_type`` is "net" where no layer answers for it.
     ``by_weight`` tells that a rejected array is right once the top's weight is multiplied in or divided out,
-    ``absent`` that it is all zeros, ``unbounded`` that some of its elements have no finite bound, ``in_total`` that it
-    is a top whose weighted sum is in the net's loss.
+    ``absent`` that it is all zeros, ``unbounded`` that some of its elements are off and have no finite bound,
+    ``boundless`` that none has one, ``in_total`` that it is a top whose weighted sum is in the net's loss.
+    ``blob`` names what the numbers are of.
     """
 
     kind: str
@@ -38,7 +39,9 @@ class Finding:
     by_weight: bool = False
     absent: bool = False
     unbounded: bool = False
+    boundless: bool = False
     in_total: bool = False
+    blob: str = ""
 
 
 def findings_of(
@@ -70,7 +73,7 @@ def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
     if not same_shape or first.aspect == "forward":
         shape = "" if same_shape else f"{first.blob} has shape {first.got.shape} for {first.want.shape}"
         found.append(Finding("shape", first.layer_type, first.layer, same_shape, Level.SHOULD, shape))
-    of_a_loss = first.node is not None and first.node.layer.implicit_weight
+    of_a_loss = first.node is not None and first.node.layer.implicit_weight and first.want.stored is None
     if found[0].accepted and of_a_loss and len(versions) == 1 and first.aspect in ("forward", "backward"):
         found += _biased(first)
     return found
@@ -94,6 +97,8 @@ def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Fin
         by_weight=not accepted and _right_by_weight(versions, dtype),
         absent=not accepted and absent,
         unbounded=measured.unbounded > 0,
+        boundless=0 < measured.size == measured.boundless,
+        blob=first.blob,
     )
 
 

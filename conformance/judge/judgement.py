@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from conformance.contract.case import Case
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Level, Status, Verdict
@@ -21,9 +22,10 @@ from conformance.judge.structure import structure_findings
 from conformance.judge.tolerance import rounding_of
 from conformance.judge.weightless import weightless
 from conformance.requirements import CATALOGUE
-from refimpl.errors import NetError
+from refimpl.errors import NetError, PrototxtError
 from refimpl.layers import forms_of
 from refimpl.net import Net
+from refimpl.prototxt import parse_net
 
 __all__ = [
     "Explained",
@@ -41,9 +43,10 @@ __all__ = [
 class Judgement:
     """What an answer is under the side it fits best.
 
-    ``unreported`` stands for what the reference computes and the answer lacks. ``net`` is the reference's in the state
-    after the last step, ``versions`` its results beside the answer's (`versions_of`); where the reference refuses the
-    case, ``refusal`` says why.
+    ``unreported`` stands for what the reference computes and the answer lacks, ``unowed`` for what has no finite bound
+    in the types claimed, whoever computes it. ``net`` is the reference's in the state after the last step, ``versions``
+    its results beside the answer's (`versions_of`); where the reference refuses the case, ``refusal`` says why.
+    ``beyond`` is what the case gives that the types claimed do not hold: then nothing is owed.
     """
 
     side: Side
@@ -52,6 +55,8 @@ class Judgement:
     net: Net | None = None
     versions: Sequence[Sequence[Comparison]] = ()
     refusal: NetError | None = None
+    unowed: tuple[Finding, ...] = ()
+    beyond: str = ""
 
     @property
     def failures(self) -> list[Finding]:
@@ -65,6 +70,8 @@ class Judgement:
 def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None) -> Judgement:
     """Judge one answer; without a ``dialect`` any side of the quirks will do, and the one that fits best is named."""
     best: Judgement | None = None
+    if beyond := _beyond_range(case, dtype):
+        return Judgement(next(sides_of(case.rounded(dtype), dialect)), (), beyond=beyond)
     case = case.rounded(dtype)
     for side in sides_of(case, dialect):
         judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
@@ -74,6 +81,27 @@ def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: st
             best = judged
     assert best is not None
     return best
+
+
+def _beyond_range(case: Case, dtype: str) -> str:
+    """What a case gives that is a number in Caffe's types and none in those claimed, as a reason; else nothing."""
+    claim = TypeClaim.named(dtype)
+    if min(each.largest for each in claim.stored) >= FLOAT.largest:
+        return ""
+    given = [("the input " + name, array, claim.scores) for one in case.sequence for name, array in one.inputs.items()]
+    for one in case.sequence:
+        given += [
+            (f"the diff of {n}", np.array(v), claim.loss) for n, v in {**one.prefill_diff, **one.top_diff}.items()
+        ]
+    try:
+        layers = parse_net(case.net).layer
+    except PrototxtError:
+        layers = ()
+    given += [(f"the loss_weight of {layer.name}", np.array(layer.loss_weight), claim.loss) for layer in layers]
+    for what, values, held in given:
+        if (np.isfinite(values) & ~np.isfinite(held.rounded(values))).any():
+            return f"nothing is owed here: {what} is beyond the range of {held.name}"
+    return ""
 
 
 class Explained(IntEnum):
@@ -158,8 +186,17 @@ def verdicts_of(judged: Judgement, check: str, requirements: Sequence[str], dtyp
     for requirement, relevant in claimed.items():
         findings = [judged.findings[i] for i in relevant]
         lacking = [finding for finding in judged.unreported if serves(finding, requirement)]
-        verdicts.append(_verdict(check, requirement, dtype, side, *_settled(judged, findings, lacking), refused))
+        found, lacking = _settled(judged, findings, lacking)
+        without = _UNOWED if any(serves(finding, requirement) for finding in judged.unowed) else ""
+        if not found and not lacking and (reason := judged.beyond or without):
+            level = CATALOGUE[requirement].level
+            verdicts.append(Verdict(check, requirement, dtype, Status.NOT_APPLICABLE, level, side, reason=reason))
+        else:
+            verdicts.append(_verdict(check, requirement, dtype, side, found, lacking, refused))
     return verdicts
+
+
+_UNOWED = "nothing is owed here: the error of a plain evaluation has no finite bound in these types"
 
 
 def _relevant(findings: Sequence[Finding], requirement: str) -> list[int]:
@@ -208,8 +245,25 @@ def _judged(case: Case, answer: Outcome | Refusal, dtype: str, side: Side, subgr
         layers = weightless(wrong or losses, side.dialect().classes)
         _, lacking = replay(case, answer, side.dialect(), rounding, settled, layers)
         findings = findings_of(versions, dtype, lacking)
+    unowed: list[Finding] = []
+    if any(f.unbounded or f.boundless for f in findings):
+        beyond = _without_bound(case, answer, dtype, side, subgradient)
+        unowed = [f for f in findings if f.boundless and f.accepted and (f.kind, f.blob) in beyond]
+        kept = (f for f in findings if f not in unowed)
+        findings = [replace(f, unbounded=f.unbounded and (f.kind, f.blob) not in beyond) for f in kept]
     untold = tuple(unreported(net, case, answer))
-    return Judgement(side, (*findings, *structure_findings(net, answer)), untold, net, versions)
+    return Judgement(side, (*findings, *structure_findings(net, answer)), untold, net, versions, unowed=tuple(unowed))
+
+
+def _without_bound(case: Case, answer: Outcome, dtype: str, side: Side, subgradient: bool) -> set[tuple[str, str]]:
+    """The arrays, by aspect and blob, of which some element has no finite bound on the reference's own numbers either,
+    so that nobody owes it; an answer's numbers may take a bound away that the case has."""
+    try:
+        _, versions = versions_of(case, answer, dtype, side, subgradient, settled=False)
+    except NetError:
+        return set()
+    together = zip(*versions, strict=True)
+    return {(o[0].aspect, o[0].blob) for o in together if all(np.isinf(one.want.error).any() for one in o)}
 
 
 def _unexplained(findings: Iterable[Finding]) -> bool:

@@ -224,7 +224,8 @@ class _Replay:
 
     def _compare(self, state: _State, aspect: Aspect, name: str, node: Node | None, got: Array, want: Approx) -> None:
         weights = frozenset() if node is None else frozenset(w for top in self.net.tops_of(node) for w in _uniform(top))
-        self.comparisons.append(Comparison(aspect, f"{name}{state.when}", node, got, want.copy(), weights))
+        wide = np.asarray(got, dtype=np.float64)
+        self.comparisons.append(Comparison(aspect, f"{name}{state.when}", node, wide, want.copy(), weights))
 
 
 def diffs_written(node: Node) -> Iterator[str]:

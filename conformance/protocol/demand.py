@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from conformance.contract.case import Array, Case, Pass
+from conformance.contract.dtypes import TypeClaim
 from conformance.contract.outcome import Outcome
 from refimpl.errors import NetError
 from refimpl.net import AUTOMATIC_TOP
 from refimpl.prototxt import parse_net
 from refimpl.splits import included
 
-__all__ = ["meet"]
+__all__ = ["meet", "refuse_other_types"]
 
 
 def meet(outcome: Outcome, case: Case, dtype: str) -> None:
@@ -53,8 +54,7 @@ def _meet_state(state: Outcome, so_far: tuple[Pass, ...], dtype: str) -> None:
         inputs |= one.inputs
         params |= one.params
     for place, array in _arrays(state):
-        if array.dtype != dtype:
-            raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
+        refuse_other_types(place, array, dtype)
     for name, array in state.diff.items():
         if name in state.data:
             _same_shape(f"diff.{name}", array, f"data.{name}", state.data[name])
@@ -64,6 +64,12 @@ def _meet_state(state: Outcome, so_far: tuple[Pass, ...], dtype: str) -> None:
                 _same_shape(f"{part}.{name}", held[name], f"the input {name}", array)
     if any("backward" in one.steps for one in so_far):
         _require_gradients(state, inputs, params)
+
+
+def refuse_other_types(place: str, array: Array, dtype: str) -> None:
+    """Raise `ValueError` for an array of a type that the claim named ``dtype`` stores nothing in."""
+    if array.dtype not in [each.numpy for each in TypeClaim.named(dtype).stored]:
+        raise ValueError(f"{place} is {array.dtype}, asked for {dtype}")
 
 
 def _require_gradients(state: Outcome, inputs: Mapping[str, Array], params: Mapping[str, tuple[Array, ...]]) -> None:

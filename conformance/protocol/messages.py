@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case, Pass, array_from_json, array_to_json
-from conformance.contract.dtypes import DOUBLE
+from conformance.contract.dtypes import DOUBLE, TYPES, TypeClaim
 from conformance.contract.implementation import Crash, Description, ProtocolError, Unsupported
 from conformance.contract.intake import Malformed, decoding, excerpt, json_of
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
-from conformance.protocol.demand import meet
+from conformance.protocol.demand import meet, refuse_other_types
 from conformance.protocol.schema import violation
 from refimpl.schema import Message
 
@@ -85,13 +85,15 @@ def request(verb: str, number: int, **fields: Any) -> bytes:
 
 
 def array_message(array: Array, dtype: str) -> dict[str, Any]:
-    """An array rounded to ``dtype``, as little-endian bytes in base64."""
-    raw = np.ascontiguousarray(array, np.dtype(dtype).newbyteorder("<")).tobytes()
+    """An array rounded to the type ``dtype``, as little-endian bytes in base64."""
+    raw = np.ascontiguousarray(array, TYPES[dtype].numpy.newbyteorder("<")).tobytes()
     return {"dtype": dtype, "shape": list(array.shape), "base64": base64.b64encode(raw).decode("ascii")}
 
 
 def case_message(case: Case, dtype: str) -> dict[str, Any]:
-    """The case as run and time carry it: its arrays in the type that is to be run, its id and its answer not at all."""
+    """The case as run and time carry it: its arrays in the type that the claim named ``dtype`` stores them in, its id
+    and its answer not at all."""
+    dtype = TypeClaim.named(dtype).scores.name
     first, *others = case.sequence
     emptied = tuple(replace(one, inputs={}, params={}) for one in others)
     bare = replace(case, inputs={}, params={}, passes=emptied, forms=())
@@ -179,6 +181,9 @@ def read_description(body: Mapping[str, Any]) -> Description:
     if body["capability"] == "layer" and not body.get("layers"):
         raise Malformed("an implementation of capability layer names its layers")
     given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in body.items()}
+    for name in ("dtypes", "differences"):
+        with decoding():
+            given[name] = tuple(TypeClaim.named(claim).name for claim in given.get(name, ()))
     return Description(**given)
 
 
@@ -216,11 +221,10 @@ def read_times(body: Mapping[str, list[float]], rounds: int) -> dict[str, tuple[
 def _array(place: str, message: Mapping[str, Any], dtype: str) -> Array:
     try:
         with decoding():
-            array = array_from_json(message, dtype)
+            array = array_from_json(message, TypeClaim.named(dtype).scores.name)
     except Malformed as error:
         raise Malformed(f"{place}: {error}") from None
-    if array.dtype != dtype:
-        raise Malformed(f"{place} is {array.dtype}, asked for {dtype}")
+    refuse_other_types(place, array, dtype)
     return array
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.case import Array, Case, array_to_json
-from conformance.contract.dtypes import ONE_OF, TYPES, Dtype
+from conformance.contract.dtypes import TypeClaim
 from conformance.contract.errors import UsageError, one_line
 from conformance.contract.intake import Malformed, decoding
 from conformance.contract.outcome import Outcome, Refusal, outcome_from_json
@@ -131,11 +131,11 @@ class Evidence:
         """The evidence of a line. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
         check, dtype, formula = line["check"], line["dtype"], line.get("formula", "")
         net, requirements = line.get("case", {"net": ""})["net"], dict(line.get("requirements", {}))
-        if (
-            not all(isinstance(text, str) for text in (check, net, formula, *requirements.values()))
-            or dtype not in TYPES
+        if not all(isinstance(text, str) for text in (check, net, formula, *requirements.values())) or not isinstance(
+            dtype, str
         ):
-            raise ValueError(f"check, net, formula and requirements are texts, dtype is {ONE_OF}")
+            raise ValueError("check, net, formula, dtype and requirements are texts")
+        TypeClaim.named(dtype)
         refusal = outcome_from_json(line["refusal"], dtype) if "refusal" in line else None
         if isinstance(refusal, Outcome):
             raise ValueError("the refusal is none")
@@ -182,15 +182,15 @@ def _plain(refusal: Refusal | None) -> dict[str, Any] | None:
 
 def _short(answer: Outcome) -> dict[str, Any]:
     """An outcome's JSON, its numbers in no more digits than tell those of its type apart."""
-    whole, dtype = answer.to_json(), TYPES[answer.dtype]
-    whole["data"] = {name: _digits(array, dtype) for name, array in answer.data.items()}
-    whole["diff"] = {name: _digits(array, dtype) for name, array in answer.diff.items()}
-    whole["param_diff"] = {name: [_digits(a, dtype) for a in arrays] for name, arrays in answer.param_diff.items()}
+    whole = answer.to_json()
+    whole["data"] = {name: _digits(array) for name, array in answer.data.items()}
+    whole["diff"] = {name: _digits(array) for name, array in answer.diff.items()}
+    whole["param_diff"] = {name: [_digits(a) for a in arrays] for name, arrays in answer.param_diff.items()}
     if answer.passes:
         whole["passes"] = [_short(one) for one in answer.passes]
     return whole
 
 
-def _digits(array: Array, dtype: Dtype) -> dict[str, Any]:
-    narrow = np.asarray(array, dtype=dtype.numpy)
+def _digits(array: Array) -> dict[str, Any]:
+    narrow = np.asarray(array)
     return array_to_json(np.array([float(str(x)) for x in narrow.ravel()]).reshape(narrow.shape))

@@ -11,8 +11,8 @@ import numpy as np
 
 from conformance.adapters.process import ProcessImplementation
 from conformance.contract.case import Case
-from conformance.contract.dtypes import FLOAT, NAMES, ONE_OF
-from conformance.contract.errors import unknown
+from conformance.contract.dtypes import FLOAT, ONE_OF
+from conformance.contract.errors import UsageError, unknown
 from conformance.contract.implementation import (
     DETERMINISM,
     Crash,
@@ -25,6 +25,7 @@ from conformance.contract.implementation import (
     Unsupported,
 )
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.contract.selection import claimed
 from conformance.fixtures import case_ids, load
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.smoke.found import Found, State
@@ -72,9 +73,12 @@ class Bench:
             if value not in known:
                 choices = ", ".join("null" if name is None else name for name in known)
                 return _fix("describe", f"{what} is {value!r}", f"it is one of {choices}")
-        strange = [dtype for dtype in claim.dtypes if dtype not in NAMES]
-        if strange or not claim.dtypes:
-            return _fix("describe", f"dtypes are {list(claim.dtypes)}", f"name {ONE_OF}, or several of them")
+        try:
+            several = [claimed(dtype) for dtype in claim.dtypes]
+        except UsageError as error:
+            return _fix("describe", f"dtypes are {list(claim.dtypes)}", str(error))
+        if not several:
+            return _fix("describe", "dtypes are []", f"name {ONE_OF}, or several of them")
         if not claim.name:
             return _fix("describe", "it has no name", "a name is what reports are filed under")
         if not self.losses and "Python" not in claim.layers:

@@ -15,7 +15,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
-from conformance.contract.dtypes import FLOAT, TYPES
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.contract.outcome import Outcome
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
@@ -102,7 +102,7 @@ def _gradient(trial: Trial) -> list[Verdict]:
         changed = session.run(replace(_holding(trial, case, name, array), steps=("forward",)))
         return changed.loss if isinstance(changed, Outcome) else math.nan
 
-    held = TYPES[session.dtype]
+    held = TypeClaim.named(session.dtype).loss
     rounded = held if session.dtype in session.description.dtypes else FLOAT
     slopes = slopes_of(loss, values, {name: np.asarray(g, np.float64) for name, g in gradients.items()}, held, rounded)
     shown = json.dumps(trial.case(factor=WEIGHT).to_json())
@@ -149,7 +149,9 @@ def _total(trial: Trial, answer: Outcome) -> Iterator[Fault]:
         return
     terms = [np.asarray(answer.data[top], np.float64).ravel() * weight for top, weight in weights.items()]
     together = np.concatenate(terms)
-    bound = together.size * TYPES[trial.session.dtype].unit_roundoff * float(np.sum(np.abs(together)))
+    bound = (
+        together.size * TypeClaim.named(trial.session.dtype).accumulated.unit_roundoff * float(np.sum(np.abs(together)))
+    )
     want = math.fsum(together)
     if abs(answer.loss - want) > bound:
         yield Fault(f"the net's loss is {answer.loss:.9g}, the weighted sum of the tops {want:.9g}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
-from conformance.contract.dtypes import FLOAT, TYPES
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
@@ -52,7 +52,7 @@ def _check(variant: Variant) -> Check:
 
     def run(session: Session) -> list[Verdict]:
         fresh = renewed(case, session.fresh)
-        if not TYPES[session.dtype].differenceable:
+        if not TypeClaim.named(session.dtype).differenceable:
             return judged(session, check_id, [requirement], fresh)
         return differenced(session, check_id, stem, fresh, variant.learned)
 

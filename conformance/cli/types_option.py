@@ -1,0 +1,25 @@
+"""``--dtype``: a claim of types on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from conformance.contract.dtypes import TypeClaim
+
+__all__ = ["TYPES"]
+
+
+class _Types(click.ParamType):
+    name = "types"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The claim's name, however it is spelled."""
+        try:
+            return TypeClaim.named(value).name
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+TYPES = _Types()
