@@ -62,7 +62,9 @@ class Verdict:
 
     ``side`` is the dialect or the set of quirks that the outcome took, where the case touches any. ``headroom`` is
     the smallest bound / error (None where nothing was measured, inf where nothing was off). ``seconds`` is the
-    implementation's time. ``limit`` is the stated limit that the case lies outside of: what lies there is not claimed.
+    implementation's time. ``best`` is the largest error of its arrays, root mean square over that of the exact result
+    rounded once to the type stored; None in Caffe's own types. ``limit`` is the stated limit that the case lies outside
+    of: what lies there is not claimed.
     """
 
     check: str
@@ -78,6 +80,7 @@ class Verdict:
     seconds: float | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
     limit: str = ""
+    best: float | None = None
 
     @property
     def item(self) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from conformance.contract.aspect import WORDS
 from conformance.contract.verdict import Element, Level
+from conformance.judge.best import over_best
 from conformance.judge.bias import measure_bias
 from conformance.judge.bounded import Measurement, measure
 from conformance.judge.replay import Comparison
@@ -25,7 +26,7 @@ class Finding:
     ``by_weight`` tells that a rejected array is right once the top's weight is multiplied in or divided out,
     ``absent`` that it is all zeros, ``unbounded`` that some of its elements are off and have no finite bound,
     ``boundless`` that none has one, ``in_total`` that it is a top whose weighted sum is in the net's loss.
-    ``blob`` names what the numbers are of.
+    ``blob`` names what the numbers are of, ``best`` is their error over the least that their type allows.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Finding:
     boundless: bool = False
     in_total: bool = False
     blob: str = ""
+    best: float | None = None
 
 
 def findings_of(
@@ -85,6 +87,7 @@ def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Fin
     absent = not np.any(np.nan_to_num(first.got, nan=1.0))
     spared = first.aspect == "unasked" and absent
     accepted = measured.accepted or spared
+    of_a_loss = first.node is not None and first.node.layer.implicit_weight
     return Finding(
         kind=first.aspect,
         layer_type=first.layer_type,
@@ -99,6 +102,7 @@ def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Fin
         unbounded=measured.unbounded > 0,
         boundless=0 < measured.size == measured.boundless,
         blob=first.blob,
+        best=over_best(first.got, first.want) if of_a_loss and first.aspect in ("forward", "backward") else None,
     )
 
 

@@ -325,6 +325,7 @@ def _verdict(
     failures = [f for f in findings if not f.accepted]
     musts = [f for f in failures if f.level is Level.MUST]
     rooms = [f.headroom for f in findings if f.headroom is not None]
+    best = max((f.best for f in findings if f.best is not None), default=None)
     if failures:
         first = (musts or failures)[0]
         return Verdict(
@@ -338,6 +339,7 @@ def _verdict(
             reason=first.reason,
             layer=first.layer,
             element=first.element,
+            best=best,
         )
     if lacking:
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=lacking[0].reason)
@@ -345,7 +347,8 @@ def _verdict(
         reason = "the error of a plain evaluation has no finite bound here"
         return Verdict(check, requirement, dtype, Status.INCONCLUSIVE, level, side, reason=reason)
     if findings:
-        return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=min(rooms, default=None))
+        room = min(rooms, default=None)
+        return Verdict(check, requirement, dtype, Status.PASSED, level, side, headroom=room, best=best)
     reason = "the side taken computes nothing that this requirement is about"
     if refused or requirement.startswith("refusal."):
         reason = "the net is refused" if refused else "the side of the quirk that is taken refuses nothing"

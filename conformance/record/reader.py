@@ -119,6 +119,7 @@ def verdict_from_json(line: Mapping[str, Any]) -> Verdict:
         level=Level(line["level"]),
         side=line.get("side"),
         headroom=_float(line.get("headroom")),
+        best=_float(line.get("best")),
         reason=line.get("reason") or "",
         layer=line.get("layer"),
         element=None if element is None else _element_from_json(element),

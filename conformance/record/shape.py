@@ -44,6 +44,9 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     headroom = line.get("headroom")
     if headroom is not None and headroom != "Infinity" and not (_is_number(headroom) and headroom >= 0):
         raise ValueError(f"headroom is {headroom!r:.40}")
+    best = line.get("best")
+    if best is not None and best != "Infinity" and not (_is_number(best) and best >= 0):
+        raise ValueError(f"best is {best!r:.40}")
     if not is_suite(str(line.get("since", "1"))):
         raise ValueError(f"since is {line['since']!r:.40}")
     if not isinstance(line.get("detail", {}), Mapping):

@@ -132,6 +132,7 @@ def verdict_to_json(judged: Judged) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "side": verdict.side,
         "headroom": _number(verdict.headroom),
+        "best": _number(verdict.best),
         "reason": verdict.reason or None,
         "layer": verdict.layer,
         "element": _element_to_json(verdict.element),

@@ -11,6 +11,7 @@ from conformance.gate import Baseline, decision_on
 from conformance.gate.gate import broken
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of
+from conformance.record.readings import readings_of
 from conformance.record.report import Report
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import markdown
@@ -38,6 +39,7 @@ def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
     yield ""
     yield from _undecided(found)
     yield from _grid(report)
+    yield from _readings(report)
     known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
     new = [v for v in broken(report) if (v.check, v.dtype, v.requirement) not in known]
     if new:
@@ -71,6 +73,25 @@ def _grid(report: Report) -> Iterator[str]:
     if grid.silent:
         yield f"Nothing claimed: {', '.join(map(markdown, grid.silent))}."
         yield ""
+
+
+def _readings(report: Report) -> Iterator[str]:
+    readings = readings_of(report)
+    if not readings:
+        return
+    yield "### Over the best"
+    yield ""
+    yield "Errors, root mean square, over those of the exact result rounded once to the type stored. Read, not judged."
+    yield ""
+    yield "| array | types | middle | largest | of | largest at |"
+    yield "|---|---|---:|---:|---:|---|"
+    for each in readings[:_SHOWN]:
+        numbers = f"{each.middle:.2g} | {each.largest:.3g} | {each.count}"
+        yield f"| {markdown(each.name)} | {markdown(each.dtype)} | {numbers} | {markdown(each.check)} |"
+    if len(readings) > _SHOWN:
+        yield ""
+        yield f"and {len(readings) - _SHOWN} more, none larger"
+    yield ""
 
 
 def _cell(musts: Musts | None) -> str:

@@ -19,6 +19,7 @@ from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
 from conformance.record.devices import device_of
+from conformance.record.readings import Reading, readings_of
 from conformance.record.report import Judged, Report
 from conformance.views.console import PlainConsole
 from conformance.views.forms import forms_told
@@ -38,6 +39,9 @@ _LOG_WIDTH = 130
 _GAP = 2
 
 _CORNER = "musts passed"
+
+_READINGS = 8
+"""Readings that are printed, the largest."""
 
 _NAMED = 4
 """Requirements of a group that are named with their counts."""
@@ -73,6 +77,8 @@ def render(report: Report, console: Console, path: str) -> None:
         console.print(_failures("Recommendations not followed", "yellow", shoulds, diagnosis.by_recommended_case()))
     for error in suite_errors(report)[:_SHOWN]:
         console.print(Text(error, style="bold red"))
+    if readings := readings_of(report):
+        console.print(_readings(readings))
     found = concluded(report)
     if found.undecided:
         console.print(_undecided(found))
@@ -135,6 +141,17 @@ def _cell(musts: Musts | None) -> Text:
     style = "red" if musts.failed else "green" if musts.passed else "dim"
     text = Text(f"{musts.passed}/{musts.decided}" if musts.failed else f"{musts.passed}", style=style)
     return text.append(f" +{musts.undecided}", style="yellow") if musts.undecided else text
+
+
+def _readings(readings: Sequence[Reading]) -> RenderableType:
+    """Errors over the best that the types allow, the largest first; no judgement."""
+    text = Text("\nErrors over those of the exact result, rounded once (read, not judged)", style="bold")
+    for each in readings[:_READINGS]:
+        text.append(f"\n  {one_line(each.name)} ({each.dtype})", style="not bold")
+        text.append(f"  {one_line(each.words)}", style="dim default")
+    if len(readings) > _READINGS:
+        text.append(f"\n  and {len(readings) - _READINGS} more, none larger", style="not bold dim")
+    return text
 
 
 def _undecided(found: Conclusion) -> RenderableType:

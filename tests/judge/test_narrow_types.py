@@ -36,7 +36,9 @@ def some_of(stem: str, every: int) -> list[Any]:
 
 
 def wrong(verdicts: list[Verdict]) -> list[str]:
-    return [f"{v.check} {v.requirement} {v.dtype}: {v.status.value} {v.reason}" for v in verdicts if v.status not in OPEN]
+    return [
+        f"{v.check} {v.requirement} {v.dtype}: {v.status.value} {v.reason}" for v in verdicts if v.status not in OPEN
+    ]
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -18,6 +18,7 @@ from conformance.gate import Baseline, decision_on
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Musts, implementation_of
 from conformance.record.evidence import Evidence
+from conformance.record.readings import readings_of
 from conformance.record.report import Report
 from conformance.views.forms import forms_told
 from conformance.views.html.details import MOST, details_of
@@ -59,6 +60,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         found=found,
         undecided=list(reasons(found.undecided)),
         grid=_grid(report),
+        readings=readings_of(report),
         causes=_causes(diagnosed.failures),
         recommendations=_causes(diagnosed.recommendations),
         strips=strips_of(report),
