@@ -251,9 +251,9 @@ def _storage(dtype: str | Rounding | Zeros, flags: Flags) -> Storage:
         return Storage(*(partial(Approx.zeros, rounding=dtype, flags=flags, stored=each) for each in (*kept, None)))
     if dtype == "complex128":
         return Storage.uniform(partial(np.zeros, dtype=dtype))
-    claim = TypeClaim.named(dtype)
-    kept = (claim.scores, claim.gradients, claim.loss, claim.computed)
-    return Storage(*(partial(np.zeros, dtype=each.numpy) for each in kept))
+    named = TypeClaim.named(dtype)
+    of = (named.scores, named.gradients, named.loss, named.computed)
+    return Storage(*(partial(np.zeros, dtype=each.numpy) for each in of))
 
 
 def _summed(parts: list[Any]) -> Any:

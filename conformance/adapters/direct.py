@@ -24,7 +24,7 @@ from conformance.protocol import meet, refuse_other_types
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
-__all__ = ["LayerImplementation", "NetImplementation", "open_direct", "wrapped"]
+__all__ = ["LayerImplementation", "NetImplementation", "found", "open_direct", "wrapped"]
 
 
 def open_direct(argument: str, timeout: float | None = None) -> Implementation:
@@ -33,6 +33,12 @@ def open_direct(argument: str, timeout: float | None = None) -> Implementation:
     Raises `ValueError` for a spelling or an object that makes no sense, `DoesNotStart` where importing or making it
     fails.
     """
+    target, module = found(argument)
+    return wrapped(target, argument, str(getattr(module, "__version__", "")), timeout)
+
+
+def found(argument: str) -> tuple[Any, Any]:
+    """What ``PACKAGE.MODULE:OBJECT`` names, and the module. Raises as `open_direct` does."""
     module_name, _, path = argument.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise ValueError(f"{module_name!r} is no module's name")
@@ -42,7 +48,7 @@ def open_direct(argument: str, timeout: float | None = None) -> Implementation:
         if not hasattr(target, part):
             raise ValueError(f"{module_name} has no {path!r}")
         target = getattr(target, part)
-    return wrapped(target, argument, str(getattr(module, "__version__", "")), timeout)
+    return target, module
 
 
 def wrapped(target: Any, name: str, version: str = "", timeout: float | None = None) -> Implementation:

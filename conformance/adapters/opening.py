@@ -33,6 +33,11 @@ class Spelling:
     function: str
     missing: str = ""
     foreign: bool = False
+    functions: bool = False
+
+    def is_foreign(self, argument: str) -> bool:
+        """Whether it is somebody's Python code: with ``functions`` it is where an argument names one."""
+        return self.foreign or (self.functions and bool(argument))
 
     def load(self) -> Any:
         return EntryPoint(self.name, self.function, GROUP).load()
@@ -86,9 +91,11 @@ def _called(function: Any, argument: str, dialect: str | None, timeout: float) -
     return function(argument, **{k: v for k, v in (("dialect", dialect), ("timeout", timeout)) if k in known})
 
 
-def _own(name: str, form: str, what: str, missing: str = "", foreign: bool = False) -> Spelling:
+def _own(
+    name: str, form: str, what: str, missing: str = "", foreign: bool = False, functions: bool = False
+) -> Spelling:
     stem = name.replace("-", "_")
-    return Spelling(name, name + form, what, f"conformance.adapters.{stem}:open_{stem}", missing, foreign)
+    return Spelling(name, name + form, what, f"conformance.adapters.{stem}:open_{stem}", missing, foreign, functions)
 
 
 _BUILT_IN = {
@@ -105,9 +112,17 @@ _BUILT_IN = {
         ),
         _own(
             "torch",
-            "",
-            "PyTorch's own losses and autograd (an extra)",
+            "[:MODULE:FUNCTION [--as TYPE]]",
+            "PyTorch's own losses and autograd, or a function f(scores, target) of yours (an extra)",
             "torch is not installed ({}): pip install 'caffe-loss-conformance[torch]'",
+            functions=True,
+        ),
+        _own(
+            "jax",
+            ":MODULE:FUNCTION [--as TYPE]",
+            "a function f(scores, target) of yours in JAX (an extra)",
+            "jax is not installed ({}): pip install 'caffe-loss-conformance[jax]'",
+            functions=True,
         ),
         _own("python-layer", ":FILE:CLASS [--as TYPE]", "a pycaffe layer, without Caffe", foreign=True),
         _own("process", ":COMMAND", "anything that speaks JSON lines on stdin and stdout"),
@@ -134,7 +149,7 @@ def open_implementation(
     Raises `UsageError` for a spelling that makes no sense, `DoesNotStart` for an implementation that cannot be loaded.
     """
     spelling, argument = _found(spec)
-    if spelling.foreign and not in_process:
+    if spelling.is_foreign(argument) and not in_process:
         from conformance.adapters.child import Child
 
         return Child(spec, dialect, timeout)
@@ -146,8 +161,8 @@ def open_implementation(
 
 def refuse_in_process(spec: str) -> None:
     """Raises `UsageError` where ``spec`` spells nothing that would have a process of its own without being asked."""
-    spelling, _ = _found(spec)
-    if not spelling.foreign:
+    spelling, argument = _found(spec)
+    if not spelling.is_foreign(argument):
         raise UsageError(f"--in-process is for somebody's Python code, and {spelling.name} is none")
 
 

@@ -1,4 +1,5 @@
-"""``torch``: each loss in `torch.nn.functional`, its gradient by autograd (docs/adapters/torch.md).
+"""``torch``: each loss in `torch.nn.functional`, its gradient by autograd (docs/adapters/torch.md); or, with an
+argument, a function of somebody's (docs/guides/kernels.md).
 
 What PyTorch's own functions do is kept, not corrected: no log floors, NaN for a mean over nothing. So the verdicts say
 where a port of a Caffe net to PyTorch departs from Caffe.
@@ -6,7 +7,7 @@ where a port of a Caffe net to PyTorch departs from Caffe.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conformance.adapters.direct import LayerImplementation
+from conformance.adapters.functions import Pullback, open_function
 from conformance.contract.case import Array
 from conformance.contract.dtypes import DEFAULT, TYPES
 from conformance.contract.implementation import Description, Implementation
@@ -26,9 +28,10 @@ __all__ = ["LAYERS", "open_torch"]
 
 
 def open_torch(argument: str, timeout: float | None = None) -> Implementation:
-    """The losses on PyTorch's CPU backend. Raises `ValueError` for any argument."""
+    """The losses on PyTorch's CPU backend; or the function that the argument names
+    (`conformance.adapters.functions.open_function`)."""
     if argument:
-        raise ValueError(f"there is no {argument!r}")
+        return open_function(_Torch(), argument, timeout)
     description = Description(
         name="torch",
         version=torch.__version__,
@@ -44,7 +47,7 @@ def open_torch(argument: str, timeout: float | None = None) -> Implementation:
 
 def tensor_of(array: Array) -> Tensor:
     """A copy of the array in torch's type of the same name. What NumPy itself does not have goes by its bits."""
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "fi":
         return torch.from_numpy(np.array(array))
     bits = np.array(array).view(np.dtype(f"i{array.dtype.itemsize}"))
     kind: torch.dtype = getattr(torch, array.dtype.name)
@@ -59,6 +62,24 @@ def array_of(tensor: Tensor) -> Array:
         return np.asarray(held.numpy())
     bits: torch.dtype = getattr(torch, f"int{8 * kind.itemsize}")
     return np.asarray(held.view(bits).numpy().view(kind))
+
+
+class _Torch:
+    name = "torch"
+    version = str(torch.__version__)
+
+    def evaluate(
+        self, function: Callable[..., Any], given: Sequence[Array], learned: Sequence[int], options: Mapping[str, Any]
+    ) -> tuple[Array, Pullback]:
+        leaves = [tensor_of(array).requires_grad_(i in learned) for i, array in enumerate(given)]
+        value = function(*leaves, **options)
+
+        def pulled(gradient: Array) -> list[Array]:
+            incoming = tensor_of(gradient).to(value.device, value.dtype).reshape(value.shape)
+            found = torch.autograd.grad(value, [leaves[i] for i in learned], incoming, retain_graph=True)
+            return [array_of(each) for each in found]
+
+        return array_of(value), pulled
 
 
 class _Autograd:

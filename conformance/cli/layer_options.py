@@ -23,7 +23,7 @@ SUFFIX = ".prototxt"
 def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
     """Add ``--as``, ``--param-str`` and ``--options-as-param-str``; they are written behind IMPLEMENTATION."""
 
-    @click.option("--as", "kind", metavar="TYPE", help="The layer type that a python-layer: computes.")
+    @click.option("--as", "kind", metavar="TYPE", help="The layer type that a python-layer:, torch: or jax: computes.")
     @click.option("--param-str", metavar="TEXT", help="What a python-layer: finds in self.param_str.")
     @click.option(
         "--options-as-param-str", is_flag=True, help="Give a python-layer: each case's options, as JSON in param_str."
@@ -35,7 +35,8 @@ def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
         words = ["--as", kind] if kind is not None else []
         words += ["--param-str", param_str] if param_str is not None else []
         words += ["--options-as-param-str"] if options_as_param_str else []
-        if words and not implementation.startswith("python-layer:"):
+        told = words != ["--as", kind] or not implementation.startswith(("torch:", "jax:"))
+        if words and told and not implementation.startswith("python-layer:"):
             raise UsageError(f"{words[0]} is for python-layer:FILE:CLASS, and {implementation!r} is none")
         return function(implementation=" ".join([implementation, *map(shlex.quote, words)]), **others)
 

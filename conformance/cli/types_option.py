@@ -11,7 +11,7 @@ from conformance.contract.dtypes import TypeClaim
 __all__ = ["TYPES"]
 
 
-class _Types(click.ParamType):
+class _Types(click.ParamType[str]):
     name = "types"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -30,7 +30,7 @@ def over_best(got: Array, want: Approx) -> float | None:
     if not exact.size or not np.any(exact):
         return None
     best = max(_root_mean_square(stored.rounded(exact) - exact), least / np.sqrt(3))
-    return _root_mean_square(mine - exact) / best
+    return float(_root_mean_square(mine - exact) / best)
 
 
 def _root_mean_square(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

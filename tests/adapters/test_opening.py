@@ -116,12 +116,9 @@ def test_a_name_that_is_nearly_one_of_these_is_recognised() -> None:
         open_implementation("acne")
 
 
-@pytest.mark.parametrize("name", ["numba-cpu", "torch"])
-def test_what_takes_no_argument_refuses_one(name: str) -> None:
-    if name == "torch":
-        pytest.importorskip("torch")
-    with pytest.raises(UsageError, match=f"it is spelled {name}$"):
-        open_implementation(f"{name}:fast")
+def test_what_takes_no_argument_refuses_one() -> None:
+    with pytest.raises(UsageError, match=r"it is spelled numba-cpu$"):
+        open_implementation("numba-cpu:fast")
 
 
 def test_every_built_in_spelling_names_a_function() -> None:

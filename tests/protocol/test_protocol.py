@@ -188,7 +188,7 @@ def test_a_zero_keeps_the_sign_that_c_prints() -> None:
         ({"loss_trace": [1.0]}, "loss_trace has 1 entries for 3 steps"),
         ({"loss": "nan"}, "loss: 'nan' is not valid"),
         ({"loss": True}, "loss: True is not valid"),
-        ({"dtype": "float16"}, "dtype: 'float16' is not one of"),
+        ({"dtype": "float16"}, "dtype is float16, asked for float32"),
         ({"data": {"x": {"shape": [4], "data": [0] * 4}}}, r"diff.x has shape \[2, 2\], data.x has \[4\]"),
         ({"data": {"p": {"shape": [1], "data": ["one"]}}}, "data.p: 'one' is no number"),
         ({"layers": [{"name": "loss"}]}, "layers.0: 'type' is a required property"),
@@ -286,3 +286,25 @@ def test_times_have_an_entry_a_round() -> None:
     times = {"forward": [1.0, 2.0], "backward": [1.0, 2.0], "both": [1.0]}
     with pytest.raises(ValueError, match=r"times\.both has 1 entries for 2 rounds"):
         protocol.read_times(times, 2)
+
+
+def test_a_description_may_claim_types_by_role_and_is_told_which_there_are() -> None:
+    body = {"protocol": 2, "name": "mine", "capability": "net", "dtypes": ["bfloat16,loss float32 (computed float32)"]}
+    assert protocol.read_description(body).dtypes == ("bfloat16, loss float32 (computed float32)",)
+    with pytest.raises(ValueError, match="'bf16' is no claim of types: it is float16, bfloat16, float32 or float64"):
+        protocol.read_description({**body, "dtypes": ["bf16"]})
+
+
+def test_an_array_is_of_a_type_that_the_claim_stores() -> None:
+    claim = "bfloat16, loss float32 (computed float32)"
+    case = Case("it", "", {"x": np.zeros(2)})
+    message = protocol.case_message(case, claim)
+    assert message["inputs"]["x"] == {"dtype": "bfloat16", "shape": [2], "base64": "AAAAAA=="}
+
+    def answered(dtype: str) -> Any:
+        diff = protocol.array_message(np.array([0.5, 2.0]), dtype)
+        return protocol.read_outcome({"loss": 1.0, "diff": {"x": diff}}, case, claim)
+
+    assert [answered(dtype).diff["x"].dtype.name for dtype in ("bfloat16", "float32")] == ["bfloat16", "float32"]
+    with pytest.raises(ValueError, match=f"diff.x is float16, asked for {claim[:8]}"):
+        answered("float16")

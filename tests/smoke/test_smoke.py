@@ -177,7 +177,7 @@ def test_a_silence_about_tops_is_mentioned_and_right() -> None:
         ({"dialect": "caffe2"}, "dialect is 'caffe2'"),
         ({"determinism": "always"}, "determinism is 'always'"),
         ({"dtypes": ()}, "dtypes are []"),
-        ({"dtypes": ("float16",)}, "dtypes are ['float16']"),
+        ({"dtypes": ("half",)}, "dtypes are ['half']"),
         ({"name": ""}, "it has no name"),
         ({"layers": ("EuclidianLoss",)}, "none of its layers is a loss of Caffe's: EuclidianLoss"),
     ],

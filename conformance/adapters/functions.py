@@ -1,0 +1,157 @@
+"""Functions: a loss as a framework writes it, ``f(scores, target) -> loss``, in the place of one of Caffe's layers.
+
+What the layer has beside its loss is the reference's: shapes, the axis of the classes, the weight that comes in as a
+gradient, a second top. What a function has no parameter for is declined before the first case.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from conformance.adapters.direct import LayerImplementation, found
+from conformance.contract.case import Array
+from conformance.contract.dtypes import DEFAULT
+from conformance.contract.errors import unknown
+from conformance.contract.implementation import Description, Implementation
+from conformance.losses import LOSSES, Loss
+from conformance.losses.roles import Labels
+from refimpl.layers.normalisation import Normalisation
+from refimpl.layers.softmax import softmax, softmax_gradient
+from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
+from refimpl.messages import LayerParameter
+
+__all__ = ["Framework", "Pullback", "open_function"]
+
+Pullback = Callable[[Array], Sequence[Array]]
+"""From the gradient of a loss to those of what it learns from."""
+
+_IGNORED = "loss_param.ignore_label"
+
+
+class Framework(Protocol):
+    """A framework that can differentiate: torch, jax."""
+
+    name: str
+    version: str
+
+    def evaluate(
+        self, function: Callable[..., Any], given: Sequence[Array], learned: Sequence[int], options: Mapping[str, Any]
+    ) -> tuple[Array, Pullback]:
+        """The loss of what is ``given``, scores and a target (integers where it is one of classes), and its gradients
+        into those ``learned`` by the framework's own means."""
+
+
+def open_function(framework: Framework, argument: str, timeout: float | None = None) -> Implementation:
+    """The function that ``MODULE:FUNCTION [--as TYPE]`` names, SoftmaxWithLoss unless told otherwise.
+
+    It may be a pair, ``(forward, backward)`` with ``backward(scores, target, gradient)``, which gives the gradient of
+    the scores, or a tuple of both bottoms' where the target learns, too. Raises `ValueError` for an
+    argument that makes no sense, `DoesNotStart` where the module cannot be imported.
+    """
+    place, dashes, rest = argument.partition(" --")
+    words = shlex.split(dashes.strip() + rest)
+    if ":" not in place or (words and (len(words) != 2 or words[0] != "--as")):
+        raise ValueError("a module and a function in it are needed, as in mykernels:cross_entropy")
+    types = {loss.type: loss for loss in LOSSES.values() if len(loss.bottoms) == 2}
+    kind = words[1] if words else SoftmaxWithLoss.type
+    if kind not in types:
+        raise unknown("loss of two bottoms", kind, types)
+    target, module = found(place)
+    pair = target if isinstance(target, tuple) else (target, None)
+    if len(pair) != 2 or not callable(pair[0]) or not (pair[1] is None or callable(pair[1])):
+        raise ValueError(f"{place} is neither a function nor a pair of functions")
+    loss, ignoring = types[kind], "ignore_index" in _parameters(pair[0])
+    description = Description(
+        place,
+        str(getattr(module, "__version__", "")),
+        "Python",
+        dtypes=DEFAULT,
+        declines=_declined(loss, ignoring),
+        environment={framework.name: framework.version, "numpy": np.__version__},
+        any_types=True,
+    )
+
+    def make(param: LayerParameter) -> _Layer:
+        return _Layer(framework, pair, loss, param, ignoring)
+
+    return LayerImplementation({kind: make}, description, timeout)
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built in, or from C: nothing is known of it
+        return {}
+
+
+def _declined(loss: Loss, ignoring: bool) -> tuple[str, ...]:
+    """The options of the layer that such a function is never told, and what it does not give."""
+    told = {"softmax_param.axis", *((_IGNORED,) if ignoring else ())}
+    options = (option for option in loss.options if option not in told)
+    second = (f"{loss.stem}.softmax-top",) if loss.layer is SoftmaxWithLoss else ()
+    return (*options, *second)
+
+
+class _Layer:
+    def __init__(
+        self,
+        framework: Framework,
+        pair: tuple[Callable[..., Any], Callable[..., Any] | None],
+        loss: Loss,
+        param: LayerParameter,
+        ignoring: bool,
+    ) -> None:
+        self.framework, self.pair, self.loss, self.param = framework, pair, loss, param
+        ignored = Normalisation.of(param.loss_param, loss.default_mode).ignored if loss.ignores else None
+        self.options = {"ignore_index": ignored} if ignoring and ignored is not None else {}
+        self.axis = param.softmax_param.axis if loss.layer is SoftmaxWithLoss else None
+        self.learned = [i for i, bottom in enumerate(loss.bottoms) if bottom.learns]
+
+    def forward(self, bottom: Sequence[Array]) -> list[Array]:
+        """The loss, and the softmax beside it where there is one."""
+        scores, target = bottom
+        if self.axis is not None:
+            scores = np.moveaxis(scores, self.axis, -1)
+            self.shape = scores.shape
+            scores = np.ascontiguousarray(scores.reshape(-1, scores.shape[-1]))
+        if isinstance(self.loss.answer.role, Labels):
+            target = _classes(target, scores.shape[-1], self.options.get("ignore_index"))
+        self.held = (scores, target)
+        value, self.pull = self.framework.evaluate(self.pair[0], self.held, self.learned, self.options)
+        if self.axis is None:
+            return [value]
+        self.probability = softmax(bottom[0].astype(np.float64), self.axis % bottom[0].ndim)
+        return [value, self.probability]
+
+    def backward(
+        self, top_diff: Sequence[Array], bottom: Sequence[Array], propagate_down: Sequence[bool]
+    ) -> list[Array | None]:
+        if not any(propagate_down):
+            return [None, None]
+        if propagate_down[1] and 1 not in self.learned:
+            raise ValueError(f"{self.param.type} has no gradient for its second bottom")
+        backward = self.pair[1]
+        answer = self.pull(top_diff[0]) if backward is None else backward(*self.held, top_diff[0])
+        several = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+        if self.axis is None:
+            return [*several, *[None] * (2 - len(several))]
+        gradient = np.moveaxis(np.asarray(several[0]).reshape(self.shape), -1, self.axis)
+        if len(top_diff) > 1 and np.any(top_diff[1] != 0):
+            axis = self.axis % bottom[0].ndim
+            second = softmax_gradient(self.probability, top_diff[1].astype(np.float64), axis)
+            return [gradient.astype(np.float64) + second, None]
+        return [gradient, None]
+
+
+def _classes(labels: Array, classes: int, ignored: int | None) -> Array:
+    """Labels as the integers that they are. Raises `ValueError` for one that is no class."""
+    whole = np.trunc(labels.astype(np.float64)).astype(np.int64).ravel()
+    wrong = ((whole < 0) | (whole >= classes)) & (whole != ignored)
+    if wrong.any():
+        raise ValueError(f"label {whole[wrong][0]} is outside 0..{classes - 1}")
+    return whole

@@ -1,0 +1,104 @@
+"""The page for authors of fused losses: its file of eight lines conforms in the types that its command claims."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.adapters.opening import open_implementation
+from conformance.contract.verdict import Status, Verdict
+from conformance.engine.execution import execute
+from conformance.suite import golden
+from tests.broken import session
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/guides/kernels.md").read_text("utf-8")
+CODE = re.search(r"```python\n# mykernel.py\n(.*?)```", PAGE, re.DOTALL)
+COMMAND = re.search(r'lossconf run torch:(\S+) --dtype "([^"]+)"', PAGE)
+FINE = (Status.PASSED, Status.NOT_APPLICABLE)
+
+pytest.importorskip("torch")
+
+
+def verdicts(spec: str, every: int, claim: str) -> Iterator[Verdict]:
+    implementation = open_implementation(spec, in_process=True)
+    checks = [check for check in golden.checks() if check.layer == "softmax_with_loss" and check.core][::every]
+    for check in checks:
+        yield from execute(check, session(implementation, claim))
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes a module of that text and name where the working directory is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return lambda name, text: (tmp_path / f"{name}.py").write_text(text)
+
+
+def test_the_example_conforms(kernel: Any) -> None:
+    assert CODE and COMMAND
+    assert len(CODE[1].strip().splitlines()) <= 8
+    kernel("mykernel", CODE[1])
+    found = list(verdicts(f"torch:{COMMAND[1]}", 6, COMMAND[2]))
+    assert not [f"{v.check} {v.requirement} {v.reason}" for v in found if v.status not in FINE and not v.limit]
+    assert sum(v.status is Status.PASSED for v in found) > 40
+
+
+@pytest.mark.parametrize(
+    "was, becomes",
+    [
+        ("counted, 0).sum()", "counted, 0).sum() * 0.98"),
+        ("picked.where(counted, 0)", "(picked * counted)"),
+        ("logits.float()", "logits"),
+        ("return -picked", "return 0 * -picked"),
+    ],
+)
+def test_a_mistake_in_it_does_not(kernel: Any, was: str, becomes: str) -> None:
+    assert CODE and COMMAND
+    assert was in CODE[1]
+    name = f"mistaken{abs(hash(was))}"
+    kernel(name, CODE[1].replace(was, becomes))
+    found = verdicts(f"torch:{name}:loss", 12, COMMAND[2])
+    assert any(v.status is Status.FAILED for v in found)
+
+
+def test_a_function_in_jax_and_a_pair_of_functions(kernel: Any) -> None:
+    pytest.importorskip("jax")
+    text = """
+import jax, jax.numpy as jnp, numpy as np
+
+def loss(a, b):
+    d = a.astype(jnp.float32) - b.astype(jnp.float32)
+    return (d * d).sum() / (2 * len(a))
+
+pair = (lambda a, b: loss(jnp.asarray(a), jnp.asarray(b)),
+        lambda a, b, g: (half(a, b, g), half(b, a, g)))
+
+def half(a, b, g):
+    return np.float32(g) * (a.astype(np.float32) - b.astype(np.float32)) / np.float32(len(a))
+"""
+    kernel("jaxkernel", text)
+    claim = "bfloat16, loss float32 (computed float32)"
+    for name in ("loss", "pair"):
+        implementation = open_implementation(f"jax:jaxkernel:{name} --as EuclideanLoss", in_process=True)
+        checks = [check for check in golden.checks() if check.layer == "euclidean_loss" and check.core][:4]
+        found = [v for check in checks for v in execute(check, session(implementation, claim))]
+        assert any(v.status is Status.PASSED and v.requirement == "euclidean_loss.forward" for v in found)
+        assert not [f"{v.check} {v.requirement} {v.reason}" for v in found if v.status not in FINE]
+
+
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        ("torch:fast", "a module and a function in it are needed"),
+        ("torch:math:pi", "neither a function nor a pair"),
+        ("torch:math:exp --as Pooling", "did you mean|unknown|no loss"),
+        ("torch:math:exp --for it", "a module and a function in it are needed"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(spec: str, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        open_implementation(spec, in_process=True)
