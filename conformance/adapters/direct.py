@@ -20,7 +20,7 @@ from conformance.contract.case import Array, Case
 from conformance.contract.dtypes import DEFAULT, TypeClaim
 from conformance.contract.implementation import Description, DoesNotStart, Implementation, ProtocolError
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.protocol import meet, refuse_other_types
+from conformance.protocol import meet
 from refimpl.errors import LayerError
 from refimpl.layers import REGISTRY
 
@@ -206,5 +206,6 @@ def _arrays(values: Mapping[str, Any], dtype: str) -> dict[str, Array]:
 
 def _array(value: Any, dtype: str) -> Array:
     array = np.asarray(value)
-    refuse_other_types("an array", array, dtype)
+    if array.dtype not in [each.numpy for each in TypeClaim.named(dtype).stored]:
+        raise ValueError(f"an array of {array.dtype} where {dtype} was asked for")
     return array

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.adapters.direct import LayerImplementation, found
 from conformance.contract.case import Array
@@ -137,7 +138,7 @@ class _Layer:
             raise ValueError(f"{self.param.type} has no gradient for its second bottom")
         backward = self.pair[1]
         answer = self.pull(top_diff[0]) if backward is None else backward(*self.held, top_diff[0])
-        several = list(answer) if isinstance(answer, (tuple, list)) else [answer]
+        several: list[Any] = list(answer) if isinstance(answer, (tuple, list)) else [answer]
         if self.axis is None:
             return [*several, *[None] * (2 - len(several))]
         gradient = np.moveaxis(np.asarray(several[0]).reshape(self.shape), -1, self.axis)
@@ -148,7 +149,7 @@ class _Layer:
         return [gradient, None]
 
 
-def _classes(labels: Array, classes: int, ignored: int | None) -> Array:
+def _classes(labels: Array, classes: int, ignored: int | None) -> NDArray[Any]:
     """Labels as the integers that they are. Raises `ValueError` for one that is no class."""
     whole = np.trunc(labels.astype(np.float64)).astype(np.int64).ravel()
     wrong = ((whole < 0) | (whole >= classes)) & (whole != ignored)

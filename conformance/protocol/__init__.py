@@ -1,6 +1,6 @@
 """The protocol: JSON lines between the harness and an implementation in its own process (docs/protocol.md)."""
 
-from conformance.protocol.demand import meet, refuse_other_types
+from conformance.protocol.demand import meet
 from conformance.protocol.messages import (
     PASSES_SINCE,
     SPOKEN,
@@ -38,7 +38,6 @@ __all__ = [
     "read_outcome",
     "read_times",
     "refusal_message",
-    "refuse_other_types",
     "request",
     "violation",
 ]
