@@ -147,6 +147,8 @@ class TypeClaim:
         What is not said of gradients and loss is the first type, as is what is computed in; sums are of the type
         computed in. Raises `ValueError` for what is none.
         """
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r:.80} is no claim of types: it is a text")
         return _named(text)
 
     @cached_property
