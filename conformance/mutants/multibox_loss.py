@@ -288,13 +288,14 @@ MUTANTS = mutants_of(
             "Divided by the batch size.",
             "every other loss of boxes",
             instead(_CountingImages),
-            Cause.BATCH_RATIO,
+            Cause.NORMALISATION_MODE,
         ),
         _slip(
             "full-of-an-image",
             "FULL counts the priors of one image.",
             "GetNormalizer's arguments",
             instead(_FullOfImages),
+            Cause.BATCH_RATIO,
         ),
         _slip(
             "divided-by-nothing",
@@ -302,15 +303,26 @@ MUTANTS = mutants_of(
             "losses without the floor of 1",
             instead(_DividedByNothing),
         ),
-        _slip("one-variance", "A prior's first variance divides all four.", "classic slip", instead(_OneVariance)),
         _slip(
-            "first-column", "Every class has the first one's locations.", "an offset left out", instead(_FirstColumn)
+            "one-variance",
+            "A prior's first variance divides all four.",
+            "classic slip",
+            instead(_OneVariance),
+            Cause.ONE_BOTTOM,
+        ),
+        _slip(
+            "first-column",
+            "Every class has the first one's locations.",
+            "an offset left out",
+            instead(_FirstColumn),
+            Cause.ONE_BOTTOM,
         ),
         _slip(
             "location-weight-missing",
             "The gradient of locations lacks loc_weight.",
             "a factor that is in the loss alone",
             gradient(_without_loc_weight, 0),
+            Cause.ONE_BOTTOM,
         ),
         _slip(
             "other-score",
