@@ -216,7 +216,7 @@ class Net:
         return self._named[name]
 
     def _new_blob(self, name: str) -> int:
-        blob = Blob(self._storage.data, diff=self._storage.diff)
+        blob = Blob(self._storage.data, (), self._storage.diff)
         self._all_blobs.append(blob)
         self.blobs[name] = blob
         return len(self._all_blobs) - 1
