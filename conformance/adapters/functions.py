@@ -23,7 +23,6 @@ from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Labels
 from refimpl.layers.normalisation import Normalisation
 from refimpl.layers.softmax import softmax, softmax_gradient
-from refimpl.layers.softmax_with_loss import SoftmaxWithLoss
 from refimpl.messages import LayerParameter
 
 __all__ = ["Framework", "Pullback", "open_function"]
@@ -48,7 +47,7 @@ class Framework(Protocol):
 
 
 def open_function(framework: Framework, argument: str, timeout: float | None = None) -> Implementation:
-    """The function that ``MODULE:FUNCTION [--as TYPE]`` names, SoftmaxWithLoss unless told otherwise.
+    """The function that ``MODULE:FUNCTION [--as TYPE]`` names; unless told otherwise a loss of scores and classes.
 
     It may be a pair, ``(forward, backward)`` with ``backward(scores, target, gradient)``, which gives the gradient of
     the scores, or a tuple of both bottoms' where the target learns, too. Raises `ValueError` for an
@@ -59,7 +58,7 @@ def open_function(framework: Framework, argument: str, timeout: float | None = N
     if ":" not in place or (words and (len(words) != 2 or words[0] != "--as")):
         raise ValueError("a module and a function in it are needed, as in mykernels:cross_entropy")
     types = {loss.type: loss for loss in LOSSES.values() if len(loss.bottoms) == 2}
-    kind = words[1] if words else SoftmaxWithLoss.type
+    kind = words[1] if words else next(loss.type for loss in types.values() if loss.two_tops)
     if kind not in types:
         raise unknown("loss of two bottoms", kind, types)
     target, module = found(place)
@@ -94,7 +93,7 @@ def _declined(loss: Loss, ignoring: bool) -> tuple[str, ...]:
     """The options of the layer that such a function is never told, and what it does not give."""
     told = {"softmax_param.axis", *((_IGNORED,) if ignoring else ())}
     options = (option for option in loss.options if option not in told)
-    second = (f"{loss.stem}.softmax-top",) if loss.layer is SoftmaxWithLoss else ()
+    second = (f"{loss.stem}.softmax-top",) if loss.two_tops else ()
     return (*options, *second)
 
 
@@ -110,7 +109,7 @@ class _Layer:
         self.framework, self.pair, self.loss, self.param = framework, pair, loss, param
         ignored = Normalisation.of(param.loss_param, loss.default_mode).ignored if loss.ignores else None
         self.options = {"ignore_index": ignored} if ignoring and ignored is not None else {}
-        self.axis = param.softmax_param.axis if loss.layer is SoftmaxWithLoss else None
+        self.axis = param.softmax_param.axis if loss.two_tops else None
         self.learned = [i for i, bottom in enumerate(loss.bottoms) if bottom.learns]
 
     def forward(self, bottom: Sequence[Array]) -> list[Array]:
