@@ -107,6 +107,7 @@ LOSS = Loss(
         _extreme("overflow", ("nonfinite",), [[1.5e38, -1.5e38, 1.25e38, 1]], [[0, 1, 0, 0]]),
         _extreme("nan", ("nonfinite",), [[NAN, 1, 2], [3, -1, 0]], [[1, 0, 0.5], [NAN, 1, 0]]),
         _extreme("infinite", ("nonfinite",), [[INF, -INF, 2], [3, INF, -INF]], [[1, 0, 0.5], [0, 0, 1]]),
+        _extreme("infinite-certain", ("nonfinite",), [[INF, -INF, 2], [3, 1, -2]], [[1, 0, 0.5], [0, 0, 1]]),
         _extreme(
             "nan-ignored",
             ("nonfinite", "ignore-label"),

@@ -77,6 +77,9 @@ HELD = {"then-minus-one-and-a-half": -1.5, "then-zero": 0.0}
 IGNORE_LABELS = (UNSET, "255", "-1", "-7", "300", "0", "2")
 """Values of an ignore_label: a class, none, below -1, one that 8 bits take for a class."""
 
+_NEAR, _UNLIKE, _MANY = "apart-by-little", "unlike", ("256", "1024")
+"""Kinds of values and sizes of which only few rows have all three."""
+
 RESIZED = ("smaller", "larger")
 """Passes before which the batch was larger, and smaller."""
 
@@ -176,8 +179,9 @@ class Space:
 
     @property
     def further(self) -> Iterator[dict[str, str]]:
-        """Rows that pairs do not promise: labels that are the opposites of an ignore_label, and counts that are too
-        many for 16 bits, of what options change and of classes."""
+        """Rows that pairs do not promise: labels that are the opposites of an ignore_label, items of many entries
+        within a margin, and counts that are too many for 16 bits, of what options change and of classes."""
+        yield from self._within_margin()
         if self.loss.ignores and self.loss.labelled:
             for ignored in ("-1", "-7"):
                 yield {"entries": "32", "items": "8", self.loss.answer.name: "low", "ignore_label": ignored}
@@ -194,6 +198,20 @@ class Space:
         if not self.loss.bottom(Matrix):
             other = {"loss_weight": "below-minus-one", "phase": "TEST", "pass": "other-answers"}
             yield {**kind, **last, **other, "items": "one", "entries": "32768"}
+
+    def _within_margin(self) -> Iterator[dict[str, str]]:
+        """Items of many entries are farther apart than any margin, unless they are made to be near each other: under
+        the widest margin of those published, with every switch on and off."""
+        near = {name: _NEAR for name, classes in self.dimensions.items() if _NEAR in classes}
+        if "margin" not in self.loss.traits or not near:
+            return
+        unlike = {name: _UNLIKE for name, classes in self.dimensions.items() if _UNLIKE in classes}
+        numbers = {path: [v for v in self.loss.options[path] if isinstance(v, float)] for path in self.options}
+        widest = {_field(path): _word(max(values)) for path, values in numbers.items() if values}
+        switches = [_field(path) for path, classes in self.options.items() if any(v is True for v in classes.values())]
+        for entries in _MANY:
+            for chosen in product(*([self.dimensions[name][0], _word(True)] for name in switches)):
+                yield {**near, **unlike, **widest, **dict(zip(switches, chosen, strict=True)), "entries": entries}
 
     def allowed(self, row: Row) -> bool:
         """Whether a row is one of the space; dimensions that it leaves out have their defaults."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformance.contract.dtypes import FLOAT, TYPES
-from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, weight
+from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, reading, weight
 from conformance.record.cause import Cause
 from refimpl.layer import Layer
 
@@ -22,6 +22,10 @@ BLOCK = 512
 
 def _rounded(x: Any, at: At) -> Any:
     return FLOAT.rounded(x)
+
+
+def _last_item_of_whole_blocks(x: Any, at: At) -> Any:
+    return _without_last_item(x, at) if at.batch % 48 == 0 else x
 
 
 def _without_last_item(x: Any, at: At) -> Any:
@@ -157,6 +161,21 @@ def _centred_in_place(layer: type[Layer]) -> type[Layer]:
 
 
 COMMON = (
+    Slip(
+        "scores-read-as-float32",
+        "{type} rounds its first bottom to float32, in float64 too.",
+        "a copy of the inputs to a device whose buffers are of one type",
+        Cause.FLOAT32,
+        reading(_rounded),
+    ),
+    Slip(
+        "last-item-of-whole-blocks-lost",
+        "The last item gets no gradient from {type} where their number is a multiple of 48.",
+        "blocks of 48 threads, of which the last one ends a thread early",
+        Cause.AT_SCALE,
+        gradient(_last_item_of_whole_blocks),
+        at_scale=True,
+    ),
     Slip(
         "gradient-unweighted",
         "The gradient of {type} lacks the top's diff, so that loss_weight scales the loss alone.",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformance.mutants.common import COMMON
-from conformance.mutants.slips import Alter, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading
+from conformance.mutants.slips import Alter, At, Blobs, Slip, control, gradient, instead, loss, mutants_of, reading
 from conformance.record.cause import Cause
 from refimpl.layers.contrastive_loss import OFFSET, ContrastiveLoss
 
@@ -143,6 +143,29 @@ def _labels(change: Any) -> Alter:
     return reading(lambda s, at: change(s).astype(np.float64), 2)
 
 
+class _SharedLegacyMargin(ContrastiveLoss):
+    def setup(self, bottom: Blobs, top: Blobs) -> None:
+        super().setup(bottom, top)
+        if self.legacy:
+            self._memory["margin"] = self.margin
+
+    def forward(self, bottom: Blobs, top: Blobs) -> None:
+        self.margin = self._memory["margin"] if self.legacy else self.margin
+        super().forward(bottom, top)
+
+    @property
+    def _memory(self) -> dict[str, Any]:
+        """What all layers of a net share."""
+        found: dict[str, Any] = self.context.__dict__.setdefault("memory", {})
+        return found
+
+
+def _of_few_entries(x: Any, at: At) -> Any:
+    if at.layer.legacy:
+        x.reshape(at.batch, -1)[~at.layer.similar(at.bottom), 256:] = 0
+    return x
+
+
 MUTANTS = mutants_of(
     "contrastive_loss",
     ContrastiveLoss,
@@ -268,6 +291,21 @@ MUTANTS = mutants_of(
             "classic slip",
             Cause.UNNAMEABLE,
             instead(_LegacySquared),
+        ),
+        Slip(
+            "margin-of-the-last-legacy",
+            "All layers of a net with legacy_version have the margin of the one that was set up last.",
+            "a static option of the kernel that a switch selects",
+            Cause.UNNAMEABLE,
+            instead(_SharedLegacyMargin),
+        ),
+        Slip(
+            "legacy-of-few-entries",
+            "With legacy_version a dissimilar pair gets no gradient beyond its 256th entry.",
+            "a kernel of one block for each pair",
+            Cause.AT_SCALE,
+            gradient(_of_few_entries),
+            at_scale=True,
         ),
         Slip(
             "exact-derivative",

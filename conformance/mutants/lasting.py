@@ -99,6 +99,41 @@ def _one_behind(layer: type[Layer]) -> type[Layer]:
     return _recomputed(behind, 0)(Wrong)
 
 
+def _ring_of_two(layer: type[Layer]) -> type[Layer]:
+    """Backward on the scores of the forward before the last where that had their shape and the last had not."""
+
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            memory = _own(self)
+            memory["ring"] = [*memory.get("ring", [])[-2:], bottom[0].wide.copy()]
+
+    def stale(x: Any, at: At) -> Any:
+        ring = _own(at.layer)["ring"]
+        return ring[0] if len(ring) == 3 and np.shape(ring[0]) == np.shape(x) != np.shape(ring[1]) else x
+
+    return _recomputed(stale, 0)(Wrong)
+
+
+def _first_of_forwards(layer: type[Layer]) -> type[Layer]:
+    """Backward on the scores of the first forward since the last backward, where they have that shape."""
+
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        def forward(self, bottom: Blobs, top: Blobs) -> None:
+            super().forward(bottom, top)
+            _own(self).setdefault("pending", bottom[0].wide.copy())
+
+        def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+            super().backward(top, propagate_down, bottom)
+            _own(self).pop("pending", None)
+
+    def first(x: Any, at: At) -> Any:
+        pending = _own(at.layer).get("pending", x)
+        return pending if np.shape(pending) == np.shape(x) else x
+
+    return _recomputed(first, 0)(Wrong)
+
+
 def _never_grown(layer: type[Layer]) -> type[Layer]:
     def cut(x: Any, at: At) -> Any:
         x[_own(at.layer).setdefault("items", at.batch) :] = 0
@@ -214,6 +249,20 @@ _ALWAYS = (
         "double buffers that are swapped at the wrong end",
         Cause.STALE_BUFFER,
         _one_behind,
+    ),
+    Slip(
+        "scores-of-a-size-met-before",
+        "Where sizes alternate, backward of {type} works on the scores of the last batch but one.",
+        "buffers that are kept by size, and filled only where the size is another than two batches ago",
+        Cause.STALE_BUFFER,
+        _ring_of_two,
+    ),
+    Slip(
+        "scores-of-the-first-forward",
+        "Of several forward passes without a backward in between, backward of {type} works on the first one's scores.",
+        "what a forward keeps until a backward takes it, where batches are evaluated between others that train",
+        Cause.STALE_BUFFER,
+        _first_of_forwards,
     ),
     Slip(
         "buffers-never-grow",

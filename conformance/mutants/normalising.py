@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from refimpl.layers.normalisation import Normalisation
 __all__ = ["CONTROL", "IGNORING", "NORMALIZE", "normalising", "with_default"]
 
 Flags = NDArray[np.bool_]
+
+
+_NARROW = defaultdict(lambda: np.inf, FULL=2.0**16)
+"""How far each mode's count goes, and begins again at 0."""
 
 
 def _of_mode(mode: str, batch: int, counted: Flags) -> float:
@@ -134,6 +139,14 @@ def normalising(default: str) -> tuple[Slip, ...]:
     """What a layer with a normalisation, ``default`` where none is given, can be divided by instead."""
     return (
         *_NORMALISING,
+        Slip(
+            "full-count-in-16-bits",
+            "What FULL divides by is counted in 16 bits.",
+            "a field of a packed structure of parameters",
+            Cause.AT_SCALE,
+            dividing(lambda own, batch, counted: max(1.0, _of_mode(own.mode, batch, counted) % _NARROW[own.mode])),
+            at_scale=True,
+        ),
         Slip(
             "normalization-not-read",
             "normalization is not read: the default holds.",

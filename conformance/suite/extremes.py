@@ -22,6 +22,8 @@ from conformance.contract.verdict import Element, Status, Verdict
 from conformance.judge.tolerance import large_count_bound
 from conformance.losses import LOSSES, Loss
 from conformance.losses.examples import Extreme, LargeCount
+from conformance.losses.nets import layer, source
+from conformance.losses.roles import Marks, Matrix, Probabilities, Scores, Targets, Weights
 from conformance.requirements import CATALOGUE
 from conformance.suite.judged import bundle
 
@@ -34,6 +36,7 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
     """One check for each loss, and one of its many terms."""
     for stem, loss in losses.items():
         cases = [(partial(case_of, loss, extreme), loss.named(extreme.facets)) for extreme in loss.extremes]
+        cases.append((partial(_of_many_digits, loss), loss.named(("forward", "backward"))))
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
     yield from (_large_count(loss, loss.large_count) for loss in losses.values() if loss.large_count is not None)
 
@@ -43,6 +46,32 @@ def case_of(loss: Loss, extreme: Extreme, **fields: Any) -> Case:
     values = dict(zip(variant.shapes, extreme.bottoms, strict=True))
     return variant.case(f"{FAMILY}/{loss.stem}/{extreme.name}", weights=(extreme.weight,), values=values, **fields)
 
+
+_REAL = (Matrix, Probabilities, Scores, Targets, Weights)
+"""What is any number, but for marks, which are compared with 0 and 1."""
+
+
+def _of_many_digits(loss: Loss) -> Case:
+    """Numbers that float32 does not hold, in the place of all that are exact in it: in float64 nets a product of two
+    has twice as many digits. Whoever reads a bottom as float32 there is told by nothing else."""
+    variant = loss.plain
+    text, inputs, params = "", {}, {}
+    for name, values in variant.values(seed=3).items():
+        role = next(bottom.role for bottom in loss.bottoms if bottom.name == name)
+        if not isinstance(role, _REAL) or isinstance(role, Marks):
+            text += source(name, variant.shapes[name])
+            inputs[name] = values
+            continue
+        held = "" if name in variant.learned else "param { lr_mult: 0 } "
+        text += source(f"{name}_in", variant.shapes[name])
+        text += layer(name, "Scale", [f"{name}_in"], options=f"{held}scale_param {{ axis: 0 num_axes: 0 }}")
+        inputs[f"{name}_in"], params[name] = values, (_SEVEN_TENTHS,)
+    net = text + variant.layer(weights=(1.0,))
+    return Case(f"{FAMILY}/{loss.stem}/many-digits", net, inputs, params=params, forms=loss.forms)
+
+
+_SEVEN_TENTHS = FLOAT.rounded(np.array(0.7))
+"""A scalar: it has all digits of a float32."""
 
 LARGE_COUNT = 2**20
 """Terms: a running float32 sum of as many is visibly wrong, and the answer still fits into one message."""

@@ -55,6 +55,7 @@ def _batches(loss: Loss) -> Iterator[Case]:
     yield _case(trunk, "values", a, [trunk.then(b), trunk.then(c), again])
     yield _case(trunk, "answers", a, [_partly(trunk, loss, b, first=False), _partly(trunk, loss, b, first=True)])
     yield _sizes(loss)
+    yield _to_and_fro(loss)
     yield _shapes(loss)
     stale = _stale(variant)
     weights = [
@@ -73,6 +74,8 @@ def _batches(loss: Loss) -> Iterator[Case]:
     ]
     if "paired" not in loss.traits:
         yield _case(trunk, "backward-alone", a, backwards)
+    between = [trunk.then(b), trunk.then(c, steps=("forward",)), again]
+    yield _case(trunk, "forward-alone", a, between, steps=("forward",))
     params = {name: (_mixing(width), np.zeros(width)) for name, width in _widths(variant).items()}
     added = [trunk.then(b, clear=False, params=params), trunk.then(c, clear=False), again]
     yield _case(trunk, "accumulating", a, added)
@@ -114,6 +117,13 @@ def _sizes(loss: Loss) -> Case:
     trunk = Trunk(FAMILY, variant, declared)
     others = [trunk.then(batch(variant.batch(size), i)) for i, size in enumerate(_SIZES)]
     return _case(trunk, "sizes", batch(variant, 5), [*others, trunk.then(batch(variant, 5))])
+
+
+def _to_and_fro(loss: Loss) -> Case:
+    """A batch, a smaller one, and each size again with other values: what is kept for a size is met two passes on."""
+    trunk, smaller = Trunk(FAMILY, loss.plain), loss.plain.batch(_SIZES[1])
+    others = [trunk.then(batch(variant, 6 + i)) for i, variant in enumerate((smaller, loss.plain, smaller))]
+    return _case(trunk, "to-and-fro", batch(loss.plain, 5), others)
 
 
 def _shapes(loss: Loss) -> Case:

@@ -37,11 +37,23 @@ def _cases(loss: Loss) -> Iterator[Case]:
         ("three", (wide, unlike, plain)),
     ):
         yield _case(f"{FAMILY}/{loss.stem}/{name}", variants)
+    for path, others in _apart(loss, unlike):
+        yield _case(f"{FAMILY}/{loss.stem}/{path.rpartition('.')[2]}-apart", others)
 
 
 def _unlike(loss: Loss) -> Variant:
     """The published variant with the most options, and ignored answers if there are any."""
     return max(loss.variants, key=lambda variant: (len(variant.options), len(variant.ignored), len(variant.shapes)))
+
+
+def _apart(loss: Loss, variant: Variant) -> Iterator[tuple[str, tuple[Variant, Variant]]]:
+    """For each option of a variant, that variant and another that has all but this option in common: what is kept for
+    all layers that share a switch is seen by two that do. Options that shapes hang on are left as they are."""
+    bound = {loss.axis_option, *loss.completed(variant.shapes[variant.first], {})}
+    for path, value in variant.options.items():
+        others = [one for one in loss.options.get(path, ()) if one is not None and one != value]
+        if others and path not in bound:
+            yield path, (variant, replace(variant.given({path: others[0]}), name=f"{variant.name}-other"))
 
 
 def _case(case_id: str, variants: Sequence[Variant]) -> Case:

@@ -1,8 +1,8 @@
 """Sizes: every loss layer on thousands of items, entries and positions, judged element by element.
 
 Kernels go wrong where a small case does not reach: past the first block of threads, in a last block that is not full,
-past 65535 blocks, which is all that a CUDA grid has in its second dimension. No size is a multiple of a block or of a
-vector register.
+past 65535 blocks, which is all that a CUDA grid has in its second dimension. No size but the two that are multiples of
+many numbers is one of a block or of a vector register.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ SIZES: dict[str, tuple[int, ...]] = {
     "blocks": (65599, 2),
     "both": (263, 131),
     "maps": (3, 71, 13, 17),
+    "multiples": (10080, 2),
+    "multiples-of-positions": (3, 2, 40, 42),
 }
 """The first bottom's shapes: over 1024 items, entries of an item, positions; over 65535 items; so many items, or
-positions, of so many entries that neither one is worked on whole."""
+positions, of so many entries that neither one is worked on whole. And counts that are multiples of nearly every small
+number: where the last block is full, what is done for one that is not may go wrong."""
 
 _NARROWER = {"entries": (3, 131)}
 """Where a thousand classes would need a matrix of a million entries."""

@@ -43,13 +43,18 @@ _SOME = 5
 
 def sum_checks(loss: Loss) -> Iterator[Check]:
     """The loss alone, forward, on numbers whose significands are full, so that no two terms are alike; where it ignores
-    labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0. Over fewer terms,
-    every normalization, with some ignored."""
+    labels, once more with so many ignored that what counts is a multiple of 65,536, in 16 bits 0, and under every other
+    normalization that counts. Over fewer terms, every normalization, with some ignored."""
     yield _check(loss, "sum", {})
     ignoring: Options = {"loss_param.ignore_label": _IGNORED} if loss.ignores else {}
     if loss.ignores and loss.default_mode:
         yield _check(loss, "sum-ignoring", {**ignoring, "loss_param.normalization": "VALID"})
-    for mode in loss.options.get("loss_param.normalization", ()):
+    modes = loss.options.get("loss_param.normalization", ())
+    for mode in modes:  # what is counted is in 16 bits 253, or 506
+        if mode in ("FULL", "BATCH_SIZE") and mode != loss.default_mode:
+            name = f"sum-{str(mode).lower().replace('_', '-')}"
+            yield _check(loss, name, {**ignoring, "loss_param.normalization": mode}, SHAPE, _SOME)
+    for mode in modes:
         name = f"count-{str(mode).lower().replace('_', '-')}"
         options: Options = {**ignoring, "loss_param.normalization": mode}
         yield _check(loss, name, options, COUNTED, _SOME)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.contract.case import Case, Pass
+from conformance.contract.case import Array, Case, Pass
 from conformance.contract.check import Check
 from conformance.contract.verdict import Status
 from conformance.losses import LOSSES
@@ -95,6 +95,29 @@ def weight_of_the_first(layer: type[Layer]) -> type[Layer]:
     return Wrong
 
 
+def first_of_forwards(layer: type[Layer]) -> type[Layer]:
+    """Half the gradient where the first forward since the last backward was of another batch."""
+
+    class Wrong(layer):  # type: ignore[misc, valid-type]
+        pending: Sequence[Array] | None = None
+
+        def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+            super().forward(bottom, top)
+            if self.pending is None:
+                self.pending = [blob.data.copy() for blob in bottom]
+
+        def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+            pending, self.pending = self.pending, None
+            if pending is not None and all(map(np.array_equal, pending, [blob.data for blob in bottom])):
+                pending = None
+            super().backward(top, propagate_down, bottom)
+            for blob, wanted in zip(bottom, propagate_down, strict=True):
+                if wanted and pending is not None:
+                    blob.diff[...] *= 0.5
+
+    return Wrong
+
+
 def skips_where_the_weight_is_zero(layer: type[Layer]) -> type[Layer]:
     class Wrong(layer):  # type: ignore[misc, valid-type]
         def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -107,7 +130,14 @@ def skips_where_the_weight_is_zero(layer: type[Layer]) -> type[Layer]:
 @pytest.mark.parametrize("stem", ["contrastive_loss", "softmax_with_loss"])
 @pytest.mark.parametrize(
     "alter",
-    [keeps_the_first, third_pass_wrong, never_grows, weight_of_the_first, skips_where_the_weight_is_zero],
+    [
+        keeps_the_first,
+        third_pass_wrong,
+        never_grows,
+        weight_of_the_first,
+        first_of_forwards,
+        skips_where_the_weight_is_zero,
+    ],
 )
 def test_what_an_earlier_batch_leaves_is_noticed(stem: str, alter: Alter) -> None:
     assert noticed("passes", stem, alter)

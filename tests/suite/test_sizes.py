@@ -39,8 +39,18 @@ def test_answers_of_many_items_leave_a_loss_to_be_seen(loss: Loss) -> None:
     assert answer.loss > 0.01
 
 
-def test_no_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows() -> None:
-    for shape in SIZES.values():
+MULTIPLES = {"multiples", "multiples-of-positions"}
+
+
+def test_some_sizes_fill_blocks_of_nearly_any_size() -> None:
+    for name in MULTIPLES:
+        assert all(
+            prod(SIZES[name]) % block == 0 for block in (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 16, 24, 32, 48, 96)
+        )
+
+
+def test_no_other_size_fills_whole_blocks_and_one_has_more_items_than_a_grid_has_rows() -> None:
+    for shape in (shape for name, shape in SIZES.items() if name not in MULTIPLES):
         assert shape[0] % 2
         assert prod(shape) > 512
         assert prod(shape) % 32
