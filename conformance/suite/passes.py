@@ -151,7 +151,9 @@ def _options(loss: Loss) -> Iterator[Case]:
         phase = "TEST" if i % 2 else "TRAIN"
         yield _case(trunk, f"option-{variant.name}", values, others, phase=phase)
     if loss.two_tops:
-        yield _two_tops(replace(loss.plain, tops=("loss", "prob")))
+        ignoring = [variant for variant in loss.variants if variant.ignored][:1]
+        for name, variant in zip(("two-tops", "two-tops-ignoring"), (loss.plain, *ignoring), strict=False):
+            yield _two_tops(name, replace(variant, tops=("loss", "prob")))
 
 
 def _otherwise(variant: Variant) -> list[Variant]:
@@ -162,15 +164,15 @@ def _otherwise(variant: Variant) -> list[Variant]:
     return [replace(variant, ignored=ignored) for ignored in (tuple(range(1, size - 1)), tuple(range(size)))]
 
 
-def _two_tops(two: Variant) -> Case:
-    """Another loss reads the second top, batch after batch."""
+def _two_tops(name: str, two: Variant) -> Case:
+    """Another loss reads the second top, batch after batch, be what it reads of labels that are ignored or not."""
     trunk = Trunk(FAMILY, two, scaled=True)
     shape = two.shapes[two.first]
     reader = source("target", shape) + layer("reader", DISTANCE.type, ["prob", "target"], weights=(1.5,))
     target = exact(np.linspace(0, 1, int(np.prod(shape))).round(3)).reshape(shape)
     a, b, c = ({**trunk.inputs(batch(two, seed)), "target": np.roll(target, seed)} for seed in (5, 6, 7))
     passes = (Pass(b), Pass(c), Pass(a))
-    return trunk.case("two-tops", beside=reader, inputs=a, passes=passes, each_pass=True)
+    return trunk.case(name, beside=reader, inputs=a, passes=passes, each_pass=True)
 
 
 def _pairs(loss: Loss) -> list[Case]:
