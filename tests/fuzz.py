@@ -90,6 +90,9 @@ ODD: tuple[Any, ...] = (
 )
 """What is put in the places of documents."""
 
+DEEPEST = 20
+"""Levels of a document in which something is changed."""
+
 
 @cache
 def _folder() -> Path:
@@ -236,7 +239,10 @@ def _changed(value: Any, rng: random.Random) -> Any:
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Those down to `DEEPEST`: a document of hundreds of levels would take longer to change than to decode."""
     yield place, value
+    if len(place) == DEEPEST:
+        return
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for step, each in inside:
         yield from _places(each, (*place, step))
