@@ -242,7 +242,7 @@ class Approx(NDArrayOperatorsMixin):
             if beyond.any() and np.isfinite(self.rounding.huge):
                 self.flags.overflowed = True
                 value, error = np.where(beyond, np.copysign(np.inf, value), value), np.where(beyond, 0.0, error)
-        return Approx(value, error, self.rounding, self.flags, stored)
+        return type(self)(value, error, self.rounding, self.flags, stored)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -271,7 +271,7 @@ class Approx(NDArrayOperatorsMixin):
         return f"Approx({self.value!r}, ± {self.error!r})"
 
     def __getitem__(self, key: Any) -> Approx:
-        return Approx(self.value[key], self.error[key], self.rounding, self.flags, self.stored)
+        return type(self)(self.value[key], self.error[key], self.rounding, self.flags, self.stored)
 
     def __setitem__(self, key: Any, new: Any) -> None:
         if self.stored is not None:
@@ -280,10 +280,10 @@ class Approx(NDArrayOperatorsMixin):
         self.error[key] = _error(new)
 
     def reshape(self, *shape: Any) -> Approx:
-        return Approx(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding, self.flags, self.stored)
+        return type(self)(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding, self.flags, self.stored)
 
     def copy(self) -> Approx:
-        return Approx(self.value.copy(), self.error.copy(), self.rounding, self.flags, self.stored)
+        return type(self)(self.value.copy(), self.error.copy(), self.rounding, self.flags, self.stored)
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> Approx:
         """The largest entry along ``axis``: exact, and as uncertain as the largest the entries may be."""

@@ -222,6 +222,10 @@ class _Plain(Approx):
         kept = stored if np.array_equal(stored, rounded, equal_nan=True) else rounded  # a view stays one
         return _Plain(kept, error, self.rounding, self.flags)
 
+    def __setitem__(self, key: Any, new: Any) -> None:
+        super().__setitem__(key, new)
+        self.value[key] = FLOAT.rounded(self.value[key])
+
 
 def _bounds(variant: Variant, case: Case) -> Iterator[str]:
     """The bound on a plain float32 evaluation holds for one, and is finite."""

@@ -134,7 +134,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "no such command": (("rnu",), "rnu"),
     "no such option": (("run", "--dilect", "bvlc"), "--dilect"),
     "no such dialect": (("run", "--dialect", "caffe"), "caffe"),
-    "no such dtype": (("run", "-j", "0", "--dtype", "float16"), "float16"),
+    "no such dtype": (("run", "-j", "0", "--dtype", "float8"), "float16, bfloat16"),
     "no such family": (("run", "-j", "0", "--family", "goldn"), "did you mean golden"),
     "no such layer": (("run", "-j", "0", "--layer", "hinge"), "hinge_loss"),
     "no such case": (("run", "-j", "0", "--case", "hinge_loss/grid-00x"), "hinge_loss/grid-00"),
