@@ -280,7 +280,9 @@ class Approx(NDArrayOperatorsMixin):
         self.error[key] = _error(new)
 
     def reshape(self, *shape: Any) -> Approx:
-        return type(self)(self.value.reshape(*shape), self.error.reshape(*shape), self.rounding, self.flags, self.stored)
+        return type(self)(
+            self.value.reshape(*shape), self.error.reshape(*shape), self.rounding, self.flags, self.stored
+        )
 
     def copy(self) -> Approx:
         return type(self)(self.value.copy(), self.error.copy(), self.rounding, self.flags, self.stored)
