@@ -71,18 +71,15 @@ class Rounding:
     narrow: Dtype | None = None
     claim: TypeClaim | None = None
 
-    def additions(self, terms: int) -> float:
-        """Roundings that a sum of so many terms is charged."""
-        count = min(float(terms), self.walk * math.sqrt(terms)) if terms > 1 else 0.0
-        return count if count <= self.longest else math.inf
-
     def of_sum(self, terms: int, size: Array) -> Array:
         """The error of adding up so many terms whose magnitudes add up to ``size``."""
-        unit = self.unit if self.added is None else self.added
-        count = self.additions(terms)
+        roundings = min(float(terms), self.walk * math.sqrt(terms)) if terms > 1 else 0.0
+        share = roundings * (self.unit if self.added is None else self.added)
         if self.narrow is not None:
-            return size * (count * unit / (1 - count * unit) if count * unit < 1 else np.inf) if count else 0.0 * size
-        return count * unit * size if count < np.inf else np.where(size > 0, np.inf, 0.0)
+            share = share / (1 - share) if share < 1 else math.inf
+        if roundings > self.longest or share == math.inf:
+            return np.where(size > 0, np.inf, 0.0)
+        return share * size
 
     def of(self, value: Array, function: np.ufunc | None = None, passed: Array | float = 0.0) -> Array:
         """The error of rounding ``value`` once, or of the ``function`` that gave it; ``passed`` is the error that it
@@ -226,22 +223,23 @@ class Approx(NDArrayOperatorsMixin):
         """Another array of the same evaluation."""
         return Approx(value, error, self.rounding, self.flags)
 
-    def kept(self, stored: Dtype | None) -> Approx:
+    def kept(self, stored: Dtype) -> Approx:
         """The array rounded to a type: every entry that is not held exactly is off by half of the type's last digit,
         unless the operation that gave it was rounded to that type already; what is beyond the type's range has
         overflowed."""
-        value, error = self.value, self.error
-        if stored is not None and self.rounding.claim is not None:
-            computed = self.rounding.claim.computed
-            holds = stored.significand >= computed.significand and stored.exponent_bits >= computed.exponent_bits
-            exact = (error == 0) & (stored.holds(self.value) | ~np.isfinite(self.value))
-            size = np.absolute(self.value) + np.where(np.isfinite(error), error, 0.0)
-            added = np.where(exact, 0.0, stored.unit_roundoff * size + stored.underflow)
-            error = np.where((error > 0) & holds, error, error + added)
-            beyond = np.isfinite(value) & ~np.isfinite(stored.rounded(value))
-            if beyond.any() and np.isfinite(self.rounding.huge):
-                self.flags.overflowed = True
-                value, error = np.where(beyond, np.copysign(np.inf, value), value), np.where(beyond, 0.0, error)
+        value, error, claim = self.value, self.error, self.rounding.claim
+        assert claim is not None  # nothing is stored in a type of its own where none is claimed
+        holds = (
+            stored.significand >= claim.computed.significand and stored.exponent_bits >= claim.computed.exponent_bits
+        )
+        exact = (error == 0) & (stored.holds(value) | ~np.isfinite(value))
+        size = np.absolute(value) + np.where(np.isfinite(error), error, 0.0)
+        added = np.where(exact, 0.0, stored.unit_roundoff * size + stored.underflow)
+        error = np.where((error > 0) & holds, error, error + added)
+        beyond = np.isfinite(value) & ~np.isfinite(stored.rounded(value))
+        if beyond.any() and np.isfinite(self.rounding.huge):
+            self.flags.overflowed = True
+            value, error = np.where(beyond, np.copysign(np.inf, value), value), np.where(beyond, 0.0, error)
         return type(self)(value, error, self.rounding, self.flags, stored)
 
     @property

@@ -50,8 +50,8 @@ class Answers:
     """An implementation that answers from what was handed in; ``path`` is the export's folder or a file of answers.
 
     A case without an answer is a protocol error; one that was not exported is unsupported. Raises `UsageError` where
-    ``folder`` holds no export or the file is none of answers. An answer that takes more
-    than ``timeout`` seconds to read has timed out.
+    ``folder`` holds no export or the file is none of answers. An answer that takes more than ``timeout`` seconds to
+    read has timed out.
     """
 
     def __init__(self, folder: Path, path: Path | None = None, timeout: float = 60.0) -> None:

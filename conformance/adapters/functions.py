@@ -91,13 +91,16 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
 
 def _declined(loss: Loss, ignoring: bool) -> tuple[str, ...]:
     """The options of the layer that such a function is never told, and what it does not give."""
-    told = {"softmax_param.axis", *((_IGNORED,) if ignoring else ())}
+    told = {loss.axis_option, *((_IGNORED,) if ignoring else ())}
     options = (option for option in loss.options if option not in told)
     second = (f"{loss.stem}.softmax-top",) if loss.two_tops else ()
     return (*options, *second)
 
 
 class _Layer:
+    """The function in the place of a layer, on arrays of the types claimed; the classes of its scores lie last, as
+    frameworks have them. Raises `ValueError` for a label that is no class."""
+
     def __init__(
         self,
         framework: Framework,

@@ -68,12 +68,12 @@ def remove(folder: str) -> None:
                     os.chmod(path, 0o700)
                     for inner in os.listdir(path):
                         number += 1
-                        _raise(os.path.join(path, inner), os.path.join(folder, f".{number}"))
+                        _move_up(os.path.join(path, inner), os.path.join(folder, f".{number}"))
                     os.rmdir(path)
         os.rmdir(folder) if stat.S_ISDIR(os.lstat(folder).st_mode) else os.unlink(folder)
 
 
-def _raise(path: str, to: str) -> None:
+def _move_up(path: str, to: str) -> None:
     """Moves a file or a folder, which its owner has to be allowed to write to for that."""
     if stat.S_ISDIR(os.lstat(path).st_mode):
         os.chmod(path, 0o700)

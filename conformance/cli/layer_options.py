@@ -35,9 +35,11 @@ def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
         words = ["--as", kind] if kind is not None else []
         words += ["--param-str", param_str] if param_str is not None else []
         words += ["--options-as-param-str"] if options_as_param_str else []
-        told = words != ["--as", kind] or not implementation.startswith(("torch:", "jax:"))
-        if words and told and not implementation.startswith("python-layer:"):
-            raise UsageError(f"{words[0]} is for python-layer:FILE:CLASS, and {implementation!r} is none")
+        is_function = implementation.startswith(("torch:", "jax:"))
+        refused = [] if implementation.startswith("python-layer:") else words[2:] if is_function and kind else words
+        if refused:
+            others_too = ", torch:MODULE:FUNCTION and jax:MODULE:FUNCTION" if refused[0] == "--as" else ""
+            raise UsageError(f"{refused[0]} is for python-layer:FILE:CLASS{others_too}, and {implementation!r} is none")
         return function(implementation=" ".join([implementation, *map(shlex.quote, words)]), **others)
 
     return wrapped

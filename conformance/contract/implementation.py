@@ -39,8 +39,8 @@ class Description:
     ``environment`` whatever belongs in a report. ``determinism`` is what it promises, one of `DETERMINISM`, or None.
     ``dtypes`` are names of claims of types (`TypeClaim`) that a run is in where it asks for no others;
     ``differences`` those beyond them in which it runs so that its loss can be differenced; and with ``any_types`` it
-    also runs in any other that a run asks for, be it that it stores what it is given, be it that the claim is whoever
-    asks's. ``snippets`` are its layers of types that the suite has no formula for, as prototxt.
+    also runs in any other that a run asks for, since it keeps arrays in the types that it is given. ``snippets`` are
+    its layers of types that the suite has no formula for, as prototxt.
 
     ``protocol`` is the version of the protocol that it speaks, None where no protocol is between. ``declines`` are
     limits beside those: what it says before the first case that it does not compute. ``in_process`` where it shares

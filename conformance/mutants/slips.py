@@ -16,7 +16,6 @@ from refimpl.layer import Layer, refuse_labels_outside
 from refimpl.layers.normalisation import Normalisation
 
 __all__ = [
-    "HALF",
     "Alter",
     "At",
     "Blobs",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 Blobs = Sequence[Blob]
-HALF: Any = np.dtype("f2").type
 """Half precision, which the table of types does not have yet."""
 Values = Any
 L = TypeVar("L", bound=Layer)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import HALF
 from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Similarity
 from conformance.mutants.mutant import Mutant
 from conformance.mutants.slips import (
-    HALF,
     At,
     Blobs,
     Slip,
@@ -153,7 +153,7 @@ def _of_labels(index: int) -> Iterator[Slip]:
         "{type} holds labels in half precision, which has no odd numbers beyond 2048.",
         _SURVIVED,
         Cause.UNNAMEABLE,
-        reading(held(HALF), index),
+        reading(held(HALF.numpy), index),
         at_scale=True,
     )
     yield Slip(
@@ -241,7 +241,7 @@ def _half_margin(layer: type[Layer]) -> type[Layer]:
         def setup(self, bottom: Blobs, top: Blobs) -> None:
             super().setup(bottom, top)
             own: float = self.margin
-            self.margin: float = float(HALF(own))
+            self.margin: float = float(HALF.rounded(own))
 
     return Wrong
 

@@ -131,9 +131,7 @@ class Evidence:
         """The evidence of a line. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
         check, dtype, formula = line["check"], line["dtype"], line.get("formula", "")
         net, requirements = line.get("case", {"net": ""})["net"], dict(line.get("requirements", {}))
-        if not all(isinstance(text, str) for text in (check, net, formula, *requirements.values())) or not isinstance(
-            dtype, str
-        ):
+        if not all(isinstance(text, str) for text in (check, net, formula, dtype, *requirements.values())):
             raise ValueError("check, net, formula, dtype and requirements are texts")
         TypeClaim.named(dtype)
         refusal = outcome_from_json(line["refusal"], dtype) if "refusal" in line else None

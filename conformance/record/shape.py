@@ -41,12 +41,10 @@ def refuse_misshapen_verdict(line: Mapping[str, Any]) -> None:
     for name in (*_NEEDED, *(name for name in _OPTIONAL if line.get(name) is not None)):
         _text(line, name)
     TypeClaim.named(line["dtype"])
-    headroom = line.get("headroom")
-    if headroom is not None and headroom != "Infinity" and not (_is_number(headroom) and headroom >= 0):
-        raise ValueError(f"headroom is {headroom!r:.40}")
-    best = line.get("best")
-    if best is not None and best != "Infinity" and not (_is_number(best) and best >= 0):
-        raise ValueError(f"best is {best!r:.40}")
+    for name in ("headroom", "best"):
+        ratio = line.get(name)
+        if ratio is not None and ratio != "Infinity" and not (_is_number(ratio) and ratio >= 0):
+            raise ValueError(f"{name} is {ratio!r:.40}")
     if not is_suite(str(line.get("since", "1"))):
         raise ValueError(f"since is {line['since']!r:.40}")
     if not isinstance(line.get("detail", {}), Mapping):

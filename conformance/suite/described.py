@@ -217,10 +217,7 @@ class _Plain(Approx):
     """A plain evaluation: every result rounded to float32. What it is off by has to lie within the bound."""
 
     def replaced(self, value: object, error: object) -> _Plain:
-        stored = np.asarray(value, np.float64)
-        rounded = FLOAT.rounded(stored)
-        kept = stored if np.array_equal(stored, rounded, equal_nan=True) else rounded  # a view stays one
-        return _Plain(kept, error, self.rounding, self.flags)
+        return _Plain(FLOAT.rounded(np.asarray(value, np.float64)), error, self.rounding, self.flags)
 
     def __setitem__(self, key: Any, new: Any) -> None:
         super().__setitem__(key, new)

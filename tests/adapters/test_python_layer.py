@@ -212,7 +212,12 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         ("arguments", "complaint"),
         [
-            (("reference", "--as", "EuclideanLoss"), "--as is for python-layer:FILE:CLASS"),
+            (("reference", "--as", "EuclideanLoss"), "--as is for python-layer:FILE:CLASS, torch:MODULE:FUNCTION and"),
+            (
+                ("torch:m:f", "--as", "EuclideanLoss", "--param-str", "x"),
+                "--param-str is for python-layer:FILE:CLASS, and",
+            ),
+            (("jax:m:f", "--options-as-param-str"), "--options-as-param-str is for python-layer:FILE:CLASS, and"),
             (("reference", "--layer", "absent.prototxt"), "cannot read the snippet absent.prototxt: No such file"),
             (("reference", "--layer", "broken.prototxt"), "broken.prototxt: parse, line 1"),
             ((f"python-layer:{LAYERS}:Absent",), "there is no Absent in"),

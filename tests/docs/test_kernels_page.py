@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conformance.adapters.opening import open_implementation
+from conformance.contract.case import Case
+from conformance.contract.outcome import Refusal
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
 from conformance.suite import golden
@@ -62,6 +65,18 @@ def test_a_mistake_in_it_does_not(kernel: Any, was: str, becomes: str) -> None:
     kernel(name, CODE[1].replace(was, becomes))
     found = verdicts(f"torch:{name}:loss", 12, COMMAND[2])
     assert any(v.status is Status.FAILED for v in found)
+
+
+def test_a_label_that_is_no_class_is_refused_whatever_the_function_makes_of_it(kernel: Any) -> None:
+    kernel("lenient", "def loss(logits, target):\n    return logits.sum()\n")
+    net = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "y" top: "loss" }"""
+    implementation = open_implementation("torch:lenient:loss", in_process=True)
+    for label, refused in ((2.0, False), (3.0, True), (-1.0, True)):
+        case = Case("it", net, {"x": np.zeros((2, 3)), "y": np.array([0.0, label])}, steps=("forward",))
+        assert isinstance(implementation.run(case, "float32"), Refusal) is refused
 
 
 def test_a_function_in_jax_and_a_pair_of_functions(kernel: Any) -> None:

@@ -110,3 +110,10 @@ def test_half_owes_gradual_underflow_and_float_does_not() -> None:
     rooms = {name: rounding_of(name).of(np.array(TYPES[name].smallest_normal)) for name in ("float16", "float32")}
     assert rooms["float32"] == TYPES["float32"].smallest_normal
     assert rooms["float16"] == pytest.approx(2.0**-24, rel=1e-9)
+
+
+@narrow
+def test_a_sum_of_few_digits_is_charged_its_roundings_of_roundings(name: str) -> None:
+    """n u alone is short of what n roundings upwards come to, (1 + u)^n - 1."""
+    rounding, terms, unit = rounding_of(name), 8, TYPES[name].unit_roundoff
+    assert rounding.of_sum(terms, np.ones(1)) >= (1 + unit) ** terms - 1 > terms * unit

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from conformance.contract.dtypes import HALF
 from conformance.losses.loss import Loss
 from conformance.mutants.drawn.situation import Situation
-from conformance.mutants.slips import HALF
 
 __all__ = ["KINDS", "Trigger", "draw_trigger"]
 
@@ -113,7 +113,7 @@ def _option(random: Random, loss: Loss) -> Trigger:
             return Trigger(
                 "option",
                 f"{name} is not exact in half precision",
-                lambda s: s.has(name) and float(HALF(s.option(name))) != s.option(name),
+                lambda s: s.has(name) and not HALF.holds(s.option(name)),
             )
         if random.random() < 0.5:
             return Trigger("option", f"{name} is above {t:.3g}", lambda s: s.option(name) > t)
