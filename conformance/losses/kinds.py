@@ -97,6 +97,13 @@ def _identity(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
     return np.array(np.broadcast_to(np.eye(shape[-1]), shape), dtype=np.float64)
 
 
+def _nearly_stochastic(rng: np.random.Generator, shape: Shape, classes: int) -> Array:
+    """Rows that sum to 1 but for a hundredth or less, as counted confusions that were rounded do."""
+    likely = 0.75 * np.eye(shape[-1]) + 0.25 * rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+    off = 1 + rng.uniform(-1, 1, (*shape[:-1], 1)) * 2.0**-7
+    return FLOAT.rounded(likely * off)
+
+
 _LABELS: Mapping[str, Draw] = {
     "last": _labels(lambda rng, size, classes: np.full(size, classes - 1.0)),
     "ends": _labels(_ends),
@@ -164,6 +171,7 @@ _KINDS: Mapping[type[Role], Mapping[str, Draw]] = {
         "spread": _spread(-20, 10),
         "identity": _identity,
         "rows-of-zero": _rows_of_zero,
+        "nearly-stochastic": _nearly_stochastic,
     },
 }
 

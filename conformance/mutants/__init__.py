@@ -16,7 +16,8 @@ __all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "mutants_by
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant, loss by loss, then the net's and those of the layers around."""
     modules = (
-        import_module(f"{__name__}.{name}") for name in (*KNOWN, "lasting", "net", "around", "together", "accepting")
+        import_module(f"{__name__}.{name}")
+        for name in (*KNOWN, "lasting", "sharing", "net", "around", "together", "accepting")
     )
     return tuple(mutant for module in modules for mutant in module.MUTANTS)
 

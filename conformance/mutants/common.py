@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from conformance.contract.dtypes import FLOAT, TYPES
+from conformance.mutants.scale import SCALE, without_last_item
 from conformance.mutants.slips import At, Blobs, Slip, gradient, loss, reading, weight
 from conformance.record.cause import Cause
 from refimpl.layer import Layer
@@ -16,55 +17,16 @@ from refimpl.layer import Layer
 __all__ = ["COMMON", "random_last_bit"]
 
 CLASSIC = "classic slip"
-BLOCK = 512
-"""Threads of a block in Caffe's CUDA kernels."""
 
 
 def _rounded(x: Any, at: At) -> Any:
     return FLOAT.rounded(x)
 
 
-def _last_item_of_whole_blocks(x: Any, at: At) -> Any:
-    return _without_last_item(x, at) if at.batch % 48 == 0 else x
-
-
-def _without_last_item(x: Any, at: At) -> Any:
-    x[-1] = 0
-    return x
-
-
 def _without_one_element(x: Any, at: At) -> Any:
     written = np.flatnonzero(x)
     if written.size:
         x.ravel()[written[written.size // 2]] = 0
-    return x
-
-
-def _up_to(entries: int) -> Callable[[Any, At], Any]:
-    def unfinished(x: Any, at: At) -> Any:
-        x.reshape(-1)[entries:] = 0
-        return x
-
-    return unfinished
-
-
-def _without_tail(x: Any, at: At) -> Any:
-    """A sum less what the items beyond the last whole 256 add to it, on the average."""
-    return x * (1 - at.batch % 256 / at.batch) if at.batch > BLOCK else x
-
-
-def _short_of_many(x: Any, at: At) -> Any:
-    return x * (1 - 1 / 200) if at.bottom[0].count > 100_000 else x
-
-
-def _of_halves(x: Any, at: At) -> Any:
-    """A sum in which a thousandth is lost where two halves are added up."""
-    return x * (1 - 2.0**-10) if at.batch > 1 << 16 else x
-
-
-def _without_last_block(x: Any, at: At) -> Any:
-    if x.size > BLOCK:
-        x.reshape(-1)[x.size - x.size % BLOCK :] = 0
     return x
 
 
@@ -161,20 +123,13 @@ def _centred_in_place(layer: type[Layer]) -> type[Layer]:
 
 
 COMMON = (
+    *SCALE,
     Slip(
         "scores-read-as-float32",
         "{type} rounds its first bottom to float32, in float64 too.",
         "a copy of the inputs to a device whose buffers are of one type",
         Cause.FLOAT32,
         reading(_rounded),
-    ),
-    Slip(
-        "last-item-of-whole-blocks-lost",
-        "The last item gets no gradient from {type} where their number is a multiple of 48.",
-        "blocks of 48 threads, of which the last one ends a thread early",
-        Cause.AT_SCALE,
-        gradient(_last_item_of_whole_blocks),
-        at_scale=True,
     ),
     Slip(
         "gradient-unweighted",
@@ -247,54 +202,6 @@ COMMON = (
         gradient(lambda x, at: 2 * x),
     ),
     Slip(
-        "one-block-only",
-        "The gradient of {type} ends after 512 entries: one block of threads, each of which takes one.",
-        "a CUDA kernel without the loop over the grid, launched with one block",
-        Cause.AT_SCALE,
-        gradient(_up_to(BLOCK)),
-        at_scale=True,
-    ),
-    Slip(
-        "last-block-lost",
-        "The gradient of {type} lacks what does not fill a block of 512.",
-        "a number of blocks that is rounded down",
-        Cause.AT_SCALE,
-        gradient(_without_last_block),
-        at_scale=True,
-    ),
-    Slip(
-        "short-index",
-        "The gradient of {type} ends after 65536 entries.",
-        "indices of 16 bits, and a grid's second dimension, which ends at 65535 blocks",
-        Cause.AT_SCALE,
-        gradient(_up_to(1 << 16)),
-        at_scale=True,
-    ),
-    Slip(
-        "tail-of-the-sum-lost",
-        "The loss of {type} lacks the items that do not fill a block of 256.",
-        "a reduction in blocks whose last one is left out",
-        Cause.AT_SCALE,
-        loss(_without_tail),
-        at_scale=True,
-    ),
-    Slip(
-        "short-of-many",
-        "The loss of {type} is half a percent too small beyond 100,000 entries.",
-        "a running sum in a narrow type, and atomic additions that get lost",
-        Cause.AT_SCALE,
-        loss(_short_of_many),
-        at_scale=True,
-    ),
-    Slip(
-        "thousandth-of-many-lost",
-        "The loss of {type} is a thousandth too small beyond 65,536 items.",
-        "a sum in halves whose seam is lost",
-        Cause.AT_SCALE,
-        loss(_of_halves),
-        at_scale=True,
-    ),
-    Slip(
         "gradient-accumulates",
         "{type} adds its gradient to what the bottom's diff held.",
         "the contract that bottom diffs are written and parameter diffs are added to, read the wrong way round",
@@ -341,7 +248,7 @@ COMMON = (
         "The last item of a batch gets no gradient from {type}.",
         "a loop that ends one early",
         Cause.LAST_SAMPLE,
-        gradient(_without_last_item),
+        gradient(without_last_item),
     ),
     Slip(
         "one-element-lost",

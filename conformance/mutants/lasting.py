@@ -1,7 +1,4 @@
-"""What lasts too long: state of an earlier batch, and state that two layers of one type share.
-
-Every one of these is right as long as a net sees one batch, and holds one layer of the type.
-"""
+"""What lasts too long: state of an earlier batch. Every one of these is right as long as a net sees one batch."""
 
 from __future__ import annotations
 
@@ -12,26 +9,18 @@ import numpy as np
 
 from conformance.losses import LOSSES, Loss
 from conformance.mutants.mutant import Mutant
-from conformance.mutants.slips import Alter, At, Blobs, Slip, gradient, loss, mutants_of, reading, weight
+from conformance.mutants.slips import Alter, At, Blobs, Slip, gradient, loss, mutants_of, reading, recomputed, weight
 from conformance.record.cause import Cause
 from refimpl.layer import Layer
-from refimpl.layers import REGISTRY
 
 __all__ = ["MUTANTS"]
 
 EARLIER = "batches that reuse a layer's buffers, where tests make a new net for every batch"
-STATIC = "static and class-level buffers of layers that are written for nets with one loss"
 
 
 def _own(layer: Any) -> dict[str, Any]:
     """A layer's memory."""
     found: dict[str, Any] = layer.__dict__.setdefault("memory", {})
-    return found
-
-
-def _of_the_net(layer: Any) -> dict[str, Any]:
-    """A memory that all layers of one net share."""
-    found: dict[str, Any] = layer.context.__dict__.setdefault("memory", {})
     return found
 
 
@@ -62,27 +51,6 @@ def _kept_normaliser(layer: type[Layer]) -> type[Layer]:
     return gradient(stale)(loss(stale)(layer))
 
 
-def _recomputed(change: Callable[[Any, At], Any], which: int) -> Alter:
-    """Backward with a bottom read as something else than it holds, and what forward keeps for it made of that."""
-
-    def alter(layer: type[Layer]) -> type[Layer]:
-        class Wrong(layer):  # type: ignore[misc, valid-type]
-            def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
-                changed = change(bottom[which].wide.copy(), At(self, bottom, top))
-                read = [self.context.blob(*blob.shape) for blob in bottom]
-                for blob, own in zip(read, bottom, strict=True):
-                    blob.data[...] = own.data
-                    blob.share_diff(own)
-                read[which].data[...] = changed
-                scratch = [self.context.blob(*blob.shape) for blob in top]
-                REGISTRY[self.type].forward(self, read, scratch)
-                super().backward(top, propagate_down, read)
-
-        return Wrong
-
-    return alter
-
-
 def _one_behind(layer: type[Layer]) -> type[Layer]:
     """Backward on the scores of the forward before the last, where there was one of that shape."""
 
@@ -96,7 +64,7 @@ def _one_behind(layer: type[Layer]) -> type[Layer]:
         before = _own(at.layer)["before"]
         return before if before is not None and np.shape(before) == np.shape(x) else x
 
-    return _recomputed(behind, 0)(Wrong)
+    return recomputed(behind, 0)(Wrong)
 
 
 def _ring_of_two(layer: type[Layer]) -> type[Layer]:
@@ -112,7 +80,7 @@ def _ring_of_two(layer: type[Layer]) -> type[Layer]:
         ring = _own(at.layer)["ring"]
         return ring[0] if len(ring) == 3 and np.shape(ring[0]) == np.shape(x) != np.shape(ring[1]) else x
 
-    return _recomputed(stale, 0)(Wrong)
+    return recomputed(stale, 0)(Wrong)
 
 
 def _first_of_forwards(layer: type[Layer]) -> type[Layer]:
@@ -131,7 +99,7 @@ def _first_of_forwards(layer: type[Layer]) -> type[Layer]:
         pending = _own(at.layer).get("pending", x)
         return pending if np.shape(pending) == np.shape(x) else x
 
-    return _recomputed(first, 0)(Wrong)
+    return recomputed(first, 0)(Wrong)
 
 
 def _never_grown(layer: type[Layer]) -> type[Layer]:
@@ -175,55 +143,6 @@ def _zeros_unwritten(layer: type[Layer]) -> type[Layer]:
             for blob, held, wanted in zip(bottom, before, propagate_down, strict=True):
                 if wanted:
                     blob.diff[...] = np.where(blob.diff == 0, held, blob.diff)
-
-    return Wrong
-
-
-def _shared_bottom(which: int) -> Alter:
-    """What backward reads is what the last forward, of whichever layer, had there; it is repeated or cut to fit."""
-
-    def alter(layer: type[Layer]) -> type[Layer]:
-        class Wrong(layer):  # type: ignore[misc, valid-type]
-            def forward(self, bottom: Blobs, top: Blobs) -> None:
-                super().forward(bottom, top)
-                _of_the_net(self)[self.type] = bottom[which].wide.copy()
-
-        def shared(x: Any, at: At) -> Any:
-            kept = _of_the_net(at.layer).get(at.layer.type)
-            return kept if kept is not None and np.shape(kept) == np.shape(x) else x
-
-        return _recomputed(shared, which)(Wrong)
-
-    return alter
-
-
-def _shared_normaliser(layer: type[Layer]) -> type[Layer]:
-    class Wrong(layer):  # type: ignore[misc, valid-type]
-        def forward(self, bottom: Blobs, top: Blobs) -> None:
-            super().forward(bottom, top)
-            _of_the_net(self)["normaliser"] = At(self, bottom, top).normaliser
-
-    return gradient(lambda x, at: x * at.normaliser / _of_the_net(at.layer).get("normaliser", at.normaliser))(Wrong)
-
-
-def _shared_weight(layer: type[Layer]) -> type[Layer]:
-    class Wrong(layer):  # type: ignore[misc, valid-type]
-        def forward(self, bottom: Blobs, top: Blobs) -> None:
-            super().forward(bottom, top)
-            _of_the_net(self)["weight"] = top[0].diff.copy()
-
-    return weight(lambda held, at: _of_the_net(at.layer).get("weight", held))(Wrong)
-
-
-def _shared_count(layer: type[Layer]) -> type[Layer]:
-    """A net's second layer of the type adds its loss to the first one's."""
-
-    class Wrong(layer):  # type: ignore[misc, valid-type]
-        def forward(self, bottom: Blobs, top: Blobs) -> None:
-            super().forward(bottom, top)
-            sums = _of_the_net(self).setdefault("sums", {})
-            sums[id(self)] = top[0].wide.copy()
-            top[0].data[...] = sum(sums.values())
 
     return Wrong
 
@@ -305,41 +224,6 @@ _ALWAYS = (
         "loops over the entries that count",
         Cause.STALE_BUFFER,
         _zeros_unwritten,
-    ),
-    Slip(
-        "scores-shared-by-a-net",
-        "Backward of {type} works on the scores that the last forward of any such layer had.",
-        STATIC,
-        Cause.STALE_BUFFER,
-        _shared_bottom(0),
-    ),
-    Slip(
-        "answers-shared-by-a-net",
-        "Backward of {type} works on what the last forward of any such layer had as its second bottom.",
-        STATIC,
-        Cause.STALE_BUFFER,
-        _shared_bottom(1),
-    ),
-    Slip(
-        "normaliser-shared-by-a-net",
-        "The gradient of {type} is divided by the normaliser of the last forward of any such layer.",
-        STATIC,
-        Cause.STALE_BUFFER,
-        _shared_normaliser,
-    ),
-    Slip(
-        "weight-shared-by-a-net",
-        "The gradient of {type} carries the weight of the last forward of any such layer.",
-        STATIC,
-        Cause.WEIGHT_MISSING,
-        _shared_weight,
-    ),
-    Slip(
-        "sum-shared-by-a-net",
-        "{type} adds its loss to those of the other such layers of the net.",
-        STATIC,
-        Cause.STALE_BUFFER,
-        _shared_count,
     ),
 )
 

@@ -13,6 +13,7 @@ from conformance.mutants.mutant import Mutant
 from conformance.record.cause import Cause
 from refimpl.blob import Blob
 from refimpl.layer import Layer, refuse_labels_outside
+from refimpl.layers import REGISTRY
 from refimpl.layers.normalisation import Normalisation
 
 __all__ = [
@@ -28,11 +29,11 @@ __all__ = [
     "loss",
     "mutants_of",
     "reading",
+    "recomputed",
     "weight",
 ]
 
 Blobs = Sequence[Blob]
-"""Half precision, which the table of types does not have yet."""
 Values = Any
 L = TypeVar("L", bound=Layer)
 Alter = Callable[[type[Layer]], type[Layer]]
@@ -194,6 +195,27 @@ def reading(change: Change, which: int = 0, forward: bool = True, backward: bool
             copy.data[...] = change(at.bottom[which].wide.copy(), at)
             copy.share_diff(at.bottom[which])
             return [copy if i == which else blob for i, blob in enumerate(at.bottom)]
+
+        return Wrong
+
+    return alter
+
+
+def recomputed(change: Change, which: int) -> Alter:
+    """Backward with a bottom read as something else than it holds, and what forward keeps for it made of that."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
+        class Wrong(layer):  # type: ignore[misc, valid-type]
+            def backward(self, top: Blobs, propagate_down: Sequence[bool], bottom: Blobs) -> None:
+                changed = change(bottom[which].wide.copy(), At(self, bottom, top))
+                read = [self.context.blob(*blob.shape) for blob in bottom]
+                for blob, own in zip(read, bottom, strict=True):
+                    blob.data[...] = own.data
+                    blob.share_diff(own)
+                read[which].data[...] = changed
+                scratch = [self.context.blob(*blob.shape) for blob in top]
+                REGISTRY[self.type].forward(self, read, scratch)
+                super().backward(top, propagate_down, read)
 
         return Wrong
 

@@ -303,7 +303,7 @@ _OF_EVERY_LOSS = (
     ),
     Facet(
         "contract-siblings",
-        "Several {type} in one net compute what each would compute alone: they share nothing but their code.",
+        "Several {type} in one net, or one beside another loss, compute what each would alone: they share nothing but code.",
         f"{LAYER} Forward, Backward",
         since="2",
     ),

@@ -1,22 +1,24 @@
-"""Siblings: several layers of one type in one net, unlike in everything, so that what a type keeps for all is seen."""
+"""Siblings: several layers of one type in one net, unlike in everything, so that what a type keeps for all is seen; and
+of every two types of a profile, so that what their base class or a scratch pool keeps for both is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from conformance.contract.case import Array, Case, Pass
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.nets import layer, source
 from conformance.losses.options import options_text
-from conformance.suite.judged import bundle
+from conformance.suite.judged import bundle, single
 from conformance.suite.trunk import batch
 
 __all__ = ["checks"]
 
 FAMILY = "siblings"
-WEIGHTS = (2.5, -0.75, 0.5)
+WEIGHTS = (2.5, -0.75, 0.5, -1.5)
 _BY_ONE = "scale_param { axis: 0 num_axes: 0 }"
 
 
@@ -25,6 +27,19 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
         served = [f"{stem}.contract-siblings", "net.passes"]
         cases = [(case, served) for case in _cases(loss)]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, layer_types=(loss.type,))
+    for pair in combinations(losses.values(), 2):
+        types = tuple(loss.type for loss in pair)
+        if len(set(types)) == len(types):  # a type means one thing in a net
+            yield _cousins(pair, types)
+
+
+def _cousins(pair: tuple[Loss, Loss], types: tuple[str, ...]) -> Check:
+    """Two types in turn: the plain variant of each, then the least plain."""
+    first, second = pair
+    case_id = f"{FAMILY}/{first.stem}/beside-{second.stem}"
+    served = [f"{loss.stem}.contract-siblings" for loss in pair]
+    case = _case(case_id, (*(loss.plain for loss in pair), *map(_unlike, pair)))
+    return single(case_id, first.stem, [*served, "net.passes"], case, layer_types=types, forms=case.forms)
 
 
 def _cases(loss: Loss) -> Iterator[Case]:
@@ -62,7 +77,7 @@ def _case(case_id: str, variants: Sequence[Variant]) -> Case:
     first, second = (_values(variants, seed) for seed in (5, 6))
     last = f"_{len(variants) - 1}"
     passes = ({name: array for name, array in second.items() if name.endswith(last)}, second)
-    forms = variants[0].loss.forms
+    forms = tuple(dict.fromkeys(form for variant in variants for form in variant.loss.forms))
     return Case(case_id, net, first, passes=tuple(Pass(inputs) for inputs in passes), each_pass=True, forms=forms)
 
 

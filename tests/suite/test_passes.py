@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Array, Case, Pass
 from conformance.contract.check import Check
 from conformance.contract.verdict import Status
-from conformance.losses import LOSSES
-from conformance.suite import passes, siblings, training
+from conformance.losses import LOSSES, PROFILES
+from conformance.suite import all_checks, passes, siblings, training
 from conformance.suite.alone import alone
 from refimpl.blob import Blob
 from refimpl.layer import Layer
@@ -162,13 +163,13 @@ def test_training_notices_what_comes_late(stem: str) -> None:
     assert "net.passes" in noticed("training", stem, late)
 
 
-@every_loss
-def test_what_two_of_a_type_share_is_noticed(stem: str) -> None:
-    """The scores of the last forward, of whichever layer, are everybody's."""
+Kept = dict[tuple[int, ...], np.ndarray]
 
-    def shared(layer: type[Layer]) -> type[Layer]:
-        kept: dict[tuple[int, ...], np.ndarray] = {}
 
+def sharing_in(kept: Kept) -> Alter:
+    """Backward works on the scores that the last forward, of whoever keeps them there, had in that shape."""
+
+    def alter(layer: type[Layer]) -> type[Layer]:
         class Wrong(layer):  # type: ignore[misc, valid-type]
             def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
                 super().forward(bottom, top)
@@ -183,7 +184,40 @@ def test_what_two_of_a_type_share_is_noticed(stem: str) -> None:
 
         return Wrong
 
-    assert noticed("siblings", stem, shared)
+    return alter
+
+
+@every_loss
+def test_what_two_of_a_type_share_is_noticed(stem: str) -> None:
+    assert noticed("siblings", stem, sharing_in({}))
+
+
+PAIRS = list(combinations(LOSSES, 2))
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_what_two_types_share_is_noticed_of_both(one: str, other: str) -> None:
+    """They share what two layers of either do not: one memory for the plain layers, another for those after them."""
+    check = next(each for each in family("siblings", one) if each.id.endswith(f"/beside-{other}"))
+    kept: Kept = {}
+    wrong = {LOSSES[stem].type: sharing_in(kept)(REGISTRY[LOSSES[stem].type]) for stem in (one, other)}
+    verdicts = run_family((check,), Broken(wrong), dtypes=("float32",))
+    assert failed(verdicts, must=True)
+
+
+def test_types_that_mean_the_same_do_not_meet() -> None:
+    """One net has one meaning for a type: FocalLoss over a softmax and over sigmoids are in no case together."""
+    detection = PROFILES["detection"]
+    beside = {check.id for check in siblings.checks(detection) if "/beside-" in check.id}
+    assert "siblings/focal_loss/beside-multibox_loss" in beside
+    assert "siblings/focal_loss/beside-sigmoid_focal_loss" not in beside
+
+
+def test_a_pair_is_of_the_forms_of_both() -> None:
+    checks = all_checks(profiles=("faces",), families=("siblings",))
+    forms = {check.id: {form.partition(":")[0] for form in check.forms} for check in checks}
+    both = forms["siblings/position_weighted_softmax_with_loss/beside-weighted_euclidean_loss"]
+    assert both == {"SoftmaxWithLoss", "EuclideanLoss"}
 
 
 def test_the_last_pass_alone() -> None:
