@@ -41,6 +41,7 @@ _FORMATS = (".json", ".md")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the result to a file as well, .json or .md; repeatable.",
 )
+@click.option("--once", is_flag=True, help="Whether each is killed, not by how many families: up to its first kill.")
 @click.option("--list", "listing", is_flag=True, help="List the mutants with their causes, and run nothing.")
 @click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
 @click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
@@ -60,6 +61,7 @@ def command(
     stems: tuple[str, ...],
     jobs: int,
     paths: tuple[Path, ...],
+    once: bool,
     listing: bool,
     requirements: bool,
     sensitivity: bool,
@@ -78,6 +80,7 @@ def command(
     \b
     Examples:
       lossconf mutants -j 2 --out matrix.md
+      lossconf mutants -j 2 --once
       lossconf mutants --mutant LAYER/MUTANT
       lossconf mutants --sensitivity
       lossconf mutants --diagnosis --sample 60 --seed 11
@@ -104,7 +107,7 @@ def command(
         return _diagnosis(mutants, sample, seed, jobs, paths)
     if checkers:
         return _checkers(mutants, paths)
-    return _matrix(mutants, jobs, paths)
+    return _matrix(mutants, jobs, paths, once)
 
 
 def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
@@ -125,10 +128,10 @@ def _shown(results: Iterable[T], count: int) -> list[T]:
     return list(track(results, "mutants", count, console=console, disable=not console.is_terminal))
 
 
-def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...]) -> int:
+def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...], once: bool) -> int:
     started = time.monotonic()
-    rows = _shown(kill_matrix(mutants, jobs), len(mutants))
-    summary = Summary(rows, time.monotonic() - started)
+    rows = _shown(kill_matrix(mutants, jobs, once), len(mutants))
+    summary = Summary(rows, time.monotonic() - started, once)
     for line in summary.lines():
         say(line)
     _write(paths, summary.to_json(), summary.to_markdown())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from conformance.contract.check import Check
@@ -74,8 +74,9 @@ def concerned(mutant: Mutant, checks: Iterable[Check], large: bool = False) -> I
             yield check
 
 
-def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers) -> Row:
-    """Run a mutant through every family that concerns it, each up to its first kill."""
+def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers, once: bool = False) -> Row:
+    """Run a mutant through every family that concerns it, each up to its first kill, or ``once``: through no more
+    families than it takes to kill it."""
     started = time.perf_counter()
     kills: dict[str, Kill | None] = {}
     noticed: dict[str, Kill] = {}
@@ -85,6 +86,8 @@ def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers) -> 
             kills[check.family] = next((_kill(v) for v in broken if v.level is not Level.SHOULD), None)
             if broken:
                 noticed.setdefault(check.family, _kill(broken[0]))
+            if once and kills[check.family]:
+                break
     noticed = {family: kill for family, kill in noticed.items() if kills[family] is None}
     return Row(mutant.id, mutant.cause.value, mutant.equivalent, kills, noticed, time.perf_counter() - started)
 
@@ -107,21 +110,21 @@ def _kill(verdict: Verdict) -> Kill:
     return Kill(verdict.check, verdict.dtype, verdict.requirement, verdict.reason)
 
 
-def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Row]:
+def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1, once: bool = False) -> Iterator[Row]:
     """The rows of the mutants, in their order, each as soon as it and those before it are known."""
     if jobs == 1:
-        yield from map(_row, mutants)
+        yield from (_row(mutant, once) for mutant in mutants)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_row_by_id, [mutant.id for mutant in mutants])
+        yield from pool.map(partial(_row_by_id, once=once), [mutant.id for mutant in mutants])
 
 
-def _row(mutant: Mutant) -> Row:
-    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect))
+def _row(mutant: Mutant, once: bool) -> Row:
+    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect), once)
 
 
-def _row_by_id(mutant: str) -> Row:
-    return _row(mutants_by_id()[mutant])
+def _row_by_id(mutant: str, once: bool) -> Row:
+    return _row(mutants_by_id()[mutant], once)
 
 
 @cache

@@ -14,14 +14,14 @@ __all__ = ["Summary"]
 class Summary:
     """The rows of a kill matrix, and what is to be said of them."""
 
-    def __init__(self, rows: Sequence[Row], seconds: float) -> None:
+    def __init__(self, rows: Sequence[Row], seconds: float, once: bool = False) -> None:
         self.rows = rows
         self.seconds = seconds
         self.wanted = [row for row in rows if row.equivalent is None]
         self.equivalents = [row for row in rows if row.equivalent is not None]
         self.survivors = [row for row in self.wanted if not row.killed_by]
         self.refuted = [row for row in self.equivalents if row.killed_by]
-        self.by_one = [row for row in self.wanted if len(row.killed_by) == 1]
+        self.by_one = [row for row in self.wanted if len(row.killed_by) == 1 and not once]
         self.families = list(dict.fromkeys(family for row in rows for family in row.kills))
 
     @property

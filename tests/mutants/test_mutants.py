@@ -137,6 +137,11 @@ class TestMatrix:
         assert row.kills == {"golden": None, "gradients": None}
         assert row.as_it_should
 
+    def test_looks_no_further_than_it_takes_once(self) -> None:
+        checks = [check("golden"), check("sizes")]
+        row = run_mutant(named("euclidean_loss/half-forgotten"), checks, RightAnswers("documented"), once=True)
+        assert row.killed_by == ["golden"] == list(row.kills)
+
     def test_says_so_where_a_mutant_lives(self) -> None:
         row = run_mutant(named("euclidean_loss/ignore-label-honoured"), [check("golden")], RightAnswers("documented"))
         assert not row.killed_by and not row.as_it_should
