@@ -303,7 +303,7 @@ _OF_EVERY_LOSS = (
     ),
     Facet(
         "contract-siblings",
-        "Several {type} in a net, or one beside another loss, compute what each would alone: they share nothing but code.",
+        "Several {type} in a net, or one beside another loss, compute what each does alone: they share only code.",
         f"{LAYER} Forward, Backward",
         since="2",
     ),
