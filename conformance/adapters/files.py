@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class Answers:
             raise UsageError(f"{self._where}: the description: {error}") from None
         if description.capability != "net":
             raise UsageError(f"{self._where}: only an implementation of whole nets can be judged by files")
-        return description
+        return replace(description, any_forms=False)  # no case in a file tells its forms
 
 
 def _description_file(folder: Path) -> Answer | None:

@@ -115,15 +115,15 @@ class ProcessImplementation:
 
     def time(self, case: Case, dtype: str, rounds: int) -> dict[str, tuple[float, ...]] | Refusal:
         """Seconds of each round of forward, backward, and both, measured inside the process. Raises as `run` does."""
-        if self.describe().capability == "layer":
+        description = self.describe()
+        if description.capability == "layer":
             raise Unsupported("single layers are not timed: the net around them would be")
-        fields = {"case": case_message(case, dtype), "rounds": rounds}
+        fields = {"case": case_message(case, dtype, description.any_forms), "rounds": rounds}
         return self._exchange("time", "times", dtype, lambda body: read_times(body, rounds), **fields)
 
     def _run_net(self, case: Case, dtype: str) -> Outcome | Refusal:
-        return self._exchange(
-            "run", "outcome", dtype, lambda body: read_outcome(body, case, dtype), case=case_message(case, dtype)
-        )
+        message = case_message(case, dtype, self.describe().any_forms)
+        return self._exchange("run", "outcome", dtype, lambda body: read_outcome(body, case, dtype), case=message)
 
     def close(self) -> None:
         """Asks the process to stop, kills it where it does not, and leaves nothing behind."""

@@ -43,6 +43,7 @@ class ReferenceImplementation:
             determinism="run-to-run",
             environment={"numpy": np.__version__},
             any_types=True,
+            any_forms=True,
         )
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:

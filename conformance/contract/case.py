@@ -103,7 +103,8 @@ class Case:
     These describe the first pass. ``passes`` are those after it, through the same net. ``each_pass`` asks for the state
     after each of them, the first included, in the outcome's ``passes``.
 
-    ``forms`` are the forks' meanings under which it may be judged, as TYPE:FORM; an implementation is not told.
+    ``forms`` are the forks' meanings under which it may be judged, as TYPE:FORM; only an
+    implementation that claims ``any_forms`` is told.
 
     Raises `ValueError` for steps that are none, a file that has no plain name, a pass that changes what only a forward
     takes up and runs none, and ``each_pass`` where there is but one.

@@ -44,7 +44,11 @@ class Description:
 
     ``protocol`` is the version of the protocol that it speaks, None where no protocol is between. ``declines`` are
     limits beside those: what it says before the first case that it does not compute. ``in_process`` where it shares
-    the judge's process and memory: nothing that it answers can then be relied on.
+    the judge's process and memory: nothing that it answers can then be relied on. With ``any_forms`` it is told the
+    forms of a case, computes a type of several in the first that the case names, else in the type's first, and is
+    judged by that one alone.
+
+    Raises `ValueError` where ``any_forms`` is claimed of single layers, which are told no form, or beside some forms.
     """
 
     name: str
@@ -64,6 +68,13 @@ class Description:
     in_process: bool = False
     profiles: tuple[str, ...] = ()
     any_types: bool = False
+    any_forms: bool = False
+
+    def __post_init__(self) -> None:
+        if self.any_forms and self.capability == "layer":
+            raise ValueError("any_forms is of nets: a single layer is not told which form of its type is meant")
+        if self.any_forms and any(":" in name for name in self.layers):
+            raise ValueError("any_forms is every form: layers then names none of them as TYPE:FORM")
 
     def takes(self, dtype: str) -> bool:
         """Whether it runs in a claim of types."""

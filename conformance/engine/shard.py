@@ -76,7 +76,7 @@ def _planned(order: Order, description: Description) -> list[Planned]:
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
     drawn = (order.seed, order.explore, profiles_asked(selection, description.profiles))
     items = plan(selection, description.dtypes, description.differences, snippets, *drawn)
-    if selection.profiles or selection.names_checks:
+    if selection.profiles or selection.names_checks or description.any_forms:
         return items
     known = set(description.layers)  # a type alone does not say which form it is
     return [item for item in items if not item.check.forms or known & set(item.check.forms)]

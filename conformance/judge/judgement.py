@@ -67,13 +67,16 @@ class Judgement:
         return all(finding.accepted or finding.level is not Level.MUST for finding in self.findings)
 
 
-def judge_outcome(case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None) -> Judgement:
-    """Judge one answer; without a ``dialect`` any side of the quirks will do, and the one that fits best is named."""
+def judge_outcome(
+    case: Case, answer: Outcome | Refusal, dtype: str, dialect: str | None = None, told: bool = False
+) -> Judgement:
+    """Judge one answer; without a ``dialect`` any side of the quirks will do, and the one that fits best is named.
+    Any form of a type will do, but of who was ``told`` the forms the one that was meant."""
     best: Judgement | None = None
     if beyond := _beyond_range(case, dtype):
-        return Judgement(next(sides_of(case.rounded(dtype), dialect)), (), beyond=beyond)
+        return Judgement(next(sides_of(case.rounded(dtype), dialect, told)), (), beyond=beyond)
     case = case.rounded(dtype)
-    for side in sides_of(case, dialect):
+    for side in sides_of(case, dialect, told):
         judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
         if not judged.failures:
             return judged
@@ -157,7 +160,8 @@ def judgement_of(run: Run, session: Session) -> Judgement:
     if run.answer is None:
         raise ValueError("there is no answer to judge")
     if not isinstance(run.judgement, Judgement):
-        judged = judge_outcome(run.case, run.answer, session.dtype, session.dialect)
+        told = session.description.any_forms
+        judged = judge_outcome(run.case, run.answer, session.dtype, session.dialect, told)
         run.judgement = judged if judged.failures else replace(judged, net=None, versions=())
     return run.judgement
 

@@ -63,15 +63,16 @@ def _touched(case: Case, dialect: Dialect) -> frozenset[str]:
     return frozenset(touched)
 
 
-def sides_of(case: Case, asked: str | None) -> Iterator[Side]:
-    """The sides to try: the one asked for, or all of them, documented and bvlc first; each under every form."""
-    for forms in _forms_of(case, asked):
+def sides_of(case: Case, asked: str | None, told: bool = False) -> Iterator[Side]:
+    """The sides to try: the one asked for, or all of them, documented and bvlc first; each under every form, or under
+    the one alone that is meant for who is ``told`` the case's forms."""
+    for forms in _forms_of(case, asked, told):
         yield from _quirks_of(case, asked, forms)
 
 
-def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
+def _forms_of(case: Case, asked: str | None, told: bool) -> Iterator[tuple[str, ...]]:
     """Every choice of forms: those that the case names, and after them all of a type that BVLC Caffe does not have; of
-    these the one that is ``asked`` for, where a type has it."""
+    these the one that is ``asked`` for, where a type has it, or the first for who is ``told``."""
     try:
         kinds = dict.fromkeys(layer.type for layer in parse_net(case.net).layer)
     except PrototxtError:
@@ -80,7 +81,7 @@ def _forms_of(case: Case, asked: str | None) -> Iterator[tuple[str, ...]]:
     for kind in kinds:
         named = [form for form in case.forms if form.startswith(f"{kind}:")]
         if found := list(dict.fromkeys((*named, *(f"{kind}:{name}" for name in forms_of(kind))))):
-            choices.append([form for form in found if form == f"{kind}:{asked}"] or found)
+            choices.append(found[:1] if told else [form for form in found if form == f"{kind}:{asked}"] or found)
     yield from product(*choices)
 
 

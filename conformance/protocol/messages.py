@@ -90,13 +90,13 @@ def array_message(array: Array, dtype: str) -> dict[str, Any]:
     return {"dtype": dtype, "shape": list(array.shape), "base64": base64.b64encode(raw).decode("ascii")}
 
 
-def case_message(case: Case, dtype: str) -> dict[str, Any]:
+def case_message(case: Case, dtype: str, forms: bool = False) -> dict[str, Any]:
     """The case as run and time carry it: its arrays in the type that the claim named ``dtype`` stores them in, its id
-    and its answer not at all."""
+    and its answer not at all, its forms where they are to be told."""
     dtype = TypeClaim.named(dtype).scores.name
     first, *others = case.sequence
     emptied = tuple(replace(one, inputs={}, params={}) for one in others)
-    bare = replace(case, inputs={}, params={}, passes=emptied, forms=())
+    bare = replace(case, inputs={}, params={}, passes=emptied, forms=case.forms if forms else ())
     message = {**bare.to_json(), **_arrays_message(first, dtype)}
     for told, one in zip(message.get("passes", ()), others, strict=True):
         told |= {name: arrays for name, arrays in _arrays_message(one, dtype).items() if arrays}
@@ -184,7 +184,8 @@ def read_description(body: Mapping[str, Any]) -> Description:
     for name in ("dtypes", "differences"):
         with decoding():
             given[name] = tuple(TypeClaim.named(claim).name for claim in given.get(name, ()))
-    return Description(**given)
+    with decoding():
+        return Description(**given)
 
 
 def read_outcome(body: Mapping[str, Any], case: Case, dtype: str) -> Outcome:

@@ -221,10 +221,11 @@ class Conclusion:
 
     @cached_property
     def claim(self) -> str:
-        """What was claimed: types, dialect, selection."""
+        """What was claimed: types, dialect, forms, selection."""
         header = self.report.header
         told = [" and ".join(map(str, header["dtypes"]))]
         told += [f"the {header['dialect']} dialect"] if header["dialect"] else []
+        told += ["any form, as a case names it"] if header["implementation"].get("any_forms") else []
         told += [self._chosen(but="dtypes")] if self._chosen(but="dtypes") else []
         return one_line("; ".join(told), 200)
 

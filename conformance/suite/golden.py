@@ -55,8 +55,9 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 
 
 def _case(loss: Loss, recording: Recording) -> Case:
-    """In any form of the loss; where BVLC Caffe means something else by the type, the case says which those are."""
-    return recording.case(f"{FAMILY}/{recording.stem}/{recording.id}", loss.forms)
+    """In any form of the loss, first of all in the recorded one."""
+    named = (recording.form,) if recording.form else ()
+    return recording.case(f"{FAMILY}/{recording.stem}/{recording.id}", tuple(dict.fromkeys((*named, *loss.forms))))
 
 
 def _served(stem: str, recording: Recording) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def judged_answer(
     run = session.run_of(answer)
     judgement = judgement_of(run, session)
     verdicts = verdicts_of(judgement, check, requirements, session.dtype)
-    if not judgement.side.forms or not verdicts:
+    if not judgement.side.forms or not verdicts or session.description.any_forms:
         return verdicts
     known = fingerprint_of(session.implementation, session.dtype)
     told = known.told_by(run.case, answer, session.dtype, session.dialect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,19 @@ def test_a_case_travels_whole_and_without_its_id() -> None:
     assert same_bits(arrived.inputs["x"], CASE.inputs["x"].astype(np.float32))
     assert "secret" not in json.dumps(message)
     assert set(message) <= set(json.loads((SCHEMAS / "case.json").read_text())["properties"])
+
+
+def test_who_claims_any_form_is_told_a_case_s_forms() -> None:
+    case = replace(CASE, forms=("FocalLoss:F4", "FocalLoss:F1"))
+    assert "forms" not in protocol.case_message(case, "float32")
+    told = protocol.case_message(case, "float32", forms=True)
+    assert protocol.read_case(told).forms == case.forms
+    line = json.loads(protocol.request("run", 2, dtype="float32", case=told))
+    assert protocol.violation("run", line) is None
+    body = {"protocol": 2, "name": "mine", "capability": "net", "dtypes": ["float32"], "any_forms": True}
+    assert protocol.read_description(body).any_forms
+    with pytest.raises(ValueError, match="a single layer is not told"):
+        protocol.read_description({**body, "capability": "layer", "layers": ["FocalLoss"]})
 
 
 @given(arrays)

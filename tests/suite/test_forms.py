@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conformance.adapters.python_layer import open_python_layer
+from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.case import Case
+from conformance.contract.implementation import Description
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
@@ -16,7 +22,7 @@ from conformance.record.report import Judged, Report
 from conformance.suite.forms import checks
 from conformance.suite.properties import checks as properties
 from conformance.views.forms import forms_told
-from refimpl.layers import forms_of
+from refimpl.layers import every_form, forms_of
 
 LAYERS = Path(__file__).parents[1] / "miniature_layers" / "fork_forms.py"
 FORMS = {
@@ -104,3 +110,54 @@ def test_of_a_net_that_its_form_refuses_nothing_is_owed() -> None:
         layer = open_python_layer(f"{LAYERS}:{name} --as FocalLoss --options-as-param-str")
         verdicts = execute(check, Session(layer, layer.describe(), "float32"))
         assert {verdict.status for verdict in verdicts} == {status}
+
+
+class Blind(ReferenceImplementation):
+    """Claims every form, and computes what a type means where nobody says."""
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        return super().run(replace(case, forms=()), dtype)
+
+
+class Refusing(Blind):
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        return Refusal("setup", "some form or other refuses it")
+
+
+class OneForm(Blind):
+    """The same without the claim."""
+
+    def describe(self) -> Description:
+        return replace(super().describe(), any_forms=False)
+
+
+def statuses_of(implementation: ReferenceImplementation) -> dict[str, Counter[Status]]:
+    """How some of FocalLoss's nets are judged, in each form; by "" where none is asked for."""
+    loss = KNOWN["focal_loss"]
+    nets = tuple(net for net in loss.form_nets if net.name in ("certain", "sigmoid"))
+    (check,) = checks({loss.stem: replace(loss, form_nets=nets)})
+    found: dict[str, Counter[Status]] = {}
+    for verdict in execute(check, Session(implementation, implementation.describe(), "float32")):
+        assert "forms" not in verdict.detail or not implementation.describe().any_forms
+        form = "/".join(verdict.check.split("/")[3:])
+        found.setdefault(form, Counter())[verdict.status] += 1
+    return found
+
+
+def test_who_claims_every_form_is_asked_for_each_and_judged_by_it_alone() -> None:
+    right, blind, refusing = map(statuses_of, (ReferenceImplementation(), Blind(), Refusing()))
+    assert list(right) == every_form("FocalLoss")
+    assert not any(status.breaks for counted in right.values() for status in counted)
+    for form, counted in right.items():
+        assert counted[Status.PASSED] > 0
+        assert (blind[form][Status.FAILED] > 0) == (form != "F1"), form
+        assert refusing[form][Status.FAILED] > 0 and refusing[form][Status.PASSED] == 0
+    one = statuses_of(OneForm())
+    assert list(one) == [""] and not one[""][Status.FAILED]
+
+
+def test_a_claim_of_every_form_is_of_nets_and_names_none() -> None:
+    with pytest.raises(ValueError, match="not told which form"):
+        Description("x", capability="layer", layers=("FocalLoss",), any_forms=True)
+    with pytest.raises(ValueError, match="names none of them"):
+        Description("x", layers=("FocalLoss", "FocalLoss:F1"), any_forms=True)
