@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from random import Random
 from statistics import median
@@ -21,6 +20,7 @@ from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.mutants.pool import in_processes
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.suite import whole_suite
@@ -75,8 +75,7 @@ def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
     if jobs == 1:
         yield from (_diagnosed(mutant, whole_suite(profile_of(mutant.stem))) for mutant in mutants)
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_diagnosed_by_id, [mutant.id for mutant in mutants])
+    yield from in_processes(_diagnosed_by_id, [mutant.id for mutant in mutants], jobs)
 
 
 def wrong_ones(mutants: Sequence[Mutant], count: int | None = None, seed: int = 1) -> list[Mutant]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from typing import Any
@@ -17,6 +16,7 @@ from conformance.engine.execution import execute
 from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.mutants.pool import in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.suite import whole_suite
 
@@ -115,8 +115,7 @@ def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1, once: bool = False) ->
     if jobs == 1:
         yield from (_row(mutant, once) for mutant in mutants)
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(partial(_row_by_id, once=once), [mutant.id for mutant in mutants])
+    yield from in_processes(partial(_row_by_id, once=once), [mutant.id for mutant in mutants], jobs)
 
 
 def _row(mutant: Mutant, once: bool) -> Row:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
 from conformance.mutants.diagnosed import Diagnosed, diagnosed, to_markdown, wrong_ones
 from conformance.mutants.matrix import Kill, Row, concerned, run_mutant
+from conformance.mutants.pool import in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.mutants.sensitivity import Reading, power_of
 from conformance.mutants.slips import Slip, loss, mutants_of
@@ -121,6 +125,23 @@ class TestEcho:
         )
         dying = MutantImplementation(named("euclidean_loss/batch-of-one-refused"))
         assert not RightAnswers("documented").matches(one, "float64", dying)
+
+
+def _made_slowly(folder: str) -> None:
+    time.sleep(0.02)
+    os.mkdir(folder)
+
+
+class TestPool:
+    def test_gives_results_in_order(self) -> None:
+        assert list(in_processes(abs, range(-5, 5), 2, together=3)) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
+
+    def test_begins_nothing_more_once_nobody_asks(self, tmp_path: Path) -> None:
+        names = [str(tmp_path / str(number)) for number in range(200)]
+        results = in_processes(_made_slowly, names, 2)
+        next(results)
+        results.close()  # type: ignore[attr-defined]
+        assert len(list(tmp_path.iterdir())) < 100
 
 
 class TestMatrix:

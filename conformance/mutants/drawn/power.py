@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from random import Random
@@ -24,6 +23,7 @@ from conformance.mutants.drawn.settling import Settled, settled
 from conformance.mutants.drawn.triggered import triggered
 from conformance.mutants.matrix import concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
+from conformance.mutants.pool import in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.suite import whole_suite
 
@@ -90,8 +90,7 @@ def measured(drawn: Sequence[Drawn], jobs: int = 1) -> Iterator[Power | None]:
     if jobs == 1:
         yield from map(_measured, drawn)
         return
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_measured, drawn, chunksize=4)
+    yield from in_processes(_measured, drawn, jobs, together=4)
 
 
 def _measured(drawn: Drawn) -> Power | None:
