@@ -37,6 +37,7 @@ COMMANDS = {
     "baseline": "write what is known to fail and what has to run",
     "diff": "say what changed between two reports",
     "merge": "join the reports of shards, or set those of devices side by side",
+    "scoreboard": "set implementations side by side, as a site of pages",
     "export": "write cases as files, for a machine without lossconf",
     "judge": "judge the answers to exported cases",
     "worker": "print the program that drives a Caffe of yours, in C++ or Python",

@@ -125,6 +125,7 @@ COMMANDS = (
     ("report", "report.jsonl"),
     ("diff", "report.jsonl", "report.jsonl"),
     ("merge", "report.jsonl", "-o", "out.jsonl"),
+    ("scoreboard", "report.jsonl", "-o", "site"),
     ("explain", "report.jsonl", "h/2"),
     ("repro", "report.jsonl", "h/2"),
     ("baseline", "update", "--from", "report.jsonl"),

@@ -44,6 +44,7 @@ COMMANDS = {
     "baseline": ("baseline", "update", "--from", "{report}"),
     "diff": ("diff", "{report}", "{report}"),
     "merge": ("merge", "{report}", "{report}", "--markdown"),
+    "scoreboard": ("scoreboard", "{report}", "-o", "site"),
 }
 
 

@@ -1,0 +1,95 @@
+"""Site: a scoreboard as pages that a browser opens from a disk; they fetch nothing and run no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from conformance.record.conclusion import Musts
+from conformance.views.scoreboard.entry import Bug, Entry, name_of_file
+from conformance.views.scoreboard.scoreboard import SCHEMA, Scoreboard, schema, total
+from conformance.views.text import printable
+
+__all__ = ["pages_of"]
+
+_LONGEST = 80
+
+
+def pages_of(board: Scoreboard) -> dict[str, str]:
+    """The text of every file of the site, by its path: the table, a page for each implementation, loss and known bug,
+    the numbers and their schema. Nothing of an implementation's is more than text."""
+    places = dict(_places(board))
+    css = "".join(
+        (files("conformance.views") / place).read_text("utf-8") for place in ("html/page.css", "scoreboard/site.css")
+    )
+    environment = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    titles = [entry.title for entry in board.entries]
+    environment.globals.update(
+        board=board,
+        css=css,
+        hash="sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        schema=SCHEMA,
+        page=lambda what: places[_key(what)],
+        label=lambda entry: f"{entry.title} ({entry.device})" if titles.count(entry.title) > 1 else entry.title,
+        of_bug=lambda bug: [each for entry in board.entries for each in entry.failing if each.bug == bug],
+        total=total,
+        link=lambda text: text.startswith(("https://", "http://")),
+        state=_state,
+        up="../",
+    )
+
+    def made(template: str, **told: object) -> str:
+        return environment.get_template(f"{template}.html.j2").render(**told)
+
+    pages = {"index.html": made("index", up="")}
+    pages |= {places[_key(entry)]: made("implementation", entry=entry) for entry in board.entries}
+    for layer in board.layers:
+        dtypes = [dtype for stem, dtype in board.places if stem == layer]
+        pages[places[layer]] = made("loss", layer=layer, dtypes=dtypes)
+    pages |= {places[_key(bug)]: made("bug", bug=bug) for bug in board.bugs}
+    pages["scoreboard.json"] = board.text()
+    pages["scoreboard.schema.json"] = json.dumps(schema(), indent=2) + "\n"
+    return pages
+
+
+def _template(name: str) -> str:
+    return (files("conformance.views.scoreboard") / name).read_text("utf-8")
+
+
+def _key(what: Entry | Bug | str) -> object:
+    return id(what) if isinstance(what, Entry) else what
+
+
+def _places(board: Scoreboard) -> Iterator[tuple[object, str]]:
+    """The path of every page, by what it is about; no two alike."""
+    taken: set[str] = set()
+
+    def free(folder: str, name: str) -> str:
+        place, number = f"{folder}/{name}.html", 2
+        while place in taken:
+            place, number = f"{folder}/{name}-{number}.html", number + 1
+        taken.add(place)
+        return place
+
+    for entry in board.entries:
+        yield id(entry), free("implementations", name_of_file(entry.title, _LONGEST))
+    for layer in board.layers:
+        yield layer, free("losses", name_of_file(layer, _LONGEST))
+    for bug in board.bugs:
+        yield bug, free("bugs", bug.id)
+
+
+def _state(musts: Musts) -> str:
+    return "failed" if musts.failed else "undecided" if musts.undecided else "passed"
