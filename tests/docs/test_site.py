@@ -1,0 +1,91 @@
+"""The built site in a browser: nothing is wider than the window, nothing is fetched, and axe finds no serious fault.
+
+`tox -e docs` builds the site and names its folder in LOSSCONF_SITE.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.losses import KNOWN
+from tests.browser import Browser, missing
+
+SITE = Path(os.environ.get("LOSSCONF_SITE", ""))
+PAGES = sorted(SITE.rglob("*.html")) if SITE.name else []
+PHONE, DESK = 500, 1300
+
+pytestmark = [
+    pytest.mark.skipif(not PAGES, reason="no site is built: tox -e docs builds one and runs this"),
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+_TOO_WIDE = """
+const wide = [...document.querySelectorAll(arguments[0])].filter((each) => each.scrollWidth > each.clientWidth + 1);
+return [document.documentElement.scrollWidth, ...wide.map((each) => each.textContent.slice(0, 60))];
+"""
+_FETCHED = "return performance.getEntriesByType('resource').map((e) => e.name).filter((n) => !n.startsWith('file:'))"
+_SERIOUS = """
+return axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violations
+    .filter((each) => ["serious", "critical"].includes(each.impact))
+    .map((each) => `${each.id}: ${each.nodes[0].html.slice(0, 160)}`));
+"""
+
+
+def opened(browser: Browser, page: Path) -> Browser:
+    browser.open(page.as_uri())
+    return browser
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[Browser]:
+    with Browser(width=DESK) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from npm."""
+    folder = tmp_path_factory.mktemp("npm")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no npm is installed, from which axe-core comes")
+    command = [npm, "install", "--silent", "--no-save", "--prefix", str(folder), "axe-core@4"]
+    if subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode:
+        pytest.skip("npm does not get axe-core")
+    return (folder / "node_modules/axe-core/axe.min.js").read_text("utf-8")
+
+
+def test_every_loss_has_its_picture() -> None:
+    without = [stem for stem in KNOWN if 'class="loss"' not in (SITE / f"layers/{stem}.html").read_text("utf-8")]
+    assert without == []
+
+
+def test_no_formula_is_clipped_on_a_desk_and_nothing_is_fetched(desk: Browser) -> None:
+    for page in PAGES:
+        width, *clipped = opened(desk, page).run(_TOO_WIDE, "#what-it-computes pre, #forward pre, #backward pre")
+        assert width <= DESK and clipped == [], page.name
+        assert desk.run(_FETCHED) == [], page.name
+    assert desk.complaints() == []
+
+
+def test_no_page_is_wider_than_a_phone() -> None:
+    with Browser(width=PHONE) as browser:
+        wide = [page.name for page in PAGES if opened(browser, page).run(_TOO_WIDE, "p, td.none")[0] > PHONE]
+    assert wide == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_no_serious_fault(axe: str, dark: bool) -> None:
+    names = ("index.html", "layers/hinge_loss.html", "guides/ci.html", "glossary.html")
+    with Browser(width=DESK, dark=dark) as browser:
+        found = {}
+        for name in names:
+            opened(browser, SITE / name).run(axe)
+            found[name] = browser.run(_SERIOUS)
+    assert {name: faults for name, faults in found.items() if faults} == {}
