@@ -199,8 +199,10 @@ _EQUIVALENTS = {
     "torch": """
 def loss(x, s, p, t, ignored):
     boxes, variances = p.float().reshape(2, -1, 4)
+
     def size(b):
         return (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
+
     x, s = x.reshape(len(x), -1, 4), s.reshape(len(x), len(boxes), -1)
     total, matched = 0, 0
     for image in range(len(x)):
