@@ -44,7 +44,10 @@ def _section(loss: Loss) -> Iterator[str]:
         forms = ", ".join(f"`{form.name}`" for form in loss.layer.forms)
         yield f"Profile {loss.profile}, {told}. Forms of its class: {forms}."
         yield ""
-    yield f"{_UNITS[loss.unit].capitalize()}, {divided}.{traits}"
+    if loss.feeds is None:
+        yield f"{_UNITS[loss.unit].capitalize()}, {divided}.{traits}"
+    else:
+        yield f"A head: it weighs nothing by itself and is judged beneath {loss.feeds.type}.{traits}"
     yield ""
     yield "| bottom | role | |"
     yield "|---|---|---|"

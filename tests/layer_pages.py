@@ -59,8 +59,12 @@ class Page:
 
     @cached_property
     def example(self) -> Example:
-        forms = KNOWN[self.stem].forms if self.stem in KNOWN else ()
-        return Example.of(self.sections["Worked example"], forms)
+        section = self.sections["Worked example"]
+        return (
+            Example.of(section, KNOWN[self.stem].forms, KNOWN[self.stem].type)
+            if self.stem in KNOWN
+            else Example.of(section)
+        )
 
 
 def _cells(line: str) -> list[str]:
@@ -80,26 +84,30 @@ class Answer:
 @dataclass(frozen=True)
 class Example:
     """A net over inputs, the formula as lines of numpy, and what comes out: a loss, and diffs by "blob.diff"; of the
-    first of the ``forms``, where there are any."""
+    first of the ``forms``, where there are any. It is about the last layer of type ``kind``, else about the last."""
 
     net: str
     inputs: dict[str, NDArray[np.float64]]
     steps: str
     result: dict[str, Any]
     forms: tuple[str, ...] = ()
+    kind: str = ""
 
     @classmethod
-    def of(cls, section: str, forms: tuple[str, ...] = ()) -> Example:
+    def of(cls, section: str, forms: tuple[str, ...] = (), kind: str = "") -> Example:
         """From a block of text (the net), one of JSON (the inputs), one of Python, and one of JSON (the result)."""
         (net,), (steps,) = (_blocks(language, section) for language in ("text", "python"))
         inputs, result = _blocks("json", section)
         arrays = {name: np.array(values, np.float64) for name, values in json.loads(inputs).items()}
-        return cls(net, arrays, steps, json.loads(result, parse_float=Decimal, parse_int=Decimal), forms)
+        return cls(net, arrays, steps, json.loads(result, parse_float=Decimal, parse_int=Decimal), forms, kind)
 
     def changed(self, change: str) -> Example:
-        """With an input set anew (a statement of Python) or a field added to the last layer (any other text)."""
+        """With an input set anew (a statement of Python) or a field added to the layer (any other text)."""
         if "=" not in change:
-            return replace(self, net=self.net.rstrip().removesuffix("}") + change + " }")
+            until, layer, further = self.net.partition(f'type: "{self.kind}"') if self.kind else ("", "", self.net)
+            own, begun, others = further.partition("\nlayer") if self.kind else (further, "", "")
+            net = until + layer + own.rstrip().removesuffix("}") + change + " }" + begun + others
+            return replace(self, net=net)
         names = {name: value.copy() for name, value in self.inputs.items()}
         exec(change, {"np": np, "nan": np.nan, "inf": np.inf}, names)
         return replace(self, inputs={name: np.asarray(value, np.float64) for name, value in names.items()})

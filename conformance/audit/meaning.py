@@ -30,6 +30,8 @@ class Meaning:
 def meaning_of(document: Document, layer: LayerParameter, line: int) -> Meaning:
     """What a layer of the net, which begins on a line, means by its type."""
     loss = loss_of_type(layer.type)
+    if loss is not None and loss.feeds is not None:
+        loss = None  # what a head computes is no loss, whatever its top weighs
     classes = [each for each in FORMS.get(layer.type, ()) if _reads(each, layer)]
     own = REGISTRY.get(layer.type) in classes
     forms = tuple(form.name for each in classes for form in each.forms)

@@ -130,6 +130,8 @@ def _told(loss: Loss) -> Iterator[str]:
         traits += ["may be absent"] if bottom.optional else []
         traits += [f"or a file, {bottom.file}"] if bottom.file else []
         yield f"  {bottom.name}: {', '.join(traits)}"
+    if loss.feeds is not None:
+        yield f"judged beneath {loss.feeds.type}: it feeds a loss and weighs nothing by itself"
     if loss.options:
         yield "options"
         for path, values in loss.options.items():

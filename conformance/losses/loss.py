@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 RoleKind = type[Role]
+LayerKind = type[Layer]
 
 MODES = ("FULL", "VALID", "BATCH_SIZE", "NONE")
 """The names that ``loss_param.normalization`` knows."""
@@ -62,7 +63,7 @@ class Published:
     """A variant whose ids are fixed: the first bottom's shape and the options; the rest follows unless it is given.
 
     ``ignored`` are flat positions (negative ones from the end) of the answers that hold the ignore_label, ``shapes``
-    and ``fill`` stand in for what the roles give.
+    and ``fill`` stand in for what the roles give. A head that is ``in_place`` writes its top into its first bottom.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Published:
     ignored: tuple[int, ...] = ()
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     fill: Mapping[str, Fill] = field(default_factory=dict)
+    in_place: bool = False
 
 
 _UNPUBLISHED = (Published("plain", (4, 5)), Published("image", (2, 3, 1, 1)))
@@ -92,6 +94,8 @@ class Loss:
     ``batches`` counts how often a loss without ``loss_param.normalization`` divides by the batch size, ``blobs`` its
     learnable arrays.
     ``needs`` are options that no net of it can do without, from the shape of the first bottom.
+    ``feeds`` makes it a head, which weighs nothing by itself: the loss that it is judged beneath, over its first top
+    and the head's further bottoms.
     ``profile`` is the set of losses that it is run with; without ``recorded`` it was read, not measured.
     ``operations`` counts what a value and its gradient cost: (transcendental functions an entry, plain operations an
     entry, transcendental functions a label, pair or item).
@@ -120,6 +124,7 @@ class Loss:
     batches: int = 1
     blobs: int = 0
     needs: Callable[[Shape], Options] | None = None
+    feeds: type[Layer] | None = None
     profile: str = "bvlc"
     recorded: bool = True
 
@@ -182,6 +187,11 @@ class Loss:
         return role.axis if isinstance(role, Scores) else ""
 
     @property
+    def weighing(self) -> LayerKind:
+        """The layer that has the loss_weight."""
+        return self.feeds or self.layer
+
+    @property
     def unit(self) -> str:
         """What the loss is a sum over: a "position" (all classes of a label), an "entry", or a whole "sample"."""
         if self.axis_option:
@@ -201,8 +211,8 @@ class Loss:
 
     @property
     def answer_takes_no_gradient(self) -> bool:
-        """Whether asking for a gradient of the answers is refused."""
-        return isinstance(self.answer.role, (Labels, Targets))
+        """Whether asking for a gradient of the answers is refused; a head leaves that to the loss that it feeds."""
+        return isinstance(self.answer.role, (Labels, Targets)) and self.feeds is None
 
     @property
     def graded(self) -> bool:
@@ -313,6 +323,7 @@ class Loss:
             classes=self.classes(published.shape, published.options),
             ignored=published.ignored,
             fill=published.fill,
+            in_place=published.in_place,
         )
 
 

@@ -29,7 +29,7 @@ class Variant:
     ``ignored`` are the flat positions of the answers that hold the ignore_label, ``fill`` draws what a role does not.
     ``unforced`` nets do without force_backward, though it were safe: what is learnt is a Parameter layer then. With
     ``only_first`` no bottom but the first is learnt. ``unweighted`` layers have no loss_weight but what is asked for,
-    though they weighed nothing then.
+    though they weighed nothing then. ``in_place`` heads write their top into their first bottom.
     """
 
     loss: Loss
@@ -43,6 +43,7 @@ class Variant:
     unforced: bool = False
     only_first: bool = False
     unweighted: bool = False
+    in_place: bool = False
 
     @property
     def forced(self) -> bool:
@@ -102,13 +103,27 @@ class Variant:
         weights: Sequence[float] = (),
         extra: str = "",
     ) -> str:
-        """The loss layer's prototxt; tops are suffixed like the layer's name. What weighs nothing unasked weighs 1, but
-        where it is ``unweighted``."""
+        """The loss layer's prototxt, behind a head's; tops are suffixed like the layer's name. What weighs nothing
+        unasked weighs 1, but where it is ``unweighted``. ``extra`` is said of the head where there is one."""
         tops = [top if name == "loss" else f"{top}_{name}" for top in self.tops]
-        if not (weights or self.unweighted or self.loss.layer.implicit_weight):
+        if not (weights or self.unweighted or self.loss.weighing.implicit_weight):
             weights = (1.0, *(0.0 for _ in tops[1:]))
         options = f"{options_text(self.options)} {extra}".strip()
-        return layer(name, self.loss.type, list(self.shapes), tops, weights, options)
+        return self.over(name, list(self.shapes), tops, weights, options)
+
+    def over(
+        self, name: str, bottoms: Sequence[str], tops: Sequence[str], weights: Sequence[float], options: str
+    ) -> str:
+        """The layer on some blobs, or a head on them and the loss that it feeds, which has name, tops and weights."""
+        feeds = self.loss.feeds
+        if feeds is None:
+            return layer(name, self.loss.type, bottoms, tops, weights, options)
+        head = f"{name}_head"
+        below, *others = bottoms
+        made = below if self.in_place else head
+        return layer(head, self.loss.type, bottoms, [made], options=options) + layer(
+            name, feeds.type, [made, *others], tops, weights
+        )
 
     def sources(self) -> str:
         """The layers that feed it: Input for data, Parameter for what is learnt where force_backward is fatal."""

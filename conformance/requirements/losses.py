@@ -76,6 +76,14 @@ def _flattened(loss: Loss) -> bool:
     return _of_items(loss) and not (isinstance(role, Scores) and role.classes_on is not None)
 
 
+def _weighs(loss: Loss) -> bool:
+    return loss.feeds is None
+
+
+def _feeds(loss: Loss) -> bool:
+    return loss.feeds is not None
+
+
 def _rounded(loss: Loss) -> bool:
     return isinstance(loss.answer.role, NearestLabels)
 
@@ -207,24 +215,53 @@ _OF_EVERY_LOSS = (
         "loss-weight",
         "{type}'s part of the net's loss and its gradients carry the layer's loss_weight as a factor.",
         f"{LOSS_TUTORIAL}; {PROTO} LayerParameter.loss_weight",
+        _weighs,
+    ),
+    Facet(
+        "loss-weight",
+        "The gradients of {type} carry the loss_weight of the loss that it feeds as a factor.",
+        f"{LOSS_TUTORIAL}; {{cpp}} Backward_cpu",
+        _feeds,
     ),
     Facet(
         "no-implicit-weight",
         "{type} without a loss_weight adds nothing to the net's loss and nothing to any gradient.",
         f"{{cpp}}; {LAYER} SetLossWeights",
-        lambda loss: not loss.layer.implicit_weight,
+        lambda loss: not loss.weighing.implicit_weight,
+    ),
+    Facet(
+        "no-implicit-weight",
+        "{type} without a loss_weight adds nothing to the net's loss: the loss that it feeds does.",
+        f"{{cpp}}; {LAYER} SetLossWeights",
+        _feeds,
     ),
     Facet(
         "weight-scaling",
         "A loss_weight that is a power of two scales {type}'s part of the loss and its gradients without a rounding "
         "error.",
         f"{LOSS_TUTORIAL}; {LAYER} SetLossWeights",
+        _weighs,
+    ),
+    Facet(
+        "weight-scaling",
+        "A power of two as the loss_weight of the loss that {type} feeds scales its gradients without a rounding "
+        "error.",
+        f"{LOSS_TUTORIAL}; {LAYER} SetLossWeights",
+        _feeds,
     ),
     Facet(
         "zero-weight-removed",
         "{type} with loss_weight 0 leaves the net's loss and the gradients of shared blobs as they are without the "
         "layer.",
         f"{LOSS_TUTORIAL}; {NET} Init",
+        _weighs,
+    ),
+    Facet(
+        "zero-weight-removed",
+        "{type} that feeds a loss of loss_weight 0 leaves the net's loss and the gradients of shared blobs as they are "
+        "without either.",
+        f"{LOSS_TUTORIAL}; {NET} Init",
+        _feeds,
     ),
     Facet(
         "gradient",
@@ -255,6 +292,7 @@ _OF_EVERY_LOSS = (
         "The loss of {type} over thousands of unlike terms is as near to the exact sum, over what counts, as any order "
         "of adding them up brings it.",
         _FORWARD,
+        _weighs,
         since="2",
     ),
     Facet(
@@ -317,6 +355,14 @@ _OF_EVERY_LOSS = (
         "top-shape",
         "The first top of {type} is a scalar without axes.",
         f"{LOSS_TUTORIAL}; {_RESHAPE}",
+        _weighs,
+        level=SHOULD,
+    ),
+    Facet(
+        "top-shape",
+        "The first top of {type} has the axes of its first bottom.",
+        "{cpp} Reshape",
+        _feeds,
         level=SHOULD,
     ),
 )

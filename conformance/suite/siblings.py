@@ -91,8 +91,8 @@ def _instance(variant: Variant, index: int, weight: float) -> str:
             scaled = f"{name}_scaled_{index}"
             text += layer(scaled, "Scale", [bottoms[name]], options=_BY_ONE)
             bottoms[name] = scaled
-    options = options_text(variant.options)
-    return text + layer(f"loss_{index}", variant.loss.type, bottoms.values(), weights=(weight,), options=options)
+    name = f"loss_{index}"
+    return text + variant.over(name, list(bottoms.values()), [name], (weight,), options_text(variant.options))
 
 
 def _values(variants: Sequence[Variant], seed: int) -> Mapping[str, Array]:

@@ -47,7 +47,8 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
         sizes = SIZES | (_NARROWER if loss.bottom(Matrix) else {})
         cases = [(partial(case_of, loss, name, shape), (f"{stem}.large-shapes",)) for name, shape in sizes.items()]
         yield bundle(f"{FAMILY}/{stem}", stem, cases, core=False, layer_types=(loss.type,))
-        yield from sum_checks(loss)
+        if loss.feeds is None:
+            yield from sum_checks(loss)
 
 
 def case_of(loss: Loss, name: str, shape: tuple[int, ...]) -> Case:

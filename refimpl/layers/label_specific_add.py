@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import value_of
+from refimpl.arithmetic import like, value_of
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.form import Form
@@ -37,7 +37,7 @@ class LabelSpecificAdd(Layer):
     In phase TEST z is x, whatever ``transform_test`` says. Jumps: x = -bias, at the label.
 
     With ``bias_base``, the bias is ``bias_base + (1 + bias_gamma k)^bias_power - 1``, clamped to [bias_min, bias_max],
-    k counting forwards from ``iteration`` on. A head: what is below it carries the loss, its own weight is 0.
+    k counting forwards from ``iteration`` on. A head: what it feeds carries the loss, its own weight is 0.
     """
 
     type = "LabelSpecificAdd"
@@ -51,9 +51,10 @@ class LabelSpecificAdd(Layer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.own["label_specific_add_param"]
-        self.bias: float = param.bias
+        self.bias: Any = param.bias
         self.iteration: int = param.iteration
         self.anneals = param.has("bias_base")
+        self.apart: NDArray[np.float64] | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is not bottom[0]:
@@ -65,14 +66,15 @@ class LabelSpecificAdd(Layer):
         if bottom[0].count == 0:
             raise LayerError(f"an empty batch (scores of shape {bottom[0].shape})", "give at least one sample")
         scores = bottom[0].wide
-        if self.context.phase == "TEST":
+        if not self._adds():
+            self.apart = None
             top[0].data[...] = scores
             return
         if self.anneals:
-            self._anneal()
+            self._anneal(like(scores.reshape(-1)[:1], 1.0))
         label = self._label(bottom)
-        above = value_of(scores) > -self.bias
-        top[0].data[...] = np.where(label & above, scores + self.bias, scores)
+        self.apart = np.where(label, np.absolute(value_of(scores) + value_of(self.bias)), np.inf)
+        top[0].data[...] = self._moved(scores, label)
         if len(top) > 1:
             top[1].data[...] = self.bias
 
@@ -84,15 +86,30 @@ class LabelSpecificAdd(Layer):
         return bottom_index != 1
 
     def kinks(self, bottom: Sequence[Blob]) -> list[NDArray[np.float64] | None]:
-        """The distance to the jump."""
-        distance = np.absolute(value_of(bottom[0].wide) + self.bias)
-        return [np.where(self._label(bottom), distance, np.inf), None]
+        """The distance to the jump that the scores had in the last forward: in place they are no longer there."""
+        return [self.apart, None]
 
-    def _anneal(self) -> None:
-        param = self.own["label_specific_add_param"]
-        grown = (1 + param.bias_gamma * self.iteration) ** param.bias_power
-        self.bias = min(max(param.bias_base + grown - 1, param.bias_min), param.bias_max)
+    def _adds(self) -> bool:
+        return self.context.phase != "TEST"
+
+    def _moved(self, scores: Any, label: NDArray[np.bool_]) -> Any:
+        above = value_of(scores) > -value_of(self.bias)
+        return np.where(label & above, scores + self.bias, scores)
+
+    def _anneal(self, one: Any) -> None:
+        least, most = self._limits()
+        annealed = self.own["label_specific_add_param"].bias_base + self._grown(one)
+        self.bias = np.minimum(np.maximum(annealed, least), most)
         self.iteration += 1
+
+    def _grown(self, one: Any) -> Any:
+        """By how much the bias has grown, ``one`` being 1 in the arithmetic of the scores."""
+        param = self.own["label_specific_add_param"]
+        return (one + param.bias_gamma * self.iteration) ** param.bias_power - 1
+
+    def _limits(self) -> tuple[float, float]:
+        param = self.own["label_specific_add_param"]
+        return param.bias_min, param.bias_max
 
     def _label(self, bottom: Sequence[Blob]) -> NDArray[np.bool_]:
         """Where each sample's label is, in the shape of the scores."""
