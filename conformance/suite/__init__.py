@@ -58,7 +58,7 @@ def all_checks(
             drawn = (seed, explore) if family == "properties" else ()
             for check in import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn):
                 loss = KNOWN.get(check.layer)
-                yield replace(check, forms=check.forms or loss.forms) if loss else check
+                yield replace(check, forms=loss.forms) if loss and loss.forms else check
     yield from import_module(f"{__name__}.formula_free").checks(snippets)
 
 

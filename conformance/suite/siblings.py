@@ -36,10 +36,10 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 def _cousins(pair: tuple[Loss, Loss], types: tuple[str, ...]) -> Check:
     """Two types in turn: the plain variant of each, then the least plain."""
     first, second = pair
-    case_id = f"{FAMILY}/{first.stem}/beside-{second.stem}"
+    case_id = f"{FAMILY}/net/{first.stem}-and-{second.stem}"
     served = [f"{loss.stem}.contract-siblings" for loss in pair]
     case = _case(case_id, (*(loss.plain for loss in pair), *map(_unlike, pair)))
-    return single(case_id, first.stem, [*served, "net.passes"], case, layer_types=types, forms=case.forms)
+    return single(case_id, "net", [*served, "net.passes"], case, layer_types=types, forms=case.forms)
 
 
 def _cases(loss: Loss) -> Iterator[Case]:

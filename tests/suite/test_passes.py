@@ -198,7 +198,7 @@ PAIRS = list(combinations(LOSSES, 2))
 @pytest.mark.parametrize(("one", "other"), PAIRS)
 def test_what_two_types_share_is_noticed_of_both(one: str, other: str) -> None:
     """They share what two layers of either do not: one memory for the plain layers, another for those after them."""
-    check = next(each for each in family("siblings", one) if each.id.endswith(f"/beside-{other}"))
+    check = next(each for each in family("siblings", "net") if each.id == f"siblings/net/{one}-and-{other}")
     kept: Kept = {}
     wrong = {LOSSES[stem].type: sharing_in(kept)(REGISTRY[LOSSES[stem].type]) for stem in (one, other)}
     verdicts = run_family((check,), Broken(wrong), dtypes=("float32",))
@@ -208,15 +208,15 @@ def test_what_two_types_share_is_noticed_of_both(one: str, other: str) -> None:
 def test_types_that_mean_the_same_do_not_meet() -> None:
     """One net has one meaning for a type: FocalLoss over a softmax and over sigmoids are in no case together."""
     detection = PROFILES["detection"]
-    beside = {check.id for check in siblings.checks(detection) if "/beside-" in check.id}
-    assert "siblings/focal_loss/beside-multibox_loss" in beside
-    assert "siblings/focal_loss/beside-sigmoid_focal_loss" not in beside
+    pairs = {check.id for check in siblings.checks(detection) if check.layer == "net"}
+    assert "siblings/net/focal_loss-and-multibox_loss" in pairs
+    assert "siblings/net/focal_loss-and-sigmoid_focal_loss" not in pairs
 
 
 def test_a_pair_is_of_the_forms_of_both() -> None:
     checks = all_checks(profiles=("faces",), families=("siblings",))
     forms = {check.id: {form.partition(":")[0] for form in check.forms} for check in checks}
-    both = forms["siblings/position_weighted_softmax_with_loss/beside-weighted_euclidean_loss"]
+    both = forms["siblings/net/position_weighted_softmax_with_loss-and-weighted_euclidean_loss"]
     assert both == {"SoftmaxWithLoss", "EuclideanLoss"}
 
 
