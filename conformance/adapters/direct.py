@@ -42,7 +42,7 @@ def found(argument: str) -> tuple[Any, Any]:
     module_name, _, path = argument.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise ValueError(f"{module_name!r} is no module's name")
-    module = _imported(module_name)
+    module = _imported(module_name, path)
     target: Any = module
     for part in path.split(".") if path else ():
         if not hasattr(target, part):
@@ -107,8 +107,9 @@ class LayerImplementation(SingleLayers):
         super().__init__(layers, replace(description, capability="layer", layers=tuple(sorted(classes))), timeout)
 
 
-def _imported(name: str) -> Any:
-    """The module; the working directory is searched last, so that nothing in it hides an installed module."""
+def _imported(name: str, path: str) -> Any:
+    """The module that ``path`` is to be in; the working directory is searched last, so that nothing in it hides an
+    installed module."""
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())
     try:
@@ -116,6 +117,10 @@ def _imported(name: str) -> Any:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise DoesNotStart(f"there is no module {error.name} on the path or in {os.getcwd()}") from None
+        if isinstance(error, ModuleNotFoundError) and f"{error.name}.".startswith("caffe."):
+            place = f"{name.removesuffix('.py').replace('.', '/')}.py:{path or 'CLASS'}"
+            told = f"{name} imports caffe, which is not here; a Python layer of Caffe's needs none"
+            raise DoesNotStart(f"{told}: lossconf run python-layer:{place} --as TYPE") from None
         raise DoesNotStart(f"cannot import {name}: {type(error).__name__}: {error}", traceback.format_exc()) from None
 
 

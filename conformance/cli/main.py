@@ -75,7 +75,7 @@ def cli() -> None:
 
     \b
     Examples:
-      lossconf run                                  judge the built-in reference
+      lossconf run                                  judge the built-in fast layers, numba-cpu
       lossconf run pycaffe:/opt/py36/bin/python     judge a Caffe in its own Python
       lossconf run direct:mylayers:MyLoss           judge a Python class
       lossconf show CASE                            print a case

@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 
 def unknown(what: str, name: str, known: Iterable[str], listing: str = "") -> UsageError:
     """The error for a name that does not exist: the nearest known ones, or where to find them all."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, names, 3, 0.6)
     if near:
         hint = f"did you mean {' or '.join(near)}?"

@@ -65,7 +65,7 @@ def reasons(undecided: Sequence[Undecided]) -> Iterator[tuple[int, str, str]]:
 def dialect_of(report: Report) -> str:
     """What was asked for where Caffe departs from its documentation."""
     dialect = report.header["dialect"]
-    return f"the {dialect} dialect" if dialect else "either side of every quirk"
+    return f"the {dialect} dialect" if dialect else "Caffe's way or its documentation's, where they differ"
 
 
 def suite_errors(report: Report) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from conformance.record.conclusion import Conclusion, Musts, implementation_of, 
 from conformance.record.devices import device_of
 from conformance.record.readings import Reading, readings_of
 from conformance.record.report import Judged, Report
+from conformance.views.advice import meaning_of, next_steps
 from conformance.views.console import PlainConsole
 from conformance.views.forms import forms_told
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
@@ -83,10 +83,8 @@ def render(report: Report, console: Console, path: str) -> None:
     if found.undecided:
         console.print(_undecided(found))
     console.print(_conclusion(found, path), soft_wrap=True)
-    if musts or shoulds:
-        first = (musts or shoulds)[0].verdict
-        hint = f"why: lossconf explain {shlex.quote(path)} {shlex.quote(first.item)}"
-        console.print(Text(one_line(hint), style="dim"), soft_wrap=True)
+    failing = (musts or shoulds)[0].verdict.item if musts or shoulds else ""
+    console.print(_next(list(next_steps(found, path, failing))), soft_wrap=True)
 
 
 def _heading(report: Report) -> Text:
@@ -223,5 +221,15 @@ def _conclusion(found: Conclusion, path: str) -> RenderableType:
     text = Text("\n").append(found.line, style=style)
     rest = [*([found.rest] if found.rest else []), *([f"{report.footer['seconds']:.1f} s"] if report.footer else [])]
     text.append(f"\n{'; '.join(rest)}" if rest else "")
+    meaning = meaning_of(found)
+    text.append(f"\nthat is: {meaning}" if meaning else "")
     text.append(f"\nreport: {path}", style="dim")
     return text if report.complete else text.append("; the same command with --resume goes on from it", style="dim")
+
+
+def _next(steps: Sequence[tuple[str, str]]) -> Text:
+    """What to do next, a command to a line; what each gives stands beside it, where the commands are no longer than
+    a line may be."""
+    width = min(max((len(command) for command, _ in steps), default=0), _LOG_WIDTH // 2)
+    lines = [f"{command:<{width}}  {gives}" for command, gives in steps]
+    return Text("next: " + "\n      ".join(lines), style="dim")

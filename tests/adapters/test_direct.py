@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conformance.adapters import open_implementation
-from conformance.adapters.direct import wrapped
+from conformance.adapters.direct import open_direct, wrapped
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Case, Pass
 from conformance.contract.implementation import (
@@ -227,3 +227,14 @@ def test_a_mapping_may_hold_passes() -> None:
     outcome = wrapped(Says(spoil), "says").run(TWICE, "float32")
     assert isinstance(outcome, Outcome)
     assert len(outcome.passes) == 2
+
+
+@pytest.mark.parametrize("path", ["caffelike:MyLoss", "caffelike.py:MyLoss"])
+def test_a_file_that_imports_caffe_is_led_to_python_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "caffelike.py").write_text("import caffe\n\n\nclass MyLoss(caffe.Layer):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "caffe", None)
+    with pytest.raises(DoesNotStart, match=r"lossconf run python-layer:caffelike.py:MyLoss --as TYPE"):
+        open_direct(path)
