@@ -38,5 +38,14 @@ def _accessible(app: Any, page: str, template: str, context: dict[str, Any], doc
         context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
 
 
+def _beside(app: Any, error: Exception | None) -> None:
+    """The site of the scoreboard goes beside the pages."""
+    from docs.scoreboard import site
+
+    if error is None:
+        site(Path(app.outdir) / "scoreboard")
+
+
 def setup(app: Any) -> None:
     app.connect("html-page-context", _accessible, priority=900)
+    app.connect("build-finished", _beside)

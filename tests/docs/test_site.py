@@ -82,7 +82,12 @@ def test_no_page_is_wider_than_a_phone() -> None:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_no_serious_fault(axe: str, dark: bool) -> None:
-    names = ("index.html", "layers/hinge_loss.html", "guides/ci.html", "glossary.html")
+    names = ["index.html", "layers/hinge_loss.html", "guides/ci.html", "glossary.html", "scoreboard.html"]
+    names += [
+        "scoreboard/index.html",
+        "scoreboard/losses/softmax-with-loss.html",
+        "scoreboard/implementations/ptcaffe-1-1.html",
+    ]
     with Browser(width=DESK, dark=dark) as browser:
         found = {}
         for name in names:
