@@ -35,7 +35,8 @@ def _accessible(app: Any, page: str, template: str, context: dict[str, Any], doc
         tree = context["furo_navigation_tree"]
         context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
     if "body" in context:
-        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+        body = context["body"].replace("<pre>", '<pre tabindex="0">')
+        context["body"] = body.replace('<table class="docutils', '<table tabindex="0" class="docutils')
 
 
 def _beside(app: Any, error: Exception | None) -> None:
