@@ -228,7 +228,7 @@ def _labels(
         yield from as_(Cause.TRUNCATION, np.where(counted, np.clip(rounded, 0, classes - 1), y))
     yield from as_(Cause.TRANSPOSED, _by_columns(y))
     positions = getattr(node.layer, "positions", None)
-    if positions is not None and len(positions) > 1:
+    if positions is not None and len(positions) > 1 and y.size == np.prod(positions):
         turned = y.reshape(positions[0], -1)
         yield from as_(Cause.TRANSPOSED, np.reshape(y, turned.T.shape).T.reshape(y.shape))
 

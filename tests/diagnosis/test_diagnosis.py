@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from conformance.adapters.reference import ReferenceImplementation
-from conformance.contract.case import Case
+from conformance.contract.case import Case, Pass
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.diagnosis import diagnose
@@ -61,6 +61,16 @@ def causes(case: Case, answer: Outcome | Refusal, dtype: str = "float64") -> lis
     judged = judge_outcome(case, answer, dtype)
     assert judged.failures
     return list(clues_of(case, answer, dtype, judged).causes)
+
+
+def test_labels_are_turned_though_a_later_pass_has_fewer() -> None:
+    """What is left in the net is of the last batch, the case's labels are of the first."""
+    first, last = (KNOWN["softmax_with_loss"].sized((items, 3, 1, 1)) for items in (5, 2))
+    case = first.case("it", weights=(2.5,), passes=(Pass(last.values()),))
+    answer = answered(case)
+    assert answer.loss_trace is not None
+    wrong = replace(answer, loss_trace=(1.5 * answer.loss_trace[0], *answer.loss_trace[1:]))
+    assert Cause.TOTAL in causes(case, wrong)
 
 
 def last_lost(x: Array) -> Array:
