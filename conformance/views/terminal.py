@@ -168,11 +168,11 @@ def _undecided(found: Conclusion) -> RenderableType:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Failures of one likely cause; without one, those that read the same but for names, places and numbers."""
+    """Failures of one likely cause; without one, those that read the same but for names, places and numbers, whichever
+    requirements they break."""
 
     title: str
     status: str = ""
-    reason: str = ""
 
 
 def _failures(title: str, style: str, failures: Iterable[Judged], causes: Causes) -> RenderableType:
@@ -193,20 +193,20 @@ def _kind(verdict: Verdict, causes: Causes) -> _Kind:
     if cause is not None and cause is not Cause.UNNAMEABLE:
         return _Kind(cause.sentence)
     measured = _MEASURED.fullmatch(one_line(verdict.reason))
-    reason = measured["what"] if measured else _NUMBER.sub("#", one_line(verdict.reason))
-    return _Kind(verdict.requirement, verdict.status.value, reason)
+    if measured:
+        return _Kind(f"{Cause.UNNAMEABLE.sentence}: {measured['what']}")
+    return _Kind(_NUMBER.sub("#", one_line(verdict.reason)), verdict.status.value)
 
 
 def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     first = members[0].verdict
     where = f"{one_line(first.check)} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
-    text = Text(f"  {len(members)} x ", style=style).append(one_line(kind.title), style="bold")
-    text.append(f"  {kind.status}" if kind.status else "")
-    if not kind.status:
-        counts = Counter(member.verdict.requirement for member in members).most_common()
-        told = ", ".join(f"{one_line(name)} {count}" for name, count in counts[:_NAMED])
-        more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
-        text.append(f"\n      {told}{more}", style="not bold default")
+    counts = Counter(one_line(member.verdict.requirement) for member in members).most_common()
+    told = ", ".join(f"{name} {count}" for name, count in counts[:_NAMED])
+    told += f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+    text = Text(f"  {len(members)} x ", style=style)
+    text.append(f"{told}  {kind.status}" if kind.status else one_line(kind.title), style="bold")
+    text.append("" if kind.status else f"\n      {told}", style="not bold default")
     text.append(f"\n      {one_line(first.reason)}", style="not bold default")
     text.append(f"\n      first at {where}", style="dim default")
     output = str(first.detail.get("stderr", "")).strip().splitlines()

@@ -61,6 +61,16 @@ def test_markdown_lists_new_failures_and_counts_known_ones() -> None:
     assert "first: h/2" not in page
 
 
+def test_what_no_cause_explains_is_one_group_whichever_requirements_it_breaks() -> None:
+    broken = [failed("h/1", requirement=f"hinge_loss.{facet}") for facet in ("backward", "gradient", "norm")]
+    died = verdict("h/2", Status.CRASHED, reason="died by SIGSEGV")
+    out = io.StringIO()
+    render(report_of(*broken, died), Console(file=out, width=120), "report.jsonl")
+    groups = re.findall(r"^  (\d+ x .*)$", out.getvalue(), re.MULTILINE)
+    assert groups == ["3 x another formula: bottom gradient", "1 x refuses, or dies on, what Caffe computes"]
+    assert "hinge_loss.backward 1, hinge_loss.gradient 1, hinge_loss.norm 1" in out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("report", "baseline", "message", "colour"),
     [
