@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from conformance.losses import LOSSES
 from conformance.timing.expectation import expect
-from conformance.timing.problem import DTYPES, MODES, Problem
+from conformance.timing.problem import DTYPES, MODES, TIMED, Problem
 from conformance.timing.sizes import SIZES
 from conformance.timing.subjects import NotTimed, open_subject
 from conformance.timing.traffic import traffic_of
@@ -28,7 +27,7 @@ LARGEST = 1 << 23
 
 PROBLEMS = [
     Problem(layer, size, dtype)
-    for layer in LOSSES
+    for layer in TIMED
     for size in SIZES.values()
     if size.elements <= LARGEST
     for dtype in DTYPES

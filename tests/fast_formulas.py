@@ -1,5 +1,4 @@
-"""The seven losses in plain numpy and float64, as their definitions read: what the tests of `refimpl.fast` compare
-with.
+"""The losses in plain numpy and float64, as their definitions read: what the tests of `refimpl.fast` compare with.
 
 Each function returns the loss and the gradients for a top diff of 1. Labels are integers already.
 """
@@ -17,9 +16,14 @@ __all__ = [
     "euclidean",
     "hinge",
     "infogain",
+    "l1",
     "multinomial",
     "sigmoid_cross_entropy",
+    "sigmoid_focal",
+    "smooth_l1",
     "softmax",
+    "weighted_euclidean",
+    "wing",
 ]
 
 Array = NDArray[Any]
@@ -65,10 +69,12 @@ def infogain(
     return losses[counted].sum() / z, np.moveaxis(gradient, -1, axis), np.moveaxis(p, -1, axis)
 
 
-def sigmoid_cross_entropy(x: Array, t: Array, ignore: int | None, mode: str) -> tuple[float, Array]:
+def sigmoid_cross_entropy(
+    x: Array, t: Array, ignore_label: int | None = None, normalization: str = "BATCH_SIZE"
+) -> tuple[float, Array]:
     """SigmoidCrossEntropyLoss."""
-    counted = np.trunc(t) != ignore if ignore is not None else np.ones(t.shape, bool)
-    z = divisor(mode, len(x), counted)
+    counted = np.trunc(t) != ignore_label if ignore_label is not None else np.ones(t.shape, bool)
+    z = divisor(normalization, len(x), counted)
     x, t = x.astype(np.float64), t.astype(np.float64)
     losses = np.log1p(np.exp(-np.abs(x))) - x * (t - (x >= 0))
     gradient = np.where(x >= 0, 1, np.exp(-np.abs(x))) / (1 + np.exp(-np.abs(x))) - t
@@ -113,3 +119,55 @@ def contrastive(a: Array, b: Array, similar: Array, margin: float, legacy: bool)
     push = -(missing > 0).astype(float) if legacy else -missing / (distance + offset)
     gradient = np.where(similar, 1, push)[:, None] * d / len(a)
     return losses.sum() / (2 * len(a)), gradient.reshape(a.shape)
+
+
+def l1(x: Array, z: Array) -> tuple[float, Array]:
+    """L1Loss; the gradient is that of x."""
+    d = x.astype(np.float64) - z
+    return np.abs(d).sum() / len(x), np.sign(d) / len(x)
+
+
+def weighted_euclidean(x: Array, z: Array, u: Array | float = 1.0, weight_squared: bool = True) -> tuple[float, Array]:
+    """EuclideanLoss with weights; the gradient is that of x."""
+    d = x.astype(np.float64) - z
+    u = np.asarray(u, np.float64)
+    return (u * d * (u * d if weight_squared else d)).sum() / (2 * len(x)), u * d / len(x)
+
+
+def smooth_l1(
+    x: Array, t: Array, u: Array | float = 1.0, v: Array | float = 1.0, sigma: float = 1.0, abssum: bool = True
+) -> tuple[float, Array]:
+    """SmoothL1Loss; the gradient is that of x."""
+    u, v = (np.asarray(weights, np.float64) for weights in (u, v))
+    d, s = u * (x.astype(np.float64) - t), float(np.float32(sigma**2))
+    each = v * np.where(np.abs(d) < 1 / s, d * d * s / 2, np.abs(d) - 0.5 / s)
+    slope = v * np.clip(s * d, -1, 1) * (1 if abssum else u)
+    return (np.abs(each) if abssum else each).sum() / len(x), slope / len(x)
+
+
+def wing(x: Array, t: Array, w: float = 10.0, epsilon: float = 2.0, sign_of_0: float = -1.0) -> tuple[float, Array]:
+    """WingLoss."""
+    d = x.astype(np.float64) - t
+    size, sign = np.abs(d), np.where(d == 0, sign_of_0, np.sign(d))
+    each = np.where(size < w, w * np.log1p(size / epsilon), size - w + w * np.log1p(w / epsilon))
+    return each.sum() / len(x), np.where(size < w, sign * w / (size + epsilon), sign) / len(x)
+
+
+def sigmoid_focal(
+    x: Array,
+    t: Array,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    one_alpha: bool = False,
+    ignore_label: int | None = None,
+    normalization: str = "BATCH_SIZE",
+) -> tuple[float, Array]:
+    """FocalLoss over sigmoids: the derivative of its definition, factor by factor."""
+    counted = np.trunc(t) != ignore_label if ignore_label is not None else np.ones(t.shape, bool)
+    z = divisor(normalization, len(x), counted)
+    x, t = x.astype(np.float64), t.astype(np.float64)
+    s, one = 1 / (1 + np.exp(-x)), np.trunc(t) == 1
+    ce = np.log1p(np.exp(-np.abs(x))) - x * (t - (x >= 0))
+    rest, share = np.where(one, 1 - s, s), np.where(one, alpha, alpha if one_alpha else 1 - alpha)
+    slope = rest**gamma * (s - t) + gamma * rest ** (gamma - 1) * np.where(one, -1, 1) * s * (1 - s) * ce
+    return (share * rest**gamma * ce)[counted].sum() / z, np.where(counted, share * slope, 0) / z

@@ -6,11 +6,11 @@ import llvmlite
 import numba
 import numpy as np
 
-from conformance.adapters.single_layers import SingleLayers
+from conformance.adapters.kernel_layers import KernelLayers
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Description, DoesNotStart
 from conformance.contract.version import VERSION
-from refimpl.fast.layers import LAYERS, use_threads
+from refimpl.fast.layers import KERNELS, use_threads
 
 __all__ = ["NumbaCpuImplementation", "open_numba_cpu"]
 
@@ -24,7 +24,7 @@ def open_numba_cpu(argument: str, timeout: float | None = None) -> NumbaCpuImple
     return NumbaCpuImplementation(timeout)
 
 
-class NumbaCpuImplementation(SingleLayers):
+class NumbaCpuImplementation(KernelLayers):
     """`refimpl.fast` on the CPU. Bitwise the same for every run and every number of threads."""
 
     def __init__(self, timeout: float | None = None) -> None:
@@ -36,9 +36,10 @@ class NumbaCpuImplementation(SingleLayers):
             dtypes=DEFAULT,
             dialect="documented",
             determinism="bitwise",
+            any_forms=True,
             environment={"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__},
         )
-        super().__init__(LAYERS, description, timeout)
+        super().__init__(KERNELS, description, timeout)
 
     def use_threads(self, count: int | None) -> None:
         """Let each kernel use at most ``count`` threads."""

@@ -8,14 +8,14 @@ import numba
 import numpy as np
 from numba import cuda
 
-from conformance.adapters.single_layers import SingleLayers
+from conformance.adapters.kernel_layers import KernelLayers
 from conformance.contract.case import Case
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Crash, Declined, Description, DoesNotStart
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.version import VERSION
 from refimpl.fast.cuda.device import Device, NoDevice, gpu, using
-from refimpl.fast.cuda.layers import LAYERS
+from refimpl.fast.cuda.layers import KERNELS
 from refimpl.fast.cuda.memory import SimulationError, TooLarge
 from refimpl.fast.cuda.simulator import MOST_ENTRIES, Simulator
 
@@ -27,7 +27,7 @@ ORDERS = {1: "forward", 2: "reverse"}
 EXTRA = "pip install 'caffe-loss-conformance[cuda]'"
 
 
-class NumbaCudaImplementation(SingleLayers):
+class NumbaCudaImplementation(KernelLayers):
     """`refimpl.fast.cuda` on a device. Bitwise the same for every run, whatever the order of its threads."""
 
     def __init__(self, device: Device, simulated: bool, timeout: float | None = None) -> None:
@@ -41,9 +41,10 @@ class NumbaCudaImplementation(SingleLayers):
             devices=("simulated" if simulated else "cuda",),
             dialect="documented",
             determinism="bitwise",
+            any_forms=True,
             environment={"device": device.name, **_versions(simulated)},
         )
-        super().__init__(LAYERS, description, timeout)
+        super().__init__(KERNELS, description, timeout)
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         """Raises `Declined` for what is too large to be simulated, `Crash` for what a GPU would leave undefined."""

@@ -33,10 +33,14 @@ class SingleLayers:
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:
         try:
             with alarm(self._timeout):
-                net = build(case, dialect="documented", dtype=dtype, layers=self.layers)
+                net = build(case, dialect="documented", dtype=dtype, layers=self.layers_of(case))
                 return ran(net, case, dtype)
         except NetError as error:
             return Refusal(error.stage, str(error), error.layer)
+
+    def layers_of(self, case: Case) -> Mapping[str, type[Layer]]:
+        """The layers that a case is run with."""
+        return self.layers
 
     def close(self) -> None:
         """Nothing is held."""

@@ -49,15 +49,16 @@ def patience_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Problem, ...]:
-    """Every layer asked for (or all) in every size and type. Raises `UsageError` for names that do not exist."""
+    """Every layer asked for (or all of BVLC Caffe's) in every size and type. Raises `UsageError` for names that do not
+    exist."""
     from conformance.contract.errors import UsageError, unknown
     from conformance.losses import LOSSES
-    from conformance.timing.problem import Problem
+    from conformance.timing.problem import TIMED, Problem
     from conformance.timing.sizes import size_named
 
     for name in layers:
-        if name not in LOSSES:
-            raise unknown("layer", name, LOSSES)
+        if name not in TIMED:
+            raise unknown("layer", name, TIMED)
     try:
         shapes = [size_named(size) for size in sizes]
     except ValueError as error:

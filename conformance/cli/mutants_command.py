@@ -15,7 +15,7 @@ from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN, LOSSES
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.summary import Summary
@@ -167,8 +167,8 @@ def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int
     from conformance.mutants.drawn.power import drawn_mutants, lines, measured, to_json, to_markdown
 
     for stem in stems:
-        if stem not in LOSSES:
-            raise unknown("loss", stem, list(LOSSES), "lossconf mutants --list")
+        if stem not in KNOWN:
+            raise unknown("loss", stem, list(KNOWN), "lossconf mutants --list")
     started = time.monotonic()
     drawn = drawn_mutants(stems or LOSSES, seed, *counts)
     found = _shown(measured(drawn, jobs), len(drawn))

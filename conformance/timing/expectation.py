@@ -122,6 +122,8 @@ def _normaliser(problem: Problem, arrays: Mapping[str, Array]) -> int:
 
 def _net(problem: Problem, part: Mapping[str, Array], dialect: Dialect, rounding: Rounding) -> Net:
     variant = problem.variant.reshaped({name: array.shape for name, array in part.items()})
+    forms = dict(form.split(":", 1) for form in reversed(problem.loss.forms))
+    dialect = Dialect(dialect.name, dialect.taken, dialect.true_derivatives, forms)
     net = Net(variant.sources() + variant.layer(), dialect=dialect, dtype=rounding)
     for name, array in part.items():
         blob = net.params[name][0] if name in net.params else net.blobs[name]

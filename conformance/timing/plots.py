@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from conformance.contract.errors import UsageError
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.timing.comparison import Line, lines
+from conformance.timing.problem import TIMED
 from conformance.timing.result import Result
 
 __all__ = ["plot_all"]
@@ -84,7 +85,7 @@ def _series(chosen: Iterable[Line], values: str) -> dict[str, dict[tuple[str, st
     for by_series in found.values():
         for points in by_series.values():
             points.sort()
-    return {layer: found[layer] for layer in LOSSES if layer in found}
+    return {layer: found[layer] for layer in TIMED if layer in found}
 
 
 def _draw(found: Mapping[str, Mapping[tuple[str, str], Sequence[tuple[int, float]]]]) -> tuple[Any, list[Any]]:
@@ -93,7 +94,7 @@ def _draw(found: Mapping[str, Mapping[tuple[str, str], Sequence[tuple[int, float
     keys = list(dict.fromkeys(key for by_series in found.values() for key in by_series))
     machines = {label for label, _ in keys}
     for axis, (layer, by_series) in zip(axes, found.items(), strict=True):
-        axis.set_title(LOSSES[layer].type, fontsize=9)
+        axis.set_title(KNOWN[layer].title, fontsize=9)
         axis.set_xscale("log", base=2)
         axis.grid(True, which="major", color="0.9", linewidth=0.6)
         for number, key in enumerate(keys):
@@ -166,7 +167,7 @@ def _map(chosen: Sequence[Line], label: str, base: str, spec: str, title: str) -
     }
     if not ratios:
         return None
-    layers = [layer for layer in LOSSES if any(layer == found for found, _ in ratios)]
+    layers = [layer for layer in TIMED if any(layer == found for found, _ in ratios)]
     sizes = sorted({size for _, size in ratios}, key=lambda size: size.elements)
     grid = [
         [math.log2(ratios[layer, size]) if (layer, size) in ratios else math.nan for size in sizes] for layer in layers
@@ -176,7 +177,7 @@ def _map(chosen: Sequence[Line], label: str, base: str, spec: str, title: str) -
     reach = max(1.0, *(abs(value) for row in grid for value in row if not math.isnan(value)))
     axis.imshow(grid, cmap="RdBu", norm=TwoSlopeNorm(0.0, -reach, reach), aspect="auto")
     axis.set_xticks(range(len(sizes)), [size.name for size in sizes])
-    axis.set_yticks(range(len(layers)), [LOSSES[layer].type for layer in layers])
+    axis.set_yticks(range(len(layers)), [KNOWN[layer].title for layer in layers])
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)

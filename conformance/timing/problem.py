@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.dtypes import DEFAULT, DOUBLE, FLOAT, TYPES
-from conformance.losses import LOSSES, Loss, Variant
+from conformance.losses import KNOWN, LOSSES, Loss, Variant
 from conformance.losses.roles import (
     Identities,
     Labels,
@@ -24,10 +24,12 @@ from conformance.losses.roles import (
     Shape,
     Similarity,
     Targets,
+    Weights,
 )
 from conformance.timing.sizes import Size
+from refimpl import fast
 
-__all__ = ["DTYPES", "MODES", "Array", "Problem"]
+__all__ = ["DTYPES", "MODES", "TIMED", "Array", "Problem"]
 
 Array = NDArray[Any]
 
@@ -38,10 +40,13 @@ DTYPES = DEFAULT
 
 IGNORE = "loss_param.ignore_label"
 
+TIMED = tuple(stem for stem in KNOWN if stem in LOSSES or stem in fast.__all__)
+"""The losses that can be timed: BVLC Caffe's, and those of forks that have a kernel."""
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What is timed. ``layer`` is a key of `LOSSES`, ``dtype`` one of `DTYPES`."""
+    """What is timed. ``layer`` is one of `TIMED`, ``dtype`` one of `DTYPES`."""
 
     layer: str
     size: Size
@@ -52,12 +57,15 @@ class Problem:
 
     @property
     def loss(self) -> Loss:
-        return LOSSES[self.layer]
+        return KNOWN[self.layer]
 
     @cached_property
     def variant(self) -> Variant:
         """The loss on bottoms of this size, all its options left out but an ignore_label where the size has some."""
         plain = self.loss.sized(self.size.shape)
+        names = self.loss.plain.shapes.keys()
+        if names != plain.shapes.keys():  # its plainest variant has weights, which may be absent
+            plain = replace(plain, shapes=self.loss.shapes(plain.shapes[plain.first], plain.options, names))
         return plain if self.ignore_label is None else plain.given({IGNORE: self.ignore_label})
 
     @property
@@ -98,7 +106,7 @@ class Problem:
         """Every bottom, contiguous and of ``dtype``; labels too, as in Caffe."""
         rng = np.random.default_rng([self.size.elements, len(self.layer)])
         made: dict[str, Array] = {}
-        for bottom in self.loss.bottoms:
+        for bottom in [one for one in self.loss.bottoms if one.name in self.shapes]:
             array = DRAWS[type(bottom.role)](self, rng, self.shapes[bottom.name])
             if isinstance(bottom.role, Scores) and bottom.role.of:
                 array = _near(self, rng, made[bottom.role.of], array)
@@ -148,6 +156,7 @@ DRAWS: dict[type[Role], Draw] = {
     Labels: _labels,
     Similarity: _similarity,
     Matrix: _uniform,
+    Weights: _uniform,
 }
 
 

@@ -122,11 +122,12 @@ _folder = _Folder()
 
 
 class KernelCache(_Cache):  # type: ignore[misc]
-    """Numba's cache interface for one kernel. An entry that cannot be read or written is as good as none."""
+    """Numba's cache interface for one kernel. An entry that cannot be read or written is as good as none. A kernel
+    whose sources are not this package's, which names the folder, has none."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
-        self._enabled = True
+        self._enabled = self._known = function.__module__.startswith(f"{__package__}.")
 
     @property
     def cache_path(self) -> str | None:
@@ -134,7 +135,7 @@ class KernelCache(_Cache):  # type: ignore[misc]
         return None if path is None else str(path)
 
     def enable(self) -> None:
-        self._enabled = True
+        self._enabled = self._known
 
     def disable(self) -> None:
         self._enabled = False

@@ -3,23 +3,28 @@
 Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel;
 which one takes what follows from the parameters of its function. A net of these takes float32 or float64 storage.
 `refimpl.fast.cuda.layers` puts the same layers on a GPU.
+
+Where the net's dialect means by a type what some fork makes of it, `of_forms` chooses among `KERNELS`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
+from refimpl.fast import cpu
+from refimpl.fast.cpu import softmax
 from refimpl.fast.parameters import Parameters, losses_in
-from refimpl.layer import Layer
-from refimpl.layers import CLASSES
+from refimpl.layer import Layer, LayerContext
+from refimpl.layers import BVLC, CLASSES, REGISTRY, class_of
 from refimpl.layers.logits_loss import LogitsLoss
+from refimpl.messages import LayerParameter
 
-__all__ = ["LAYERS", "KernelLayer", "layers_of", "use_threads"]
+__all__ = ["KERNELS", "LAYERS", "KernelLayer", "Layers", "kernels_of", "of_forms", "use_threads"]
 
 if TYPE_CHECKING:
     _Reference = LogitsLoss
@@ -31,7 +36,11 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "ignore_label": lambda layer: layer.normalisation.ignored,
     "normalization": lambda layer: layer.normalisation.mode,
 }
-"""How a layer knows these options of its function; any other is a field of the message named after the function."""
+"""How a layer knows these options of its function; any other is a field of the message named after the function, or of
+the layer's own, or a switch of the form in force."""
+
+Layers = Mapping[type[Layer], type[Layer]]
+"""A layer that computes with kernels for each class of the reference's that there is one for."""
 
 
 class _Threads:
@@ -65,6 +74,15 @@ class KernelLayer(_Reference):
     softmax: ClassVar[Any]
     takes: ClassVar[Parameters]
 
+    def __init__(self, param: LayerParameter, context: LayerContext) -> None:
+        """Raises `LayerError` where the dialect means another layer by the type than this."""
+        asked = context.dialect.forms.get(self.type, "")
+        if asked and asked not in [form.name for form in self.forms] and (self.forms or asked != BVLC):
+            raise LayerError(
+                f"these kernels do not compute what {asked} means by {self.type}", "leave the layer to the reference"
+            )
+        super().__init__(param, context)
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
         if "normalization" not in self.takes.options:  # divides by num(), which a blob of five axes does not have
@@ -78,7 +96,7 @@ class KernelLayer(_Reference):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         outputs = self.takes.outputs
-        if len(outputs) == 1:
+        if len(outputs) == 1 and not self.allow_force_backward(1):
             self.refuse_label_gradient(propagate_down)
         if not any(propagate_down[: len(outputs)]):
             return
@@ -93,30 +111,49 @@ class KernelLayer(_Reference):
             self.softmax.backward(top[1].data, top[1].diff, axis=self.axis, out=bottom[0].diff)
 
     def _inputs(self, bottom: Sequence[Blob]) -> list[Any]:
-        """An input that is no bottom is a blob that the layer read from a file."""
-        blobs = [bottom[i] if i < len(bottom) else getattr(self, name) for i, name in enumerate(self.takes.inputs)]
-        return [blob.data for blob in blobs]
+        """An input that is no bottom is a blob that the layer read from a file, or absent; of weights for more entries
+        than there are the first count."""
+        inputs = [blob.data for blob in bottom]
+        for i, name in enumerate(self.takes.inputs):
+            if i >= len(bottom) and name not in self.takes.optional:
+                inputs.append(getattr(self, name).data)
+            elif i < len(bottom) and name in self.takes.optional and inputs[i].size > inputs[0].size:
+                inputs[i] = inputs[i].reshape(-1)[: inputs[0].size]
+        return inputs
 
     def _options(self) -> dict[str, Any]:
         options = {name: OPTIONS[name](self) if name in OPTIONS else self._field(name) for name in self.takes.options}
         return {**options, "threads": _Threads.most} if self.takes.threads else options
 
     def _field(self, name: str) -> Any:
-        return getattr(getattr(self.param, f"{self.stem}_param"), name)
+        for message in (*self.own.values(), getattr(self.param, f"{self.stem}_param", None)):
+            if hasattr(message, name):
+                return getattr(message, name)
+        switches = {switch.replace(" ", "_"): value for switch, value in self.form.switches.items()}
+        return switches[name]
 
 
-def layers_of(package: str) -> dict[str, type[Layer]]:
-    """Layer type to class, for every loss that a package of kernels has a module for."""
-    references = {layer.__module__.rpartition(".")[2]: layer for layer in CLASSES if layer.type}
-    softmax = importlib.import_module(f"{package}.softmax")
-    layers: dict[str, type[Layer]] = {}
-    for stem in losses_in(*importlib.import_module(package).__path__):
-        kernels, reference = importlib.import_module(f"{package}.{stem}"), references[stem]
-        takes = Parameters.of(getattr(kernels, stem))
+def kernels_of(modules: Mapping[str, Any], softmax: Any) -> Layers:
+    """By the reference's class, from the modules of some losses and that of the softmax: the class of the same name."""
+    references = {found.__name__.lower(): found for found in CLASSES if found.type}
+    layers: dict[type[Layer], type[Layer]] = {}
+    for stem, kernels in modules.items():
+        reference, takes = references[stem.replace("_", "")], Parameters.of(getattr(kernels, stem))
         own = {"stem": stem, "kernels": kernels, "softmax": softmax, "takes": takes}
-        layers[reference.type] = type(reference.__name__, (KernelLayer, reference), own)
+        layers[reference] = type(reference.__name__, (KernelLayer, reference), own)
     return layers
 
 
-LAYERS = layers_of("refimpl.fast.cpu")
-"""Layer type to class."""
+def of_forms(kernels: Layers, forms: Mapping[str, str]) -> dict[str, type[Layer]]:
+    """Layer type to class, for every type that there are kernels for; ``forms`` are the meanings of types that have
+    several, as a `refimpl.Dialect` has them. A type whose meaning has no kernel is left out."""
+    meant = REGISTRY | {kind: class_of(kind, form) for kind, form in forms.items()}
+    return {kind: kernels[reference] for kind, reference in meant.items() if reference in kernels}
+
+
+KERNELS = kernels_of(
+    {stem: importlib.import_module(f"{cpu.__name__}.{stem}") for stem in losses_in(*cpu.__path__)}, softmax
+)
+
+LAYERS = of_forms(KERNELS, {})
+"""Layer type to class, where every type means what it does by default."""

@@ -23,11 +23,12 @@ def losses_in(*folders: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Names: `inputs` are arrays in the order of a layer's bottoms, `options` the layer's own parameters, `outputs`
-    receive gradients. `kept` is ``prob`` where there is one: it receives the softmax that ``backward`` starts from.
-    `threads`: the caller may say how many."""
+    """Names: `inputs` are arrays in the order of a layer's bottoms, of which the last ones may be `optional`, `options`
+    the layer's own parameters, `outputs` receive gradients. `kept` is ``prob`` where there is one: it receives the
+    softmax that ``backward`` starts from. `threads`: the caller may say how many."""
 
     inputs: tuple[str, ...]
+    optional: tuple[str, ...]
     options: tuple[str, ...]
     outputs: tuple[str, ...]
     kept: tuple[str, ...]
@@ -40,6 +41,7 @@ class Parameters:
         keywords = [name for name, one in known.items() if one.kind is Parameter.KEYWORD_ONLY]
         return cls(
             inputs=tuple(name for name in known if name not in keywords),
+            optional=tuple(name for name in known if name not in keywords and known[name].default is None),
             options=tuple(name for name in keywords if name not in OTHERS),
             outputs=tuple(name for name in keywords if name in OUTPUTS),
             kept=tuple(name for name in keywords if name == KEPT),
@@ -49,9 +51,9 @@ class Parameters:
     def arrays(self, positional: Sequence[Any], named: dict[str, Any]) -> list[Any]:
         """The inputs of a call, whose names are taken out of `named`. Raises TypeError where one is missing."""
         rest = self.inputs[len(positional) :]
-        if len(positional) > len(self.inputs) or not named.keys() >= set(rest):
+        if len(positional) > len(self.inputs) or not named.keys() >= set(rest) - set(self.optional):
             raise TypeError(f"give {', '.join(self.inputs)}, in this order or by name")
-        return [*positional, *(named.pop(name) for name in rest)]
+        return [*positional, *(named.pop(name, None) for name in rest)]
 
 
 def with_parameters(

@@ -30,7 +30,19 @@ from numba.extending import overload
 
 from refimpl.dtypes import FLOAT
 
-__all__ = ["FLAGS", "INT_MIN", "exp", "like", "log", "log1p", "sigmoid", "sqrt", "truncated"]
+__all__ = [
+    "FLAGS",
+    "INT_MIN",
+    "cross_entropy",
+    "exp",
+    "like",
+    "log",
+    "log1p",
+    "log_of_one_and",
+    "sigmoid",
+    "sqrt",
+    "truncated",
+]
 
 FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
 
@@ -226,6 +238,22 @@ def sigmoid(x: Any) -> Any:
     one = like(x, 1)
     z = exp(-abs(x))
     return (one if x >= like(x, 0) else z) / (one + z)
+
+
+@njit(**FLAGS)
+def log_of_one_and(z: Any) -> Any:
+    """The natural logarithm of 1 + z, for any z >= 0; NaN for infinity. What 1 + z lost counts to first order."""
+    one = like(z, 1)
+    whole = one + z
+    return log(whole) * (z / (whole - one)) if whole > one else z
+
+
+@njit(**FLAGS, forceinline=True)
+def cross_entropy(x: Any, t: Any, tail: Any) -> Any:
+    """The cross entropy of the sigmoid of x and a target t, `tail` being e^-|x|; x - x is 0, but NaN for an infinite x,
+    where Caffe's x - 2 x [x >= 0] is NaN."""
+    step = like(x, 1) if x >= like(x, 0) else like(x, 0)
+    return log1p(tail) - x * (t - step) + (x - x)
 
 
 def truncated(label: Any) -> int:

@@ -70,9 +70,9 @@ BUGS = (
     ),
     Bug(
         "uninitialised partial sums",
-        "euclidean_loss",
-        "        sums[cuda.blockIdx.x] = loss\n",
-        "        sums[cuda.blockIdx.x] += loss\n",
+        "pointwise",
+        "            sums[cuda.blockIdx.x] = loss\n",
+        "            sums[cuda.blockIdx.x] += loss\n",
         scenarios.euclidean,
         rf"reads sums\[[0-9]+\], {UNWRITTEN}",
     ),

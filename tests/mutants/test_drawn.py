@@ -7,6 +7,7 @@ import signal
 from random import Random
 
 import pytest
+from numba.core.caching import NullCache
 
 from conformance.losses import LOSSES
 from conformance.mutants.drawn import settling
@@ -20,6 +21,9 @@ from conformance.mutants.drawn.triggers import KINDS, Trigger, draw_trigger
 from conformance.mutants.drawn.wrong import wrong_layer
 from conformance.mutants.mutant import Mutant
 from conformance.record.cause import Cause
+from refimpl.fast.cache import KernelCache
+from refimpl.fast.cpu import l1_loss
+from refimpl.fast.cpu.kernel import kernel
 
 STEM = "euclidean_loss"
 
@@ -108,14 +112,25 @@ def test_a_gross_mutant_is_killed_and_an_unsettled_one_does_not_count() -> None:
     assert killed.killed_by
 
 
+def test_the_kernels_of_a_mutant_are_not_in_the_cache() -> None:
+    """Where they would be under the names of the right ones: those of the loss, and those of what it is made of."""
+    found = places("l1_loss", KERNELS)
+    assert {module for module, _, _ in found} == {"l1_loss", "pointwise", "normaliser"}
+    changed = KERNELS.changed("l1_loss", "pointwise", KERNELS.tree("pointwise"))
+    assert all(isinstance(kernel._cache, NullCache) for kernel in changed._loss.kernels[:2])
+    assert isinstance(l1_loss._loss.kernels.quick._cache, KernelCache)
+    assert isinstance(kernel(nogil=True)(lambda: 0)._cache, KernelCache)
+
+
 @pytest.mark.slow
-def test_a_kernel_with_one_operator_changed_is_compiled_anew_and_killed() -> None:
-    found = places(STEM, KERNELS)
+@pytest.mark.parametrize("stem", [STEM, "l1_loss"])
+def test_a_kernel_with_one_operator_changed_is_compiled_anew_and_killed(stem: str) -> None:
+    found = places(stem, KERNELS)
     number = next(i for i, (_, _, what) in enumerate(found) if "Sub becomes Add" in what)
-    assert [each.way for each in drawn_mutants([STEM], 1, 1, 2)] == ["mechanical", "kernel", "kernel"]
-    (killed,) = measured([Drawn(STEM, "kernel", 1, number)])
+    assert [each.way for each in drawn_mutants([stem], 1, 1, 2)] == ["mechanical", "kernel", "kernel"]
+    (killed,) = measured([Drawn(stem, "kernel", 1, number)])
     assert killed is not None
-    assert killed.wrong.startswith("refimpl/fast/cpu/euclidean_loss.py, line ")
+    assert killed.wrong.startswith(f"refimpl/fast/cpu/{stem}.py, line ")
     assert killed.killed_by
     assert killed.killed_by != "its process ends"
 

@@ -8,7 +8,7 @@ import pytest
 from conformance.losses import LOSSES
 from conformance.timing.cases import case_of
 from conformance.timing.expectation import expect
-from conformance.timing.problem import DTYPES, MODES, Problem
+from conformance.timing.problem import DTYPES, MODES, TIMED, Problem
 from conformance.timing.sizes import SIZES, Size, size_named
 from conformance.timing.subjects import NotTimed, open_subject
 from conformance.timing.traffic import traffic_of
@@ -16,6 +16,9 @@ from conformance.timing.traffic import traffic_of
 SMALL = Size("small", (6, 5))
 DENSE = Size("small-dense", (3, 4, 5, 2), ignored=0.3)
 ALL = [Problem(layer, size, dtype) for layer in LOSSES for size in (SMALL, DENSE) for dtype in DTYPES]
+
+
+FORKS = [Problem(layer, SMALL, "float32") for layer in TIMED if layer not in LOSSES]
 
 
 def test_sizes_are_the_ones_that_were_promised() -> None:
@@ -80,11 +83,13 @@ def test_multinomial_reads_a_line_for_each_label() -> None:
     assert traffic_of(problem, "forward").total == 4096 * 64 + 4096 * 4
 
 
-@pytest.mark.parametrize("problem", ALL, ids=str)
+@pytest.mark.parametrize("problem", [*ALL, *FORKS], ids=str)
 @pytest.mark.parametrize("subject", ["numba-cpu", "reference", "torch", "jax"])
 def test_the_right_answer_is_accepted(problem: Problem, subject: str) -> None:
     if subject in ("torch", "jax"):
         pytest.importorskip(subject)
+    if problem in FORKS and subject == "jax" and subject not in problem.loss.equivalents:
+        pytest.skip("nobody has written it in jax")
     prepared = open_subject(subject, 1).prepare(problem)
     for call in prepared.calls.values():
         call()
@@ -149,3 +154,7 @@ def test_a_copy_moves_the_traffic_of_its_mode() -> None:
         prepared.calls[mode]()
     with pytest.raises(NotTimed, match="no loss"):
         prepared.answer()
+
+
+def test_weights_are_among_the_inputs() -> None:
+    assert Problem("weighted_euclidean_loss", SMALL, "float32").arrays().keys() == {"x", "z", "w"}

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from numba.core.caching import NullCache
-from numba.core.registry import CPUDispatcher
 
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.mutants.mutant import Mutant
 from conformance.record.cause import Cause
-from refimpl.fast.layers import LAYERS
+from refimpl.fast.layers import KERNELS as KERNEL_LAYERS
 from refimpl.layer import Layer
 
 __all__ = ["KERNELS", "REFERENCE", "Sources", "mechanical", "places"]
@@ -63,9 +63,12 @@ class Sources:
         return ast.parse(self._text(module))
 
     def changed(self, stem: str, module: str, tree: ast.Module) -> ModuleType:
-        """The loss's module, made anew of the same sources but for one."""
+        """The loss's module, made anew of the same sources but for one. Kernels that are made so are neither looked for
+        nor kept in the cache, where they would go by the names of the right ones."""
         names = {name: f"{self.package}.{name}" for name in self.modules(stem)}
         before = {full: import_module(full) for full in names.values()}
+        compiling: Any = import_module("refimpl.fast.cpu.kernel")
+        cache, compiling.KernelCache = compiling.KernelCache, _NoCache
         try:
             for name, full in names.items():
                 made = ModuleType(full)
@@ -76,6 +79,7 @@ class Sources:
             return sys.modules[names[stem]]
         finally:
             sys.modules.update(before)
+            compiling.KernelCache = cache
 
     def _text(self, module: str) -> str:
         file = import_module(f"{self.package}.{module}").__file__
@@ -83,8 +87,13 @@ class Sources:
         return Path(file).read_text("utf-8")
 
 
+class _NoCache(NullCache):  # type: ignore[misc]
+    def __init__(self, function: Callable[..., object]) -> None:
+        super().__init__()
+
+
 REFERENCE = Sources("refimpl.layers", ("normalisation", "softmax", "logits_loss"))
-KERNELS = Sources("refimpl.fast.cpu", ("normaliser", "softmax", "logits"))
+KERNELS = Sources("refimpl.fast.cpu", ("normaliser", "pointwise", "softmax", "logits"))
 
 
 def places(stem: str, sources: Sources = REFERENCE) -> list[tuple[str, int, str]]:
@@ -109,20 +118,17 @@ def mechanical(stem: str, number: int, sources: Sources = REFERENCE) -> Mutant |
         return None
     kind = "mechanical" if sources is REFERENCE else "kernel"
     path = f"{sources.package.replace('.', '/')}/{module}.py"
-    return Mutant(f"{stem}/{kind}-{number}", f"{path}, {what}", kind, Cause.NONE, {LOSSES[stem].type: changed})
+    return Mutant(f"{stem}/{kind}-{number}", f"{path}, {what}", kind, Cause.NONE, {KNOWN[stem].type: changed})
 
 
 def _layer(stem: str, module: ModuleType) -> type[Layer]:
-    found: type[Layer] = getattr(module, LOSSES[stem].layer.__name__)
+    found: type[Layer] = getattr(module, KNOWN[stem].layer.__name__)
     return found
 
 
 def _kernel_layer(stem: str, module: ModuleType) -> type[Layer]:
-    """The layer on other kernels, which are not to be found in the cache under the names of the right ones."""
-    layer = LAYERS[LOSSES[stem].type]
-    for each in vars(module).values():
-        if isinstance(each, CPUDispatcher):
-            each._cache = NullCache()
+    """The layer on other kernels."""
+    layer = KERNEL_LAYERS[KNOWN[stem].layer]
     return type(layer.__name__, (layer,), {"kernels": module})
 
 

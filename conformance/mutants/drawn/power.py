@@ -17,6 +17,7 @@ from conformance.contract.dtypes import DEFAULT
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level
 from conformance.engine.execution import execute
+from conformance.losses import profile_of
 from conformance.mutants.drawn.apart import Unsaid, apart
 from conformance.mutants.drawn.operators import KERNELS, REFERENCE, mechanical, places
 from conformance.mutants.drawn.settling import Settled, settled
@@ -122,7 +123,9 @@ def _here(function: Callable[[Mutant], T], mutant: Mutant, if_it_dies: T) -> T:
 
 def _killed_by(mutant: Mutant) -> str | None:
     """The first check with a broken `must`; the cheap ones are asked first."""
-    checks = sorted(concerned(mutant, whole_suite(), large=True), key=lambda check: not check.core)
+    checks = sorted(
+        concerned(mutant, whole_suite(profile_of(mutant.stem)), large=True), key=lambda check: not check.core
+    )
     implementation = MutantImplementation(mutant)
     for dtype in DTYPES:
         for check in checks:

@@ -12,11 +12,11 @@ from conformance.contract.case import Case
 from conformance.contract.dtypes import DOUBLE
 from conformance.contract.implementation import ImplementationError
 from conformance.contract.outcome import Outcome, Refusal
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.mutants.drawn.cases import settling_cases
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.record.cause import Cause
-from refimpl.fast.layers import LAYERS
+from refimpl.fast.layers import KERNELS
 
 __all__ = ["CASES", "Settled", "settled"]
 
@@ -61,8 +61,9 @@ def settled(mutant: Mutant, kernels: bool = False) -> Settled:
 
 @cache
 def _answers(stem: str, dialect: str, count: int, kernels: bool) -> tuple[tuple[Case, Outcome | Refusal], ...]:
-    loss = LOSSES[stem]
-    right = Mutant(stem, "nothing", "", Cause.NONE, LAYERS if kernels else {}, dialect=dialect)
+    loss = KNOWN[stem]
+    layers = {loss.type: KERNELS[loss.layer]} if kernels else {}
+    right = Mutant(stem, "nothing", "", Cause.NONE, layers, dialect=dialect)
     implementation, cases = MutantImplementation(right), settling_cases(loss, _SEED, count)
     return tuple((case, implementation.run(case, DOUBLE.name)) for case in cases)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from random import Random
 
-from conformance.losses import LOSSES
+from conformance.losses import KNOWN
 from conformance.mutants.drawn.effects import draw_effect
 from conformance.mutants.drawn.triggers import draw_trigger
 from conformance.mutants.drawn.wrong import wrong_layer
@@ -18,7 +18,7 @@ __all__ = ["triggered"]
 @cache
 def triggered(stem: str, seed: int, number: int) -> Mutant:
     """The mutant of a loss that a seed and a number stand for; ``stands_for`` is the trigger's kind."""
-    loss = LOSSES[stem]
+    loss = KNOWN[stem]
     random = Random(f"{stem}/{seed}/{number}")
     trigger, effect = draw_trigger(random, loss), draw_effect(random)
     return Mutant(

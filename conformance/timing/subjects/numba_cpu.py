@@ -52,7 +52,8 @@ def _outputs(problem: Problem, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """An array for every gradient, its pages touched."""
     if len(problem.loss.learned) == 1:
         return {"out": np.full_like(arrays["x"], 0)}
-    return {"out_a": np.full_like(arrays["x"], 0), "out_b": np.full_like(arrays["z"], 0)}
+    first, second = problem.loss.learned
+    return {"out_a": np.full_like(arrays[first], 0), "out_b": np.full_like(arrays[second], 0)}
 
 
 def _backward(

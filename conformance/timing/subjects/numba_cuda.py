@@ -6,7 +6,6 @@ call are not those of the next, so that what is read lies in the device's memory
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -36,7 +35,9 @@ class NumbaCUDA:
         return About("numba-cuda", numba.__version__, self.gpu.described())
 
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
-        module = importlib.import_module(f"refimpl.fast.cuda.{problem.layer}")
+        from refimpl.fast.cuda.losses import module as module_of
+
+        module = module_of(problem.layer)
         arrays = problem.arrays()
         sets = self.gpu.sets(problem.held_bytes())
         options = {} if problem.ignore_label is None else {"ignore_label": problem.ignore_label}
@@ -95,7 +96,7 @@ def _outputs(problem: Problem) -> tuple[str, ...]:
 
 
 def _bottoms(problem: Problem, made: Arrays) -> list[Any]:
-    return [made[name] for name in problem.loss.names]
+    return [made[name] for name in problem.shapes]
 
 
 def _given(problem: Problem, made: Arrays) -> dict[str, Any]:

@@ -3,6 +3,7 @@ steps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 
 import numpy as np
@@ -42,7 +43,7 @@ class Torch:
         if problem.loss.labelled:
             bottoms[problem.answer] = bottoms[problem.answer].long()
         leaves = [bottoms[name].requires_grad_() for name in problem.loss.learned]
-        function = equivalent(problem, "torch", torch=torch, F=F)
+        function = equivalent(problem, "torch", torch=torch, F=F, math=math)
 
         def loss() -> Tensor:
             value: Tensor = function(**bottoms)

@@ -31,9 +31,25 @@ from refimpl.fast.cpu.kernel import (
     written,
 )
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.formula import Formula
 from refimpl.fast.parameters import gradient_alone
 
-__all__ = ["backward", "euclidean_loss"]
+__all__ = ["FORMULA", "backward", "euclidean_loss"]
+
+
+def _value(a: Any, b: Any, s: Any) -> Any:
+    return (a - b) * (a - b)
+
+
+def _slope(a: Any, b: Any, s: Any) -> Any:
+    return a - b
+
+
+FORMULA = Formula("euclidean_loss", _value, _slope, names=("a", "b"), outputs=("out_a", "out_b"), parts=2)
+"""What `refimpl.fast.cpu.pointwise` would make of it does the same work, but a call of that takes some 0.3 microseconds
+more than one of the kernels here."""
+
+_value_at, _slope_at = helper()(_value), helper()(_slope)
 
 
 @helper(**ADDING)
@@ -41,9 +57,8 @@ def _squares(a: Any, b: Any, difference: Any) -> float:
     """The sum of squared differences of a block, which are kept."""
     loss = 0.0
     for i in range(a.size):
-        d = np.float64(a[i]) - np.float64(b[i])
-        difference[i] = d
-        loss += d * d
+        difference[i] = _slope_at(np.float64(a[i]), np.float64(b[i]), ())
+        loss += _value_at(np.float64(a[i]), np.float64(b[i]), ())
     return loss
 
 

@@ -39,18 +39,38 @@ from refimpl.fast.cpu.threads import spread
 from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import like, truncated
 
-__all__ = ["L2", "backward", "hinge_loss", "norm_of"]
+__all__ = ["L2", "backward", "hinge_loss", "margin_of", "norm_of", "slope", "value"]
 
 L1, L2 = 1, 2
 NORMS = {"L1": L1, "L2": L2}
+
+
+def margin_of(x: Any, at_label: bool) -> Any:
+    """The margin of a score. This and the next two are the formula of the kernels here and on a GPU."""
+    margin = like(x, 1) - x if at_label else like(x, 1) + x
+    return margin if margin > like(x, 0) else like(x, 0)
+
+
+def value(margin: Any, squared: bool) -> Any:
+    """What a margin costs."""
+    return margin * margin if squared else margin
+
+
+def slope(margin: Any, squared: bool) -> Any:
+    """The derivative of that by the margin."""
+    if squared:
+        return margin + margin
+    return like(margin, 1) if margin > like(margin, 0) else like(margin, 0)
+
+
+_margin, _value, _slope = helper()(margin_of), helper()(value), helper()(slope)
 
 
 @helper()
 def _margins(x: Any, margin: Any) -> None:
     """The margins of a block as if no entry were a label's."""
     for i in range(x.size):
-        m = 1.0 + np.float64(x[i])
-        margin[i] = m if m > 0 else 0.0
+        margin[i] = _margin(np.float64(x[i]), False)
 
 
 @helper(**ADDING)
@@ -58,10 +78,10 @@ def _sum(margin: Any, norm: int) -> float:
     loss = 0.0
     if norm == L1:
         for i in range(margin.size):
-            loss += margin[i]
+            loss += _value(margin[i], False)
     else:
         for i in range(margin.size):
-            loss += margin[i] * margin[i]
+            loss += _value(margin[i], True)
     return loss
 
 
@@ -91,8 +111,7 @@ def _block(
         bad |= label < 0 or label >= classes
         i = n * classes + label - start
         if 0 <= i < x.size:
-            m = 1.0 - np.float64(x[i])
-            margin[i] = m if m > 0 else 0.0
+            margin[i] = _margin(np.float64(x[i]), True)
     if bad:
         return 0.0, WRONG_LABEL
     if out.size > 0:
@@ -100,8 +119,7 @@ def _block(
         for n in samples:
             i = n * classes + truncated(labels[n]) - start
             if 0 <= i < x.size:
-                slope = 2 * margin[i] if norm == L2 else 1.0 if margin[i] > 0 else 0.0
-                out[i] = -slope * scale
+                out[i] = -_slope(margin[i], norm == L2) * scale
     return _sum(margin, norm), DONE
 
 

@@ -156,7 +156,13 @@ def call(dispatcher: Any, *args: Any) -> Any:
             dispatcher.compile(signature)
         finally:
             dispatcher._can_compile = False
-    return dispatcher(*args)
+    try:
+        return dispatcher(*args)
+    except NotCompiled:
+        told = ", ".join(map(str, map(typeof, args)))
+        raise TypeError(
+            f"{dispatcher.py_func.__qualname__} is compiled for {signature}, and called with {told}"
+        ) from None
 
 
 def _type(name: str, value: Any) -> Any:

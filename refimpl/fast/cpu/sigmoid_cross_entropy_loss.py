@@ -34,10 +34,23 @@ from refimpl.fast.cpu.kernel import (
 )
 from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.formula import Formula
 from refimpl.fast.parameters import gradient_alone
-from refimpl.fast.scalar import exp, like, log1p, truncated
+from refimpl.fast.scalar import cross_entropy, exp, like, sigmoid, truncated
 
-__all__ = ["backward", "sigmoid_cross_entropy_loss"]
+__all__ = ["FORMULA", "backward", "sigmoid_cross_entropy_loss"]
+
+
+def _value(x: Any, t: Any, s: Any) -> Any:
+    return cross_entropy(x, t, exp(-abs(x)))
+
+
+def _slope(x: Any, t: Any, s: Any) -> Any:
+    return sigmoid(x) - t
+
+
+FORMULA = Formula("sigmoid_cross_entropy_loss", _value, _slope, names=("x", "t"), outputs=("out",), counts=True)
+"""For a GPU. The kernels here share the exponential between loss and gradient, of large inputs in their own type."""
 
 
 @helper()
@@ -48,18 +61,11 @@ def _exponentials(x: Any, tail: Any) -> None:
 
 
 @helper()
-def _loss(x: Any, t: Any, tail: Any) -> Any:
-    """Of one entry; x - x is 0, but NaN for an infinite logit, where Caffe's x - 2 x [x >= 0] is NaN."""
-    step = like(x, 1) if x >= like(x, 0) else like(x, 0)
-    return log1p(tail) - x * (t - step) + (x - x)
-
-
-@helper()
 def _losses(x: Any, t: Any, tail: Any) -> None:
     """Replace the exponentials by the losses."""
     for i in range(x.size):
         e = tail[i]
-        tail[i] = _loss(like(e, x[i]), like(e, t[i]), e)
+        tail[i] = cross_entropy(like(e, x[i]), like(e, t[i]), e)
 
 
 @helper()
@@ -71,11 +77,11 @@ def _losses_and_gradients(x: Any, t: Any, tail: Any, scale: Any, out: Any) -> No
         part = one if v >= like(e, 0) else e
         whole = one + e
         inverse = one / whole
-        sigmoid = part * inverse
+        share = part * inverse
         # What the sum and the quotient lost counts where a target is near the sigmoid.
-        lost = (part - sigmoid * whole) - sigmoid * (e - (whole - one))
-        out[i] = (sigmoid - y) * scale + lost * (inverse * scale)
-        tail[i] = _loss(v, y, e)
+        lost = (part - share * whole) - share * (e - (whole - one))
+        out[i] = (share - y) * scale + lost * (inverse * scale)
+        tail[i] = cross_entropy(v, y, e)
 
 
 @helper()

@@ -24,28 +24,12 @@ from refimpl.fast.cuda.problem import Launch, Problem, host_functions
 from refimpl.fast.cuda.reduction import block_sum
 from refimpl.fast.cuda.samples import Samples
 from refimpl.fast.cuda.team import first_position, position_stride, team_at
-from refimpl.fast.scalar import like, truncated
+from refimpl.fast.scalar import truncated
 
 __all__ = ["backward", "hinge_loss"]
 
 
-@register_jitable
-def _margin(x: Any, at_label: bool) -> Any:
-    margin = like(x, 1) - x if at_label else like(x, 1) + x
-    return margin if margin > like(x, 0) else like(x, 0)
-
-
-@register_jitable
-def _loss(margin: Any, squared: bool) -> Any:
-    return margin * margin if squared else margin
-
-
-@register_jitable
-def _slope(margin: Any, squared: bool) -> Any:
-    """The derivative of the loss by its margin."""
-    if squared:
-        return margin + margin
-    return like(margin, 1) if margin > like(margin, 0) else like(margin, 0)
+_margin, _loss, _slope = (register_jitable(one) for one in (cpu.margin_of, cpu.value, cpu.slope))
 
 
 @kernel(

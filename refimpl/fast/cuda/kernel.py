@@ -17,16 +17,18 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import cuda, types
 
 from refimpl.fast.cuda.grid import BLOCK
-from refimpl.fast.parameters import losses_in
 
 __all__ = ["Kernel", "compiled", "kernel", "kernels"]
+
+
+SHARED = ("normaliser", "softmax")
+"""Modules with kernels that several losses launch."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,10 @@ def kernel(*parameters: str, shared: tuple[str, ...] = ()) -> Callable[[Callable
 
 
 def kernels() -> tuple[Kernel, ...]:
-    """Every kernel of this package, module by module, as they stand there: the shared ones first."""
-    stems = ("normaliser", "softmax", *losses_in(str(Path(__file__).parent)))
-    modules = (importlib.import_module(f"refimpl.fast.cuda.{stem}") for stem in stems)
+    """Every kernel of this package, loss by loss: the shared ones first."""
+    from refimpl.fast.cuda.losses import losses, module
+
+    modules = (*(importlib.import_module(f"{__package__}.{name}") for name in SHARED), *map(module, losses()))
     found = (value for module in modules for value in vars(module).values() if isinstance(value, Kernel))
     return tuple(dict.fromkeys(found))
 

@@ -6,9 +6,13 @@ They are the CPU path's layers (`refimpl.fast.layers`) with these kernels, on th
 
 from __future__ import annotations
 
-from refimpl.fast.layers import layers_of
+from refimpl.fast.cuda import softmax
+from refimpl.fast.cuda.losses import losses, module
+from refimpl.fast.layers import kernels_of, of_forms
 
-__all__ = ["LAYERS"]
+__all__ = ["KERNELS", "LAYERS"]
 
-LAYERS = layers_of("refimpl.fast.cuda")
-"""Layer type to class."""
+KERNELS = kernels_of({stem: module(stem) for stem in losses()}, softmax)
+
+LAYERS = of_forms(KERNELS, {})
+"""Layer type to class, where every type means what it does by default."""

@@ -23,7 +23,7 @@ import textwrap
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from types import CodeType, FunctionType, ModuleType, SimpleNamespace
+from types import CellType, CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -123,9 +123,8 @@ def _bound(function: Any, fake: _Cuda, done: dict[Callable[..., Any], Any]) -> A
     if function not in done:
         _refuse_crowded_lines(function)
         names: dict[str, Any] = {}
-        done[function] = made = FunctionType(
-            function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-        )
+        cells = tuple(CellType(_seen(cell.cell_contents, fake, done)) for cell in function.__closure__ or ())
+        done[function] = made = FunctionType(function.__code__, names, function.__name__, function.__defaults__, cells)
         made.__kwdefaults__ = function.__kwdefaults__
         names.update(function.__globals__)
         names.update({name: _seen(names[name], fake, done) for name in function.__code__.co_names if name in names})

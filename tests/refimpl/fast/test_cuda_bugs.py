@@ -52,7 +52,7 @@ import json, sys
 from {package}.assembly import assembled
 from {package}.kernel import kernels
 from {package}.toolchain import find_toolchain
-kernel = next(kernel for kernel in kernels() if kernel.name == "euclidean_loss.sum_squares")
+kernel = next(kernel for kernel in kernels() if kernel.name == "euclidean_loss.sum_losses")
 print(json.dumps(assembled(kernel, "float32", (8, 0), find_toolchain()).problems))
 """
 

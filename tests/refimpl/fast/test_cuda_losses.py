@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from refimpl.fast.cuda.device import using
 from refimpl.fast.cuda.kernel import kernels
+from refimpl.fast.cuda.losses import losses
+from refimpl.fast.cuda.losses import module as module_of
 from refimpl.fast.cuda.simulator import Simulator
 from tests import fast_formulas
 
@@ -198,8 +200,9 @@ def test_kernels_allocate_the_shared_memory_they_declare() -> None:
         with using(Watching()):
             of("softmax_with_loss").softmax_with_loss(x, labels, ignore_label=1, out=out)
             of("infogain_loss").infogain_loss(x, labels, np.eye(4, dtype=dtype), out=out)
-            of("sigmoid_cross_entropy_loss").sigmoid_cross_entropy_loss(x, y, out=out)
-            of("euclidean_loss").euclidean_loss(x, y, out_a=out)
+            for stem in losses():
+                if hasattr(module := importlib.import_module(f"refimpl.fast.cpu.{stem}"), "FORMULA"):
+                    getattr(module_of(stem), stem)(x, y, **{module.FORMULA.outputs[0]: out})
             of("contrastive_loss").contrastive_loss(x, y, labels, out_a=out)
             of("hinge_loss").hinge_loss(x, labels, out=out)
             of("multinomial_logistic_loss").multinomial_logistic_loss(p, labels, out=out)

@@ -10,6 +10,7 @@ import pytest
 from refimpl import fast
 from refimpl.fast import cache
 from refimpl.fast.cpu import kernel, softmax, threads
+from refimpl.fast.layers import KERNELS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "fast.md").read_text("utf-8")
 
@@ -39,5 +40,11 @@ def test_its_numbers_are_those_of_the_code(number: int, sentence: str) -> None:
     assert sentence.format(number) in PAGE
 
 
-def test_it_counts_the_functions_rightly() -> None:
-    assert len(fast.__all__) == 7 and "There are seven functions" in PAGE
+def test_it_lists_the_losses_of_forks() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| \[\w+\]\(layers/(\w+)\.md\)[\w ]* \| ([\w, -]+) \|$", PAGE, re.MULTILINE)
+    forks = {layer.stem: layer for reference, layer in KERNELS.items() if reference.forms}
+    assert {stem: forms for stem, _, forms in rows} == {
+        stem: ", ".join(form.name for form in layer.forms) for stem, layer in forks.items()
+    }
+    assert all(stem == page for stem, page, _ in rows)
+    assert len(fast.__all__) == 7 + len(forks)
