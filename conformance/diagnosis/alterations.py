@@ -124,7 +124,9 @@ def _options(loss: Loss, layer: LayerParameter, node: Node, as_: Make) -> Iterat
     for misreading in loss.misreadings:
         field, _, name = misreading.option.partition(".")
         message: Any = _message(layer, node, field)
-        for value in misreading.values(getattr(message, name)) if hasattr(message, name) else ():
+        if not hasattr(message, name) or message.schema[name].repeated:
+            continue  # another form has none, or a number for each class
+        for value in misreading.values(getattr(message, name)):
             yield as_(Cause(misreading.cause), **_put(layer, field, replace(message, **{name: value})))
     if loss.default_mode:
         yield from (as_(Cause.NORMALISATION_MODE, **_put(layer, "loss_param", each)) for each in _modes(layer, node))

@@ -21,6 +21,7 @@ from conformance.losses.examples import Misreading
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.record.grade import Grade
+from conformance.suite.forms import case_of
 
 Array = NDArray[np.floating]
 
@@ -71,6 +72,16 @@ def test_labels_are_turned_though_a_later_pass_has_fewer() -> None:
     assert answer.loss_trace is not None
     wrong = replace(answer, loss_trace=(1.5 * answer.loss_trace[0], *answer.loss_trace[1:]))
     assert Cause.TOTAL in causes(case, wrong)
+
+
+def test_an_option_that_a_form_has_many_of_is_not_misread_for_one() -> None:
+    loss = KNOWN["focal_loss"]
+    net = next(net for net in loss.form_nets if net.name == "alpha-balance")
+    case = replace(case_of(loss, net, "F5"), id="it")
+    answer = answered(case)
+    assert not judge_outcome(case, answer, "float64").failures
+    data = {**answer.data, "loss": 1.125 * answer.data["loss"]}
+    assert Cause.COMMON_FACTOR in causes(case, replace(answer, data=data, loss=1.125 * answer.loss))
 
 
 def last_lost(x: Array) -> Array:
