@@ -245,7 +245,8 @@ def log_of_one_and(z: Any) -> Any:
     """The natural logarithm of 1 + z, for any z >= 0; NaN for infinity. What 1 + z lost counts to first order."""
     one = like(z, 1)
     whole = one + z
-    return log(whole) * (z / (whole - one)) if whole > one else z
+    exact = log(whole) * (z / (whole - one))
+    return exact if whole > one else z
 
 
 @njit(**FLAGS, forceinline=True)

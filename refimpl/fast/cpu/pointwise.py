@@ -129,7 +129,8 @@ class _Arrays:
         norm = (mode, ignore) if self.formula.counts else ()
         if x.size <= kernels.most:
             rows = x.reshape(num, -1), t.reshape(num, -1), *(each.shaped(num, -1) for each in self.outputs)
-            loss, _ = call(kernels.quick, *rows, self.u, self.v, settings, norm, top_diff)
+            weights = (each if each is None else each.reshape(num, -1) for each in (self.u, self.v))
+            loss, _ = call(kernels.quick, *rows, *weights, settings, norm, top_diff)
         else:
             z = divisor_of(mode, num, t.reshape(-1), ignore, threads)
             flattened = x.reshape(-1), t.reshape(-1), *(each.flat for each in self.outputs), self.u, self.v

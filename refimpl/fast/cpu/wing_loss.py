@@ -29,7 +29,8 @@ def _settings(w: float, epsilon: float, sign_of_0: float) -> tuple[float, float,
 def _value(x: Any, t: Any, s: Any) -> Any:
     width, epsilon, below, _ = s
     size = abs(x - t)
-    return width * log_of_one_and(size / epsilon) if size < width else size - below
+    near, far = width * log_of_one_and(size / epsilon), size - below  # no branch, so that a loop is vectorised
+    return near if size < width else far
 
 
 def _slope(x: Any, t: Any, s: Any) -> Any:
@@ -37,7 +38,8 @@ def _slope(x: Any, t: Any, s: Any) -> Any:
     difference, zero, one = x - t, like(x, 0), like(x, 1)
     size = abs(difference)
     sign = one if difference > zero else (-one if difference < zero else (at_zero if size == zero else difference))
-    return sign * width / (size + epsilon) if size < width else sign
+    near = sign * width / (size + epsilon)
+    return near if size < width else sign
 
 
 FORMULA = Formula("wing_loss", _value, _slope, names=("x", "t"), outputs=("out",), settings=_settings)

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from refimpl import Dialect, Net, NetError, fast
+from refimpl.fast.cpu.kernel import DONE, attempt
 from refimpl.fast.cuda.device import using
 from refimpl.fast.cuda.losses import losses, module
 from refimpl.fast.cuda.pointwise import module_of
@@ -125,6 +126,8 @@ def test_weights_may_lie_anyhow_and_must_be_one_for_every_entry() -> None:
     x, t, u, v = inputs_of("smooth_l1_loss", (4, 6), np.float32, 2)
     outs = {"out_a": np.empty_like(x), "out_b": np.empty_like(x)}
     want = fast.smooth_l1_loss(x, t, u, v, **outs)
+    quick, settings = MADE["smooth_l1_loss"]._loss.kernels.quick, FORMULAS["smooth_l1_loss"].settings(1.0, True)
+    assert attempt(quick, x, t, *outs.values(), u, v, settings, (), 1.0) == (want, DONE)  # as they are, in one call
     for other in (u.reshape(2, 12), np.asfortranarray(u), u.astype(u.dtype.newbyteorder())):
         assert fast.smooth_l1_loss(x, t, other, v, **outs) == want
     for wrong in (u[:3], np.tile(u, 2)):
