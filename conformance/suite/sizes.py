@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from conformance.contract.case import Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss
-from conformance.losses.roles import Matrix
+from conformance.losses.kinds import beside
+from conformance.losses.roles import Matrix, Scores
 from conformance.suite.judged import bundle
 from conformance.suite.sums import sum_checks
 
@@ -52,5 +55,11 @@ def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
 
 
 def case_of(loss: Loss, name: str, shape: tuple[int, ...]) -> Case:
-    """On answers such as the plainest variant's: those that are drawn may make a loss of so many items NaN."""
-    return replace(loss.sized(shape), fill=loss.plain.fill).case(f"{FAMILY}/{loss.stem}/{name}", weights=(WEIGHT,))
+    """On answers such as the plainest variant's: those that are drawn may make a loss of so many items NaN. No margin
+    hides the last item, which is what gets lost: what it is held against is near."""
+    variant = replace(loss.sized(shape), fill=loss.plain.fill)
+    values, rng = variant.values(), np.random.default_rng(len(name))
+    for bottom in loss.bottoms:
+        if isinstance(bottom.role, Scores) and bottom.role.of and "margin" in loss.traits:
+            values[bottom.name][-1] = beside("apart-by-little", rng, values[bottom.role.of][-1])
+    return variant.case(f"{FAMILY}/{loss.stem}/{name}", weights=(WEIGHT,), values=values)

@@ -15,8 +15,8 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level, Status
 from conformance.judge.side import touched_by
 from conformance.judge.tolerance import large_count_bound
-from conformance.losses import LOSSES
-from conformance.suite.extremes import LARGE_COUNT, case_of, checks
+from conformance.losses import KNOWN, LOSSES
+from conformance.suite.extremes import LARGE_COUNT, case_of, checks, of_many_digits
 from refimpl.blob import Blob
 from tests.broken import Broken, after, failed, not_passed, run_family
 
@@ -304,3 +304,14 @@ def test_a_running_sum_is_reported_and_a_pairwise_one_is_not() -> None:
     nearly = 1 + 1.01 * large_count_bound(LARGE_COUNT, "float32")
     assert len(failed(run_family(LARGE, Answers(nearly), ("float32",)))) == len(LARGE)
     assert len(failed(run_family(LARGE, Answers(np.nan), ("float32",)))) == len(LARGE)
+
+
+@pytest.mark.parametrize("stem", KNOWN)
+def test_bottoms_of_many_digits_take_a_gradient(stem: str) -> None:
+    """Where a margin hid every item, whoever reads a bottom as float32 would be told by nothing."""
+    loss = KNOWN[stem]
+    case = of_many_digits(loss)
+    answer = ReferenceImplementation().run(case, "float64")
+    assert isinstance(answer, Outcome)
+    scaled = [name for name in loss.plain.learned if name in case.params]
+    assert scaled and all(answer.diff[name].any() for name in scaled)

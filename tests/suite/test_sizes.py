@@ -86,3 +86,11 @@ def test_no_mutant_that_is_wrong_at_scale_is_wrong_in_a_small_case() -> None:
         assert isinstance(answer, Outcome)
         assert isinstance(right, Outcome)
         np.testing.assert_array_equal(answer.diff["x"], right.diff["x"])
+
+
+@pytest.mark.parametrize("stem", [stem for stem, loss in KNOWN.items() if "margin" in loss.traits])
+def test_no_margin_hides_the_last_of_many_items(stem: str) -> None:
+    loss = KNOWN[stem]
+    answer = ReferenceImplementation().run(case_of(loss, "multiples", SIZES["multiples"]), "float32")
+    assert isinstance(answer, Outcome)
+    assert answer.diff[loss.bottoms[0].name][-1].any()
