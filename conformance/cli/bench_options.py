@@ -53,12 +53,12 @@ def problems_of(layers: tuple[str, ...], sizes: tuple[str, ...], dtypes: tuple[s
     exist."""
     from conformance.contract.errors import UsageError, unknown
     from conformance.losses import LOSSES
-    from conformance.timing.problem import TIMED, Problem
+    from conformance.timing.problem import Problem, timed_losses
     from conformance.timing.sizes import size_named
 
     for name in layers:
-        if name not in TIMED:
-            raise unknown("layer", name, TIMED)
+        if name not in timed_losses():
+            raise unknown("layer", name, timed_losses())
     try:
         shapes = [size_named(size) for size in sizes]
     except ValueError as error:

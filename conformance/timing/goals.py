@@ -18,7 +18,7 @@ from conformance.contract.toml import read_toml
 from conformance.losses import LOSSES
 from conformance.timing.against import is_implementation
 from conformance.timing.measure import COPY, Plan
-from conformance.timing.problem import TIMED, Problem
+from conformance.timing.problem import Problem, timed_losses
 from conformance.timing.result import Measured, Result
 from conformance.timing.sizes import Size, size_named
 from conformance.timing.statistics import median_interval, summary
@@ -180,7 +180,7 @@ def _read(table: Mapping[str, Any], peers: Mapping[str, str]) -> Iterator[Goal]:
     """A goal over all sizes if it is about growth, one for each size otherwise."""
     kind = next(kind for kind in KINDS if kind in table)
     wanted = table[kind] if isinstance(table[kind], dict) else dict.fromkeys(LOSSES, table[kind])
-    for names, known, word in ((wanted, TIMED, "layer"), ((table["dtype"],), NAMES, "type")):
+    for names, known, word in ((wanted, timed_losses(), "layer"), ((table["dtype"],), NAMES, "type")):
         for name in names:
             if name not in known:
                 raise unknown(word, name, known)

@@ -11,7 +11,7 @@ from typing import Any
 from conformance.contract.errors import UsageError
 from conformance.losses import KNOWN
 from conformance.timing.comparison import Line, lines
-from conformance.timing.problem import TIMED
+from conformance.timing.problem import timed_losses
 from conformance.timing.result import Result
 
 __all__ = ["plot_all"]
@@ -85,7 +85,7 @@ def _series(chosen: Iterable[Line], values: str) -> dict[str, dict[tuple[str, st
     for by_series in found.values():
         for points in by_series.values():
             points.sort()
-    return {layer: found[layer] for layer in TIMED if layer in found}
+    return {layer: found[layer] for layer in timed_losses() if layer in found}
 
 
 def _draw(found: Mapping[str, Mapping[tuple[str, str], Sequence[tuple[int, float]]]]) -> tuple[Any, list[Any]]:
@@ -167,7 +167,7 @@ def _map(chosen: Sequence[Line], label: str, base: str, spec: str, title: str) -
     }
     if not ratios:
         return None
-    layers = [layer for layer in TIMED if any(layer == found for found, _ in ratios)]
+    layers = [layer for layer in timed_losses() if any(layer == found for found, _ in ratios)]
     sizes = sorted({size for _, size in ratios}, key=lambda size: size.elements)
     grid = [
         [math.log2(ratios[layer, size]) if (layer, size) in ratios else math.nan for size in sizes] for layer in layers

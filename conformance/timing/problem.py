@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,8 @@ from conformance.losses.roles import (
     Weights,
 )
 from conformance.timing.sizes import Size
-from refimpl import fast
 
-__all__ = ["DTYPES", "MODES", "TIMED", "Array", "Problem"]
+__all__ = ["DTYPES", "MODES", "Array", "Problem", "timed_losses"]
 
 Array = NDArray[Any]
 
@@ -40,13 +39,18 @@ DTYPES = DEFAULT
 
 IGNORE = "loss_param.ignore_label"
 
-TIMED = tuple(stem for stem in KNOWN if stem in LOSSES or stem in fast.__all__)
-"""The losses that can be timed: BVLC Caffe's, and those of forks that have a kernel."""
+
+@cache
+def timed_losses() -> tuple[str, ...]:
+    """The losses that can be timed: BVLC Caffe's, and those of forks that have a kernel."""
+    from refimpl import fast  # a worker first says whose
+
+    return tuple(stem for stem in KNOWN if stem in LOSSES or stem in fast.__all__)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is timed. ``layer`` is one of `TIMED`, ``dtype`` one of `DTYPES`."""
+    """What is timed. ``layer`` is one of `timed_losses()`, ``dtype`` one of `DTYPES`."""
 
     layer: str
     size: Size

@@ -201,9 +201,7 @@ def _kind(verdict: Verdict, causes: Causes) -> _Kind:
 def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     first = members[0].verdict
     where = f"{one_line(first.check)} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
-    counts = Counter(one_line(member.verdict.requirement) for member in members).most_common()
-    told = ", ".join(f"{name} {count}" for name, count in counts[:_NAMED])
-    told += f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+    told = _requirements(members)
     text = Text(f"  {len(members)} x ", style=style)
     text.append(f"{told}  {kind.status}" if kind.status else one_line(kind.title), style="bold")
     text.append("" if kind.status else f"\n      {told}", style="not bold default")
@@ -213,6 +211,15 @@ def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     for line in output[-_QUOTED:]:
         text.append(f"\n      | {one_line(line, 160)}", style="dim default")
     return text
+
+
+def _requirements(members: Sequence[Judged]) -> str:
+    """What the members break, most broken first, counted where that is more than one thing."""
+    counts = Counter(one_line(member.verdict.requirement) for member in members).most_common()
+    if len(counts) == 1:
+        return counts[0][0]
+    told = ", ".join(f"{name} {count}" for name, count in counts[:_NAMED])
+    return f"{told} and {len(counts) - _NAMED} more" if len(counts) > _NAMED else told
 
 
 def _conclusion(found: Conclusion, path: str) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_an_implementation_finds_the_signals_as_a_shell_leaves_them() -> None:
 def test_a_run_that_is_asked_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     pids, scratch, deaf = tmp_path / "pids", tmp_path / "scratch", command("hangs_deaf_to_signals", when="")
     scratch.mkdir()
-    spec = f"process:sh -c 'echo $$ >> {pids}; exec {' '.join(deaf)}'"
+    spec = f"process:sh -c {shlex.quote(f'echo $$ >> {pids}; exec {shlex.join(deaf)}')}"
     words = ["run", spec, "-j", "1", "--case", "hinge_loss/grid-006", "--report", str(tmp_path / "report.jsonl")]
     with subprocess.Popen(
         [sys.executable, "-m", "conformance", *words],
