@@ -22,8 +22,9 @@ class Check:
     checks by ``differences`` of the loss also run in the dtypes that an implementation takes for their sake. What is
     ``undefined`` in Caffe runs last, on an implementation opened for it alone, and is only reported. ``since`` is the
     version of the suite that first had the check. ``forms`` are the forks' meanings of its layer types that it is
-    about, as TYPE:FORM. ``dtypes`` are those of Caffe's types in which it says anything; what runs in all of them runs
-    in any other claim of types, too.
+    about, as TYPE:FORM. A check of layer types ``together`` is about what is between them: who has not all of them has
+    no part in it. ``dtypes`` are those of Caffe's types in which it says anything; what runs in all of them runs in any
+    other claim of types, too.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Check:
     differences: bool = False
     layer_types: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    together: bool = False
     undefined: bool = False
     since: str = "1"
 

@@ -71,7 +71,8 @@ class Limits:
         if self.capability == "layer":
             if check.needs_net:
                 return SINGLE
-            return self.types if self.layers and foreign == set(check.layer_types) else ""
+            has_no_part = foreign if check.together else foreign == set(check.layer_types)
+            return self.types if self.layers and has_no_part else ""
         if self.layers and foreign:
             return self.types
         return self.of_requirement(check.requirements[0]) if all(map(self.of_requirement, check.requirements)) else ""

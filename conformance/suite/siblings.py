@@ -39,7 +39,8 @@ def _cousins(pair: tuple[Loss, Loss], types: tuple[str, ...]) -> Check:
     case_id = f"{FAMILY}/net/{first.stem}-and-{second.stem}"
     served = [f"{loss.stem}.contract-siblings" for loss in pair]
     case = _case(case_id, (*(loss.plain for loss in pair), *map(_unlike, pair)))
-    return single(case_id, "net", [*served, "net.passes"], case, layer_types=types, forms=case.forms)
+    about = {"layer_types": types, "forms": case.forms, "together": True}
+    return single(case_id, "net", [*served, "net.passes"], case, **about)
 
 
 def _cases(loss: Loss) -> Iterator[Case]:

@@ -66,6 +66,9 @@ def test_a_check_is_outside_as_a_whole_where_every_requirement_or_its_layers_are
     assert Limits(layers=("HingeLoss",)).of_check(check(layer_types=("HingeLoss", "Exp"))) == "only HingeLoss"
     assert Limits("layer", ("HingeLoss",)).of_check(check(layer_types=("HingeLoss", "Exp"))) == ""
     assert Limits("layer", ("EuclideanLoss",)).of_check(check(layer_types=("HingeLoss",))) == "only EuclideanLoss"
+    both = check(layer_types=("HingeLoss", "EuclideanLoss"), together=True)
+    assert Limits("layer", ("HingeLoss",)).of_check(both) == "only HingeLoss"
+    assert Limits("layer", ("HingeLoss", "EuclideanLoss")).of_check(both) == ""
 
 
 @pytest.mark.parametrize(
