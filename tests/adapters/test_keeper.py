@@ -119,6 +119,7 @@ def test_a_run_that_is_asked_to_end_leaves_nothing(tmp_path: Path, number: signa
         env={**os.environ, "TMPDIR": str(scratch)},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup leaves it ignored, and then a run goes on
     ) as run:
         assert gone(lambda: pids.exists() and bool(pids.read_text()))
         run.send_signal(number)
