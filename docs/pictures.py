@@ -134,8 +134,7 @@ def drawn(loss: Loss) -> str:
     svg = written.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     words = f"Loss and gradient of {loss.type} as one entry of {loss.bottoms[0].name} is moved."
-    svg = re.sub(r'<svg ([^>]*?)width="[^"]+" height="[^"]+"', r"<svg \1", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r'<svg height="[^"]*"|<svg width="[^"]*"', "<svg", svg, count=1)
+    svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg, count=2)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{words}" class="loss" ', 1)
 
 

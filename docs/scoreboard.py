@@ -24,7 +24,7 @@ from conformance.gate import Baseline, Known
 from conformance.gate.gate import broken
 from conformance.record.reader import read_report
 from conformance.record.report import Report
-from conformance.views.scoreboard import Entry, Scoreboard, added, entry_of, pages_of, read_scoreboard
+from conformance.views.scoreboard import Entry, Scoreboard, added, entry_of, read_scoreboard, write_site
 from conformance.views.text import markdown
 
 __all__ = ["KEPT", "PAGE", "SUBJECTS", "drawn", "site"]
@@ -94,9 +94,7 @@ def _known(report: Report, name: str) -> Iterator[Known]:
 
 def site(folder: Path) -> None:
     """Write the site of what is kept into a folder."""
-    for place, text in pages_of(read_scoreboard(KEPT)).items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        put(folder / place, text)
+    write_site(read_scoreboard(KEPT), folder)
 
 
 def drawn() -> str:

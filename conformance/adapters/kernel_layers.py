@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.adapters.single_layers import SingleLayers
-from conformance.contract.case import Case
+from conformance.contract.case import Case, forms_by_type
 from conformance.contract.implementation import Declined, Description
 from conformance.losses import KNOWN
 from refimpl.fast.layers import Layers, of_forms
@@ -29,7 +29,7 @@ class KernelLayers(SingleLayers):
         the case."""
         known = *KNOWN, *case.forms
         if known not in self._chosen:
-            self._chosen[known] = self._choose(dict(form.split(":", 1) for form in reversed(case.forms)))
+            self._chosen[known] = self._choose(forms_by_type(case.forms))
         return self._chosen[known]
 
     def _choose(self, forms: Mapping[str, str]) -> Mapping[str, type[Layer]]:

@@ -92,6 +92,8 @@ def command(
         raise UsageError("--sample: goes with --diagnosis")
     if kernels and not drawn:
         raise UsageError("--kernels: goes with --drawn")
+    if once and (listing or requirements or sensitivity or diagnosis or drawn or checkers):
+        raise UsageError("--once: is of the matrix, which this does not run")
     if sensitivity:
         return _sensitivity(paths)
     if drawn:

@@ -43,11 +43,10 @@ def command(
     import json
 
     from conformance.contract.errors import UsageError
-    from conformance.contract.paths import failed, put, refuse_same
     from conformance.gate import read_baseline
     from conformance.record.merging import joined
     from conformance.record.reader import read_report
-    from conformance.views.scoreboard import Scoreboard, entry_of, pages_of, read_scoreboard
+    from conformance.views.scoreboard import Scoreboard, entry_of, read_scoreboard, write_site
     from conformance.views.scoreboard import schema as document_schema
 
     if schema:
@@ -64,13 +63,6 @@ def command(
     runs = joined({path: read_report(path) for path in reports if path not in earlier})
     entries = [entry for path in earlier for entry in read_scoreboard(path).entries]
     entries += [entry_of(run, next((known[path] for path in paths if path in known), None)) for paths, run in runs]
-    pages = pages_of(Scoreboard(entries))
-    for place, text in pages.items():
-        refuse_same(output / place, *reports, *(file for _, file in baselines))
-        try:
-            (output / place).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise failed(f"cannot write the site {output}", error) from None
-        put(output / place, text)
-    say(f"wrote {output / 'index.html'} and {len(pages) - 1} more files", err=True)
+    count = write_site(Scoreboard(entries), output, *reports, *(file for _, file in baselines))
+    say(f"wrote {output / 'index.html'} and {count - 1} more files", err=True)
     return 0

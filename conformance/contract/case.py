@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from conformance.contract.dtypes import DOUBLE, ONE_OF, TYPES, TypeClaim
 
-__all__ = ["MOST_AXES", "Array", "Case", "Pass", "array_from_json", "array_to_json"]
+__all__ = ["MOST_AXES", "Array", "Case", "Pass", "array_from_json", "array_to_json", "forms_by_type"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -103,8 +103,8 @@ class Case:
     These describe the first pass. ``passes`` are those after it, through the same net. ``each_pass`` asks for the state
     after each of them, the first included, in the outcome's ``passes``.
 
-    ``forms`` are the forks' meanings under which it may be judged, as TYPE:FORM; only an
-    implementation that claims ``any_forms`` is told.
+    ``forms`` are the forks' meanings under which it may be judged, as TYPE:FORM; only an implementation that claims
+    ``any_forms`` is told.
 
     Raises `ValueError` for steps that are none, a file that has no plain name, a pass that changes what only a forward
     takes up and runs none, and ``each_pass`` where there is but one.
@@ -297,3 +297,11 @@ def array_from_json(value: Mapping[str, Any], dtype: str = DOUBLE.name) -> Array
     if flat is None or flat.size != math.prod(shape):
         raise ValueError(f"an array of shape {list(shape)} does not hold the data given")
     return flat.reshape(shape)
+
+
+def forms_by_type(forms: Iterable[str]) -> dict[str, str]:
+    """Names of forms by layer type, of several TYPE:FORM of a type the first."""
+    named: dict[str, str] = {}
+    for kind, _, form in (each.partition(":") for each in forms):
+        named.setdefault(kind, form)
+    return named

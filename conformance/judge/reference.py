@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from conformance.contract.case import Case, Pass
+from conformance.contract.case import Case, Pass, forms_by_type
 from conformance.contract.outcome import LayerRecord
 from refimpl.blob import Blob
 from refimpl.dialect import Dialect
@@ -24,8 +24,7 @@ def build(case: Case, kind: type[Net] = Net, **options: Any) -> Net:
     dialect = options.pop("dialect", "documented")
     if case.forms and isinstance(dialect, str):
         taken = Dialect.named(dialect).taken
-        forms = (form.partition(":") for form in reversed(case.forms))
-        dialect = Dialect(dialect, taken, forms={kind: name for kind, _, name in forms})
+        dialect = Dialect(dialect, taken, forms=forms_by_type(case.forms))
     net = kind(
         case.net, dialect=dialect, phase=case.phase, files=case.files, level=case.level, stages=case.stages, **options
     )

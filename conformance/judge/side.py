@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from conformance.contract.case import Case
+from conformance.contract.case import Case, forms_by_type
 from conformance.judge.reference import build, run_steps
 from refimpl.dialect import QUIRKS, Dialect
 from refimpl.errors import NetError, PrototxtError
@@ -37,20 +37,16 @@ class Side:
         return " ".join((quirks, *self.forms))
 
     def dialect(self, true_derivatives: frozenset[str] = frozenset()) -> Dialect:
-        return Dialect(self.name, self.taken, true_derivatives, _by_type(self.forms))
+        return Dialect(self.name, self.taken, true_derivatives, forms_by_type(self.forms))
 
 
 def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
     """The quirks whose situation arises in the case, on either side of any of them."""
-    documented = Dialect("probe", forms=_by_type(forms))
+    documented = Dialect("probe", forms=forms_by_type(forms))
     touched = _touched(case, documented)
     if documented.asked:
-        touched |= _touched(case, Dialect("probe", QUIRKS, forms=_by_type(forms)))
+        touched |= _touched(case, Dialect("probe", QUIRKS, forms=forms_by_type(forms)))
     return touched
-
-
-def _by_type(forms: tuple[str, ...]) -> dict[str, str]:
-    return {kind: form for kind, _, form in (each.partition(":") for each in forms)}
 
 
 def _touched(case: Case, dialect: Dialect) -> frozenset[str]:

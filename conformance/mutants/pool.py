@@ -1,4 +1,4 @@
-"""Pool: a function of many things in several processes, the results in order; who stops asking waits for no more."""
+"""Pool: a function of many things in several processes, the results in order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ R = TypeVar("R")
 def in_processes(function: Callable[[T], R], things: Iterable[T], jobs: int, together: int = 1) -> Iterator[R]:
     """The results, each as soon as it and those before it are known; ``together`` things are handed over at once.
 
-    What has not begun when the caller leaves off, at an interrupt say, is never begun.
+    Of what has not begun when the caller leaves off, at an interrupt say, a few things for each process still are.
     """
-    pool = ProcessPoolExecutor(jobs)
-    try:
+    with ProcessPoolExecutor(jobs) as pool:
         yield from pool.map(function, things, chunksize=together)
-    finally:
-        pool.shutdown(cancel_futures=True)

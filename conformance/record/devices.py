@@ -9,7 +9,7 @@ from typing import Any
 from conformance.contract.errors import one_line
 from conformance.contract.verdict import Verdict
 from conformance.record.conclusion import Musts
-from conformance.record.report import Report
+from conformance.record.report import Report, net_last
 
 __all__ = ["Side", "Standing", "device_of", "devices_between"]
 
@@ -56,7 +56,7 @@ def devices_between(one: Report, other: Report) -> list[Standing]:
     if len(names) > 1 or device_of(headers[0]) == device_of(headers[1]):
         return []
     tables = [_by_place(report) for report in (one, other)]
-    places = sorted(tables[0].keys() & tables[1].keys(), key=lambda place: (place[0] == "net", place))
+    places = sorted(tables[0].keys() & tables[1].keys(), key=lambda place: (net_last(place[0]), place))
     return [_standing(place, tables[0][place], tables[1][place]) for place in places]
 
 

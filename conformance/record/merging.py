@@ -11,7 +11,7 @@ from typing import Any
 from conformance.contract.errors import UsageError, one_line
 from conformance.record.conclusion import Conclusion, Musts
 from conformance.record.devices import device_of
-from conformance.record.report import Report
+from conformance.record.report import Report, net_last
 from conformance.record.whole import digest_of_items, footer_of, refuse_cut
 
 __all__ = ["Column", "joined", "matrix", "unlike"]
@@ -130,5 +130,5 @@ def _label(report: Report) -> str:
 
 
 def _cells(report: Report) -> Iterator[tuple[str, Musts]]:
-    for stem in sorted({judged.stem for judged in report.judged}, key=lambda stem: (stem == "net", stem)):
+    for stem in sorted({judged.stem for judged in report.judged}, key=net_last):
         yield stem, Musts.of(judged.verdict for judged in report.judged if judged.stem == stem)

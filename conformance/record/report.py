@@ -11,7 +11,7 @@ from typing import Any
 from conformance.contract.item import check_of, dtype_of
 from conformance.contract.verdict import Verdict
 
-__all__ = ["READABLE", "SCHEMA", "Judged", "Report"]
+__all__ = ["READABLE", "SCHEMA", "Judged", "Report", "net_last"]
 
 SCHEMA = 2
 """The version of the report's format that is written."""
@@ -81,3 +81,8 @@ class Report:
     def counts(self) -> Counter[str]:
         """How many verdicts of each status."""
         return Counter(judged.verdict.status.value for judged in self.judged)
+
+
+def net_last(stem: str) -> tuple[bool, str]:
+    """What stems are sorted by: losses in the order of the alphabet, then the net."""
+    return stem == "net", stem

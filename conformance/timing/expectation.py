@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.contract.case import forms_by_type
 from conformance.judge.bounded import Measurement, measure
 from conformance.judge.tolerance import FACTOR, rounding_of
 from conformance.timing.problem import Array, Problem
@@ -122,8 +123,7 @@ def _normaliser(problem: Problem, arrays: Mapping[str, Array]) -> int:
 
 def _net(problem: Problem, part: Mapping[str, Array], dialect: Dialect, rounding: Rounding) -> Net:
     variant = problem.variant.reshaped({name: array.shape for name, array in part.items()})
-    forms = dict(form.split(":", 1) for form in reversed(problem.loss.forms))
-    dialect = Dialect(dialect.name, dialect.taken, dialect.true_derivatives, forms)
+    dialect = Dialect(dialect.name, dialect.taken, dialect.true_derivatives, forms_by_type(problem.loss.forms))
     net = Net(variant.sources() + variant.layer(), dialect=dialect, dtype=rounding)
     for name, array in part.items():
         blob = net.params[name][0] if name in net.params else net.blobs[name]

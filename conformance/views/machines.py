@@ -7,6 +7,7 @@ from html import escape
 
 from conformance.record.conclusion import Musts
 from conformance.record.merging import Column
+from conformance.record.report import net_last
 from conformance.views.text import markdown
 
 __all__ = ["html_table", "markdown_table", "plain_table"]
@@ -65,7 +66,7 @@ def html_table(columns: Sequence[Column]) -> str:
 
 def _rows(columns: Sequence[Column]) -> Iterator[list[str]]:
     yield ["musts passed", *(column.label for column in columns)]
-    stems = sorted({stem for column in columns for stem in column.cells}, key=lambda stem: (stem == "net", stem))
+    stems = sorted({stem for column in columns for stem in column.cells}, key=net_last)
     for stem in stems:
         yield [stem, *(_cell(column.cells.get(stem)) for column in columns)]
     yield ["conclusion", *(column.conclusion for column in columns)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from conformance.gate import Baseline, decision_on
 from conformance.record.conclusion import Conclusion, Musts, Undecided
-from conformance.record.report import Judged, Report
+from conformance.record.report import Judged, Report, net_last
 
 __all__ = ["Grid", "concluded", "dialect_of", "reasons", "suite_errors"]
 
@@ -37,7 +37,7 @@ class Grid:
         for each in judged:
             members[each.stem, each.family].append(each)
         cells = {place: Musts.of(each.verdict for each in some) for place, some in members.items()}
-        stems = sorted({stem for stem, _ in cells}, key=lambda stem: (stem == "net", stem))
+        stems = sorted({stem for stem, _ in cells}, key=net_last)
         told = {stem for (stem, _), musts in cells.items() if musts.claimed} or set(stems)
         families = list(dict.fromkeys(each.family for each in judged))
         return cls(families, [s for s in stems if s in told], [s for s in stems if s not in told], cells)

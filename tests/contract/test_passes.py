@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conformance.contract.case import Case, Pass
+from conformance.contract.case import Case, Pass, forms_by_type
 from conformance.contract.dtypes import TYPES
 from conformance.contract.outcome import Outcome, outcome_from_json
 from conformance.protocol import violation
@@ -145,3 +145,7 @@ def test_an_outcome_with_passes_travels_whole() -> None:
 def test_states_that_do_not_fit_are_named(passes: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         outcome_from_json({**STATE.to_json(), "passes": passes}, "float64")
+
+
+def test_of_several_forms_of_a_type_the_first_is_meant() -> None:
+    assert forms_by_type(("A:one", "B:two", "A:three")) == {"A": "one", "B": "two"}

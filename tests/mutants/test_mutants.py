@@ -132,11 +132,18 @@ def _made_slowly(folder: str) -> None:
     os.mkdir(folder)
 
 
+@pytest.mark.parametrize("option", ["--drawn", "--list", "--requirements", "--diagnosis"])
+def test_once_is_refused_where_there_is_no_matrix(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["mutants", "--once", option])
+    assert ended.value.code == 2 and "--once" in capsys.readouterr().err
+
+
 class TestPool:
     def test_gives_results_in_order(self) -> None:
         assert list(in_processes(abs, range(-5, 5), 2, together=3)) == [5, 4, 3, 2, 1, 0, 1, 2, 3, 4]
 
-    def test_begins_nothing_more_once_nobody_asks(self, tmp_path: Path) -> None:
+    def test_begins_little_more_once_nobody_asks(self, tmp_path: Path) -> None:
         names = [str(tmp_path / str(number)) for number in range(200)]
         results = in_processes(_made_slowly, names, 2)
         next(results)

@@ -12,10 +12,10 @@ from urllib.parse import urljoin
 import pytest
 from jsonschema import Draft202012Validator
 
-from conformance.contract.verdict import Level, Status
+from conformance.contract.verdict import Level, Status, Verdict
 from conformance.gate import Baseline, Known
 from conformance.record.conclusion import Conclusion
-from conformance.record.report import Report
+from conformance.record.report import Judged, Report, net_last
 from conformance.views.scoreboard import Scoreboard, entry_of, pages_of, read_scoreboard, schema
 from tests.browser import Browser, missing
 from tests.command_line import Lossconf, lossconf_in
@@ -131,6 +131,22 @@ def test_the_command_writes_the_site_and_takes_its_numbers_again(lossconf: Lossc
     assert files == {path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*")}
     assert all((tmp_path / "site" / file).read_bytes() == (tmp_path / "again" / file).read_bytes() for file in files)
     assert json.loads(lossconf("scoreboard", "--schema").out) == schema()
+
+
+def test_the_site_takes_the_place_of_nothing_that_it_was_made_of(lossconf: Lossconf, tmp_path: Path) -> None:
+    assert lossconf("scoreboard", "right.jsonl", "-o", "site").code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "site").rglob("*.*")}
+    told = lossconf("scoreboard", "site/scoreboard.json", "mine.jsonl", "-o", "site")
+    assert told.code == 2 and "scoreboard.json" in told.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_losses_stand_in_the_order_of_the_alphabet_and_the_net_last() -> None:
+    assert sorted(["wing_loss", "net", "hinge_loss", "softmax_with_loss"], key=net_last)[-1] == "net"
+    places = [("wing_loss", "float32"), ("net", "float64"), ("hinge_loss", "float32"), ("net", "float32")]
+    judged = [Judged("golden", stem, Verdict("a", "net.split", dtype, Status.PASSED)) for stem, dtype in places]
+    entry = entry_of(report_of(*judged))
+    assert list(entry.cells) == [places[2], places[0], places[3], places[1]]
 
 
 def test_shares_of_one_run_are_one_entry(lossconf: Lossconf, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from conformance.views.scoreboard.entry import Bug, Entry, Failing, added, entry_of
 from conformance.views.scoreboard.scoreboard import SCHEMA, Scoreboard, read_scoreboard, schema
-from conformance.views.scoreboard.site import pages_of
+from conformance.views.scoreboard.site import pages_of, write_site
 
 __all__ = [
     "SCHEMA",
@@ -15,4 +15,5 @@ __all__ = [
     "pages_of",
     "read_scoreboard",
     "schema",
+    "write_site",
 ]

@@ -16,7 +16,7 @@ from conformance.gate import Baseline, decision_on
 from conformance.gate.gate import broken
 from conformance.record.conclusion import Conclusion, Musts, Undecided
 from conformance.record.devices import device_of
-from conformance.record.report import Judged, Report
+from conformance.record.report import Judged, Report, net_last
 from conformance.views.summary import concluded
 from conformance.views.text import printable
 
@@ -160,7 +160,7 @@ def _cells(judged: Sequence[Judged]) -> dict[Place, Musts]:
     members: dict[Place, list[Verdict]] = defaultdict(list)
     for each in judged:
         members[each.stem, each.verdict.dtype].append(each.verdict)
-    counted = {place: Musts.of(members[place]) for place in sorted(members, key=lambda p: (p[0] == "net", p))}
+    counted = {place: Musts.of(members[place]) for place in sorted(members, key=lambda p: (net_last(p[0]), p))}
     return {place: musts for place, musts in counted.items() if musts.owed}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 from conformance.contract.errors import UsageError
 from conformance.contract.intake import Malformed, decoding, json_of
 from conformance.contract.paths import content_of
-from conformance.views.scoreboard.entry import Bug, Entry, Failing, Place
+from conformance.record.report import net_last
+from conformance.views.scoreboard.entry import Bug, Entry, Place
 
 __all__ = ["SCHEMA", "Scoreboard", "read_scoreboard", "schema"]
 
@@ -30,7 +31,7 @@ class Scoreboard:
     def places(self) -> list[Place]:
         """Losses and types of which somebody claims a must, the net last."""
         found = {place for entry in self.entries for place, musts in entry.cells.items() if musts.claimed}
-        return sorted(found, key=lambda place: (place[0] == "net", place))
+        return sorted(found, key=lambda place: (net_last(place[0]), place))
 
     @property
     def layers(self) -> list[str]:
@@ -91,8 +92,3 @@ def _lines(value: Any, depth: int = 0) -> str:
         told = [_lines(each, depth + 1) for each in value]
     start, end = "{}" if isinstance(value, dict) else "[]"
     return f"{start}\n" + ",\n".join(" " * (depth + 1) + each for each in told) + f"\n{' ' * depth}{end}"
-
-
-def total(failing: Iterable[Failing]) -> int:
-    """Musts that failed."""
-    return sum(each.count for each in failing)

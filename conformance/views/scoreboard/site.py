@@ -7,15 +7,17 @@ import hashlib
 import json
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from conformance.contract.paths import failed, put, refuse_same
 from conformance.record.conclusion import Musts
 from conformance.views.scoreboard.entry import Bug, Entry, name_of_file
-from conformance.views.scoreboard.scoreboard import SCHEMA, Scoreboard, schema, total
+from conformance.views.scoreboard.scoreboard import SCHEMA, Scoreboard, schema
 from conformance.views.text import printable
 
-__all__ = ["pages_of"]
+__all__ = ["pages_of", "write_site"]
 
 _LONGEST = 80
 
@@ -44,7 +46,6 @@ def pages_of(board: Scoreboard) -> dict[str, str]:
         page=lambda what: places[_key(what)],
         label=lambda entry: f"{entry.title} ({entry.device})" if titles.count(entry.title) > 1 else entry.title,
         of_bug=lambda bug: [each for entry in board.entries for each in entry.failing if each.bug == bug],
-        total=total,
         link=lambda text: text.startswith(("https://", "http://")),
         state=_state,
         up="../",
@@ -62,6 +63,22 @@ def pages_of(board: Scoreboard) -> dict[str, str]:
     pages["scoreboard.json"] = board.text()
     pages["scoreboard.schema.json"] = json.dumps(schema(), indent=2) + "\n"
     return pages
+
+
+def write_site(board: Scoreboard, folder: Path, *read: Path) -> int:
+    """Write the site into a folder; how many files it has. Raises `UsageError` where it cannot be written, or would
+    take the place of a file that was ``read``."""
+    pages = pages_of(board)
+    for place in pages:
+        refuse_same(folder / place, *read)
+    for place, text in pages.items():
+        path = folder / place
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise failed(f"cannot write the site {folder}", error) from None
+        put(path, text)
+    return len(pages)
 
 
 def _template(name: str) -> str:

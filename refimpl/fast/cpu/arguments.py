@@ -27,6 +27,7 @@ __all__ = [
     "integers",
     "labels_of_samples",
     "mode_of",
+    "of_every_entry",
     "refuse_labels",
     "same_samples",
     "SINGLE",
@@ -57,6 +58,15 @@ def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[A
     if made.size == 0:
         raise ValueError(f"{name} is empty (shape {made.shape}): a batch of 0 has no loss")
     return made if _plain(made) else made.astype(dtype, order="C")
+
+
+def of_every_entry(made: Any, name: str, x: Any) -> None:
+    """Raises ValueError unless weights, on whatever device, are one for every entry of x."""
+    if made.size != x.size:
+        raise ValueError(
+            f"{name} has {made.size} entries (shape {made.shape}) for an input of shape {x.shape}: "
+            "give one for every entry"
+        )
 
 
 def same_samples(a: Any, b: Any) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, same_samples
+from refimpl.fast.cpu.arguments import MODES, NO_LABEL, Output, floats, ignored, mode_of, of_every_entry, same_samples
 from refimpl.fast.cpu.kernel import (
     ADDING,
     CHUNK,
@@ -109,11 +109,7 @@ class _Arrays:
         if weights is None:
             return None
         made = floats(weights, name, self.x)
-        if made.size != self.x.size:
-            raise ValueError(
-                f"{name} has {made.size} entries (shape {made.shape}) for an input of shape {self.x.shape}: "
-                "give one for every entry"
-            )
+        of_every_entry(made, name, self.x)
         return made.reshape(-1)
 
     def loss(

@@ -16,7 +16,7 @@ import numpy as np
 from numba import cuda
 from numba.extending import register_jitable
 
-from refimpl.fast.cpu.arguments import NO_LABEL, ignored, mode_of, same_samples
+from refimpl.fast.cpu.arguments import NO_LABEL, ignored, mode_of, of_every_entry, same_samples
 from refimpl.fast.cuda.arguments import Input, floats
 from refimpl.fast.cuda.device import Device
 from refimpl.fast.cuda.grid import WARPS, blocks, first, stride
@@ -77,11 +77,7 @@ def _weights(device: Device, given: Any, name: str, x: Input) -> Input | None:
     if given is None:
         return None
     made = floats(device, given, name, x)
-    if made.size != x.size:
-        raise ValueError(
-            f"{name} has {made.size} entries (shape {made.shape}) for an input of shape {x.shape}: "
-            "give one for every entry"
-        )
+    of_every_entry(made, name, x)
     return made
 
 
