@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-EXTRAS = ("oracle", "protobuf", "test")
+EXTRAS = ("dask", "oracle", "protobuf", "test")
 _PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 _LOWEST = re.compile(r"(?P<name>[\w.-]+)>=(?P<version>[\w.]+)(?:,[^;]*)?(?:; *(?P<marker>.*))?")
 _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"')

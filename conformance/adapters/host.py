@@ -66,19 +66,25 @@ class End:
 class Host:
     """Starts a process and has a keeper (`conformance.adapters.keeper`) end it and all that it starts.
 
-    ``scratch`` is the process's TMPDIR, a folder that is removed with it; ``limit`` is in bytes for one line. Deadlines
-    are points of ``time.monotonic()``. Standard error is read whenever anything is waited for, so that a flood of it
-    blocks nobody; its last 64 KiB since `forget_errors` are kept. Where this process dies, by whatever signal, the
-    keeper does what `end` does. Raises `OSError` where the command cannot be started.
+    ``scratch`` is the process's TMPDIR, a folder that is removed with it; ``limit`` is in bytes for one line; it works
+    in ``folder``, or where this process does. Deadlines are points of ``time.monotonic()``. Standard error is read
+    whenever anything is waited for, so that a flood of it blocks nobody; its last 64 KiB since `forget_errors` are
+    kept. Where this process dies, by whatever signal, the keeper does what `end` does. Raises `OSError` where the
+    command cannot be started.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, limit: int = 1 << 30
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        limit: int = 1 << 30,
+        folder: str | None = None,
     ) -> None:
         self._end: End | None = None
         self.scratch = tempfile.mkdtemp(prefix="lossconf-")
         try:
-            self._popen, self._watch = _kept(command, os.environ if environment is None else environment, self.scratch)
+            surroundings = os.environ if environment is None else environment
+            self._popen, self._watch = _kept(command, surroundings, self.scratch, folder)
         except BaseException:
             remove(self.scratch)
             raise
@@ -234,7 +240,9 @@ class Host:
         return True
 
 
-def _kept(command: Sequence[str], environment: Mapping[str, str], scratch: str) -> tuple[subprocess.Popen[bytes], int]:
+def _kept(
+    command: Sequence[str], environment: Mapping[str, str], scratch: str, folder: str | None
+) -> tuple[subprocess.Popen[bytes], int]:
     """The keeper of a command that runs, and the pipe that it ends with. Raises `OSError` as starting it would."""
     (watched, watch), (heard, told) = os.pipe(), os.pipe()
     keeper = [sys.executable, "-I", "-S", _KEEPER, str(watched), str(told), scratch]
@@ -247,6 +255,7 @@ def _kept(command: Sequence[str], environment: Mapping[str, str], scratch: str) 
             stderr=pipe,
             bufsize=0,
             env={**environment, "TMPDIR": scratch},
+            cwd=folder,
             start_new_session=True,
             pass_fds=(watched, told),
         )

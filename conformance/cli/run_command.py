@@ -11,6 +11,7 @@ from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
 from conformance.cli.layer_options import about, python_layer_options, read_snippets
 from conformance.cli.numbers import Finite
+from conformance.cli.on_option import on_option, refuse_beside
 from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
@@ -94,6 +95,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     show_default=f"one per core, at most {MOST_WORKERS}",
     help="Processes to run in, each with its own implementation; 0: this one, for a debugger.",
 )
+@on_option
 @click.option("--shard", type=_Share(), help="Only one part of the checks, for a run spread over machines.")
 @click.option(
     "--report",
@@ -164,6 +166,7 @@ def command(
     checks: tuple[str, ...],
     keyword: str,
     workers: int,
+    on: str,
     shard: tuple[int, int] | None,
     path: Path,
     baseline: Path | None,
@@ -193,6 +196,7 @@ def command(
       lossconf run python-layer:mylayers.py:MyLoss --as MyLoss --loss my_loss.py
       lossconf run numba-cuda --simulate
       lossconf run numba-cpu --fresh
+      lossconf run numba-cpu --on tcp://scheduler:8786
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
@@ -201,6 +205,8 @@ def command(
         read_baseline(baseline)  # a run of minutes does not end with the news that there is none
     if lock:
         read_lock(lock)
+    if on:
+        refuse_beside("workers", "in_process")
     if in_process:
         refuse_in_process(implementation)
     if implementation.startswith("files:"):
@@ -228,6 +234,6 @@ def command(
         max_time=max_time,
         max_hangs=max_hangs,
     )
-    code = run(order, workers, path, PlainConsole(stderr=True), stopped)
+    code = run(order, workers, path, PlainConsole(stderr=True), stopped, on)
     render(read_report(path), output(), str(path))
     return decided(path, baseline, lock) if baseline or lock else code

@@ -31,16 +31,25 @@ def refuse_cut_index(spec: str) -> None:
         refuse_other_index(opened.index, opened.folder)
 
 
-def run(order: Order, workers: int, path: Path, console: Console, stopped: StoppedRun | None = None) -> ExitCode:
-    """Carry out the order in so many processes, 0 meaning this one, and write the report to ``path``.
+def run(
+    order: Order, workers: int, path: Path, console: Console, stopped: StoppedRun | None = None, on: str = ""
+) -> ExitCode:
+    """Carry out the order in so many processes, 0 meaning this one, or ``on`` the cluster at an address, and write the
+    report to ``path``.
 
     Raises `UsageError` where no check matches, `Stopped` where the run could not go on.
     """
     if stopped is not None:
         order = order.without(stopped.done)
     with ReportWriter(path) as writer, ProgressBar(console) as display:
-        recorder = Recorder(order, max(workers, 1), writer, display, stopped)
-        if workers:
+        recorder = Recorder(order, 1 if on else max(workers, 1), writer, display, stopped)
+        if on:
+            from conformance.engine.cluster import cluster_at
+            from conformance.engine.spread import spread
+
+            with cluster_at(on) as cluster:
+                spread(order, cluster, recorder)
+        elif workers:
             from conformance.engine.supervisor import supervise
 
             supervise(order, workers, recorder)

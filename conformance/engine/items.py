@@ -127,8 +127,8 @@ class CheckItem(pytest.Item):
 class SuitePlugin:
     """Turns planned items into pytest's, leaves out those ``done``, takes this process's shares and emits what happens.
 
-    ``shares`` are (index, count) pairs, applied one after the other. Events are JSON objects: ``collected``, ``start``,
-    ``within``, ``verdict``, ``evidence``, ``harness_error``, ``end``.
+    ``shares`` are (index, count) pairs, applied one after the other; of what they leave, ``only`` some, or all. Events
+    are JSON objects: ``collected``, ``start``, ``within``, ``verdict``, ``evidence``, ``harness_error``, ``end``.
     """
 
     def __init__(
@@ -138,9 +138,10 @@ class SuitePlugin:
         emit: Emit,
         shares: Sequence[tuple[int, int]] = (),
         done: frozenset[str] = frozenset(),
+        only: frozenset[str] | None = None,
     ) -> None:
         self._planned, self._execution, self._told = planned, execution, emit
-        self._shares, self._done = shares, done
+        self._shares, self._done, self._only = shares, done, only
         self.refused: str | None = None
         self.enough = False
         self.failed: Exception | None = None
@@ -166,6 +167,8 @@ class SuitePlugin:
         plan = digest_of_items(item.name for item in session.items)
         for index, count in self._shares:
             session.items = share(session.items, index, count)
+        if self._only is not None:
+            session.items = [item for item in session.items if item.name in self._only]
         self._emit({"kind": "collected", "items": [item.name for item in session.items], "plan": plan})
         session.items = [item for item in session.items if item.name not in self._done]
         session.testscollected = len(session.items)

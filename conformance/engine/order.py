@@ -24,7 +24,8 @@ class Order:
     ``in_process``: whether somebody's Python code shares the process of the judge; ``fresh`` what the values of fixed
     cases are drawn anew from, 0 where they are as they are published; ``max_time`` the seconds after which no case is
     begun, ``max_hangs`` the cases in a row that may hang before no other is begun, 0 for any of either, and ``hung``
-    those that have when the order is given.
+    those that have when the order is given; ``only`` the names of the items that are to be run, None for all of the
+    shares; ``folder`` the working directory in which it was given, where that is not the processes' own.
     """
 
     spec: str
@@ -45,6 +46,8 @@ class Order:
     max_time: float = 0.0
     max_hangs: int = 0
     hung: int = 0
+    only: frozenset[str] | None = None
+    folder: str = ""
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""
@@ -55,7 +58,8 @@ class Order:
         return replace(self, done=self.done | names)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "done": sorted(self.done)}
+        only = None if self.only is None else sorted(self.only)
+        return {**asdict(self), "done": sorted(self.done), "only": only}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Order:
@@ -66,6 +70,14 @@ class Order:
         done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
         declines = tuple(fields.pop("declines"))
         losses = tuple(fields.pop("losses"))
+        names = fields.pop("only")
         return cls(
-            **fields, selection=selection, shares=shares, done=done, snippets=snippets, declines=declines, losses=losses
+            **fields,
+            selection=selection,
+            shares=shares,
+            done=done,
+            snippets=snippets,
+            declines=declines,
+            losses=losses,
+            only=None if names is None else frozenset(names),
         )

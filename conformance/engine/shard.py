@@ -46,8 +46,7 @@ _GRACE = 5.0  # seconds beyond its own limit that an implementation has before i
 def run_order(order: Order, emit: Emit) -> None:
     """Run an order in this process; what goes wrong ends in a ``stop`` event with exit code, message and details."""
     try:
-        _run(order, emit)
-        emit({"kind": "finished"})
+        emit({"kind": "finished", "hung": _run(order, emit)})
     except UsageError as error:
         emit(_stop(ExitCode.USAGE, str(error)))
     except Stopped as error:
@@ -82,7 +81,8 @@ def _planned(order: Order, description: Description) -> list[Planned]:
     return [item for item in items if not item.check.forms or known & set(item.check.forms)]
 
 
-def _run(order: Order, emit: Emit) -> None:
+def _run(order: Order, emit: Emit) -> int:
+    """Do the order; how many cases have hung in a row at its end."""
     endurance = Endurance(order.max_time, order.max_hangs, order.hung)
     implementation = _opened(order, order.timeout, emit, endurance)
     try:
@@ -96,7 +96,8 @@ def _run(order: Order, emit: Emit) -> None:
         asked = (order.dialect, order.declines, order.fresh)
         patience = Patience(order.fail_fast)
         execution = Execution(implementation, description, *asked, patience=patience, another=another)
-        run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done), order.keyword)
+        run_pytest(SuitePlugin(planned, execution, emit, order.shares, order.done, order.only), order.keyword)
+        return endurance.hung
     finally:
         implementation.close()
 

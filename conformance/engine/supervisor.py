@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -29,16 +30,18 @@ _GRACE = 3.0  # seconds a process has to end once it is asked to
 Event = Mapping[str, Any]
 
 
-def supervise(order: Order, workers: int, emit: Callable[[Event], object]) -> None:
+def supervise(
+    order: Order, workers: int, emit: Callable[[Event], object], wanted: Callable[[], bool] = lambda: True
+) -> None:
     """Run the order in ``workers`` processes and pass their events to ``emit``.
 
-    Ends at the first ``stop`` event, or where ``emit`` has had enough and says so.
+    Ends at the first ``stop`` event, where ``emit`` has had enough and says so, or once it is not ``wanted`` any more.
     """
     parts = [_Part(order.part(index, workers)) for index in range(1, workers + 1)]
     try:
         for part in parts:
             part.start()
-        while working := [part for part in parts if not part.over]:
+        while wanted() and (working := [part for part in parts if not part.over]):
             await_any([part.host for part in working if part.host is not None], _TICK)
             for part in working:
                 for event in part.events():
@@ -66,7 +69,8 @@ class _Part:
     def start(self) -> None:
         """Start a process (`conformance.engine.shard`) on what is not done yet."""
         self._item, self._deadline, self._progressed = None, math.inf, False
-        self.host = Host(own_command("conformance.engine.shard"))
+        folder = self._order.folder if os.path.isdir(self._order.folder) else None
+        self.host = Host(own_command("conformance.engine.shard"), folder=folder)
         with suppress(Ended, Late):  # it is heard of where it ends
             left = replace(self._order.without(frozenset(self._done)), hung=self._hung)
             if self._order.max_time:

@@ -100,7 +100,7 @@ class Hosted:
 
     orders: ClassVar[list[Order]] = []
 
-    def __init__(self, command: list[str]) -> None:
+    def __init__(self, command: list[str], folder: str | None) -> None:
         """Nothing is started."""
 
     def send(self, line: bytes, deadline: float) -> None:
