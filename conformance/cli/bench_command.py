@@ -9,6 +9,7 @@ import click
 
 from conformance.cli.bench_gate import gate
 from conformance.cli.bench_options import chosen_threads, note, patience_option, problems_of, started, timing_options
+from conformance.cli.completing import implementations
 from conformance.cli.saying import say
 
 __all__ = ["command"]
@@ -52,7 +53,7 @@ def command() -> None:
 
 
 @command.command("run")
-@click.argument("implementations", nargs=-1, metavar="[IMPLEMENTATION]...")
+@click.argument("implementations", nargs=-1, shell_complete=implementations, metavar="[IMPLEMENTATION]...")
 @timing_options
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="How often each has its turn.")
 @patience_option

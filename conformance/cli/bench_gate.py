@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conformance.cli.bench_options import chosen_threads, note, problems_of, started, timing_options
+from conformance.cli.completing import implementations
 from conformance.cli.numbers import Finite
 from conformance.contract.dtypes import FLOAT
 
@@ -28,7 +29,7 @@ OWN = "numba-cpu"
 
 
 @click.command("gate")
-@click.argument("implementation", default=OWN)
+@click.argument("implementation", default=OWN, shell_complete=implementations)
 @click.option("--against", required=True, metavar="REV|FILE|...", help="What it was: see above.")
 @click.option(
     "--slowdown",

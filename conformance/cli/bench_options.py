@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from conformance.cli.completing import layers
 from conformance.cli.numbers import Finite
 from conformance.cli.saying import say
 from conformance.contract.dtypes import DEFAULT
@@ -23,7 +24,12 @@ def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--layer``, ``--size``, ``--dtype``, ``--mode`` and ``--threads``."""
     options = (
         click.option(
-            "--layer", "layers", multiple=True, metavar="NAME", help="Only this layer, as ids of cases spell it."
+            "--layer",
+            "layers",
+            multiple=True,
+            shell_complete=layers,
+            metavar="NAME",
+            help="Only this layer, as ids of cases spell it.",
         ),
         click.option(
             "--size", "sizes", multiple=True, metavar="SIZE", help="tiny to huge, or a shape as in 1024x1000."

@@ -7,12 +7,16 @@ from click.shell_completion import get_completion_class
 
 __all__ = ["command"]
 
+_COLONS = """# A colon breaks no word, as in python-layer:FILE:CLASS.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//:}"""
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> int:
-    """Print the completion script of SHELL.
+    """Print the completion script of SHELL: commands, options, implementations, layers, families, types, and the cases
+    that fail in a report.
 
     \b
     Examples:
@@ -22,5 +26,7 @@ def command(context: click.Context, shell: str) -> int:
     """
     found = get_completion_class(shell)
     assert found is not None, shell
+    if shell == "bash":
+        click.echo(_COLONS)
     click.echo(found(context.find_root().command, {}, "lossconf", "_LOSSCONF_COMPLETE").source())
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.completing import cases_that_fail
 from conformance.cli.saying import say
 from conformance.cli.types_option import TYPES
 
@@ -14,7 +15,7 @@ __all__ = ["command"]
 
 @click.command("explain")
 @click.argument("report", type=click.Path(dir_okay=False, path_type=Path))
-@click.argument("case")
+@click.argument("case", shell_complete=cases_that_fail)
 @click.option("--dtype", type=TYPES, help="Which type, where both failed.")
 def command(report: Path, case: str, dtype: str | None) -> int:
     """Explain why CASE failed in REPORT: the likely cause, the formula, the net, the first wrong element.

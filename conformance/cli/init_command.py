@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from conformance.cli.completing import types
 from conformance.cli.saying import say
 from conformance.contract.errors import UsageError
 from conformance.contract.paths import failed, put
@@ -55,7 +56,13 @@ KINDS = {
 @click.command("init")
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(list(KINDS)), help="What you have; asked for if not given.")
-@click.option("--as", "loss", metavar="TYPE", help="The layer type that a Python layer or a function computes.")
+@click.option(
+    "--as",
+    "loss",
+    metavar="TYPE",
+    shell_complete=types,
+    help="The layer type that a Python layer or a function computes.",
+)
 def command(name: str | None, kind: str | None, loss: str | None) -> int:
     """Start with what you have: a stub of NAME where there is none, a workflow for GitHub, the commands to run first.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from conformance.cli.completing import types
 from conformance.contract.errors import UsageError
 from conformance.contract.paths import text_of
 from conformance.contract.selection import Selection
@@ -23,7 +24,13 @@ SUFFIX = ".prototxt"
 def python_layer_options(function: Callable[..., int]) -> Callable[..., int]:
     """Add ``--as``, ``--param-str`` and ``--options-as-param-str``; they are written behind IMPLEMENTATION."""
 
-    @click.option("--as", "kind", metavar="TYPE", help="The layer type that a python-layer:, torch: or jax: computes.")
+    @click.option(
+        "--as",
+        "kind",
+        metavar="TYPE",
+        shell_complete=types,
+        help="The layer type that a python-layer:, torch: or jax: computes.",
+    )
     @click.option("--param-str", metavar="TEXT", help="What a python-layer: finds in self.param_str.")
     @click.option(
         "--options-as-param-str", is_flag=True, help="Give a python-layer: each case's options, as JSON in param_str."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from conformance.cli.completing import layers
 from conformance.cli.saying import say
 
 __all__ = ["command"]
@@ -74,7 +75,11 @@ KINDS: dict[str, Callable[[str | None], Iterator[Row]]] = {
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)), default="cases")
-@click.option("--layer", help="Only those about this layer, as ids spell it; also net, refusal and the other families.")
+@click.option(
+    "--layer",
+    shell_complete=layers,
+    help="Only those about this layer, as ids spell it; also net, refusal and the other families.",
+)
 @click.option("--count", is_flag=True, help="Print how many there are, and nothing else.")
 def command(kind: str, layer: str | None, count: bool) -> int:
     """List golden cases, checks, requirements, implementations, losses, or the words that reports use.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.completing import profiles, types
 from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.paths import put
@@ -23,7 +24,7 @@ _TYPE = re.compile(r"[A-Z][A-Za-z0-9]*")
 
 
 @click.group("losses", invoke_without_command=True)
-@click.option("--profile", help="Only the losses of this profile.")
+@click.option("--profile", shell_complete=profiles, help="Only the losses of this profile.")
 @click.pass_context
 def command(context: click.Context, profile: str | None) -> int:
     """List the losses that are known, by profile; show, check and start descriptions of them.
@@ -55,7 +56,7 @@ def command(context: click.Context, profile: str | None) -> int:
 
 
 @command.command("show")
-@click.argument("name", metavar="TYPE|FILE.py")
+@click.argument("name", metavar="TYPE|FILE.py", shell_complete=types)
 def show(name: str) -> int:
     """Print what is known of a loss: formula, bottoms, options, forms and where they are from."""
     for line in _told(_named(name)):

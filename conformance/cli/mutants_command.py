@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 from rich.progress import track
 
+from conformance.cli.completing import layers
 from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
@@ -31,7 +32,11 @@ _FORMATS = (".json", ".md")
 @click.command("mutants")
 @click.option("--mutant", "ids", multiple=True, metavar="ID", help="Only this mutant; repeatable.")
 @click.option(
-    "--layer", "stems", multiple=True, help="Only mutants of this layer, as ids spell it, or net; repeatable."
+    "--layer",
+    "stems",
+    multiple=True,
+    shell_complete=layers,
+    help="Only mutants of this layer, as ids spell it, or net; repeatable.",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run in.")
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
+from conformance.cli.completing import families, golden_cases, implementations, layers, profiles
 from conformance.cli.layer_options import about, python_layer_options, read_snippets
 from conformance.cli.numbers import Finite
 from conformance.cli.on_option import on_option, refuse_beside
@@ -48,7 +49,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
-@click.argument("implementation", default=DEFAULT)
+@click.argument("implementation", default=DEFAULT, shell_complete=implementations)
 @click.option(
     "--dialect",
     type=click.Choice(["documented", "bvlc"]),
@@ -62,11 +63,14 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     help="A type, or what differs by role, as in 'float16, loss float32 (computed float32)'; repeatable. Default: all "
     "that the implementation claims.",
 )
-@click.option("--family", "families", multiple=True, help="Only this family of checks; repeatable.")
+@click.option(
+    "--family", "families", multiple=True, shell_complete=families, help="Only this family of checks; repeatable."
+)
 @click.option(
     "--layer",
     "layers",
     multiple=True,
+    shell_complete=layers,
     metavar="NAME|FILE",
     help="Only checks about this layer, as ids spell it, or net; or SNIPPET.prototxt, any other layer; repeatable.",
 )
@@ -74,6 +78,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     "--profile",
     "profiles",
     multiple=True,
+    shell_complete=profiles,
     metavar="NAME",
     help="Only losses of this profile, as `lossconf list losses` has them; repeatable. Default: bvlc, and those that "
     "the implementation describes.",
@@ -85,7 +90,9 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     metavar="FILE.py",
     help="A loss described in a file (`lossconf losses new`); a run that names nothing else is about it; repeatable.",
 )
-@click.option("--case", "checks", multiple=True, metavar="ID", help="Only this check; repeatable.")
+@click.option(
+    "--case", "checks", multiple=True, shell_complete=golden_cases, metavar="ID", help="Only this check; repeatable."
+)
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
 @click.option(
     "-j",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conformance.cli.completing import golden_cases
 from conformance.cli.saying import say
 from conformance.contract.dtypes import DEFAULT, DOUBLE
 from conformance.views.case import arrays_of, given, titled
@@ -19,7 +20,7 @@ __all__ = ["command"]
 
 
 @click.command("show")
-@click.argument("case")
+@click.argument("case", shell_complete=golden_cases)
 @click.option("--dtype", type=click.Choice(DEFAULT), default=DOUBLE.name, show_default=True, help="Whose answer.")
 def command(case: str, dtype: str) -> int:
     """Print CASE, the id of a golden case or a fixture's .json file: its net, its inputs, and what the oracle computed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from conformance.cli.completing import implementations
 from conformance.cli.layer_options import python_layer_options
 from conformance.cli.numbers import Finite
 from conformance.cli.saying import say
@@ -17,7 +18,7 @@ _DETAIL = 6
 
 
 @click.command("smoke")
-@click.argument("implementation")
+@click.argument("implementation", shell_complete=implementations)
 @click.option(
     "--timeout",
     type=Finite(0.1),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from conformance.contract.dtypes import TypeClaim
+from conformance.contract.dtypes import NAMES, TypeClaim
 
 __all__ = ["TYPES"]
 
@@ -20,6 +21,9 @@ class _Types(click.ParamType[str]):
             return TypeClaim.named(value).name
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in NAMES if name.startswith(incomplete)]
 
 
 TYPES = _Types()
