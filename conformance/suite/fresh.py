@@ -90,7 +90,7 @@ def _moved(array: Array, seed: int, role: Role | None) -> Array:
 def _drawn(sizes: Array, seed: int) -> NDArray[np.float64]:
     """A number from 0 to 1 for each number, the same for the same one."""
     with np.errstate(over="ignore"):
-        bits = np.ascontiguousarray(sizes, dtype=np.float64).view(np.uint64) + _GOLDEN * np.uint64(seed)
+        bits = np.asarray(sizes, dtype=np.float64, order="C").view(np.uint64) + _GOLDEN * np.uint64(seed)
         bits = (bits ^ (bits >> np.uint64(30))) * _ODD
         bits = (bits ^ (bits >> np.uint64(27))) * _ODDER
         bits = (bits ^ (bits >> np.uint64(31))) >> np.uint64(11)

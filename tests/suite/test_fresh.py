@@ -15,6 +15,7 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Status
 from conformance.losses import LOSSES
 from conformance.suite import determinism, loss_weight, passes, properties
+from conformance.suite.extremes import of_many_digits
 from conformance.suite.fresh import MOVED, SHARE, renewed
 from conformance.suite.golden import checks as golden
 
@@ -45,6 +46,13 @@ def test_what_is_equal_stays_equal_and_what_is_special_stays() -> None:
     np.testing.assert_array_equal(x[1:], values[1:])
     assert np.signbit(x[1, 2])
     np.testing.assert_array_equal(moved.inputs["y"], [0.75, 2.5, 1.0])
+
+
+def test_shapes_stay_be_they_of_a_scalar() -> None:
+    case = of_many_digits(LOSSES["euclidean_loss"])
+    fresh = renewed(case, 5)
+    assert {n: [a.shape for a in some] for n, some in fresh.params.items()} == {"x": [()], "z": [()]}
+    assert fresh.params["x"][0] != case.params["x"][0]
 
 
 def test_later_passes_move_too() -> None:
