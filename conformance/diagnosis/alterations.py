@@ -6,13 +6,13 @@ So the reference computes that net, and its numbers are held against what was go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from conformance.contract.case import Array, Case
+from conformance.contract.case import Array, Case, Pass
 from conformance.diagnosis.rejection import Rejection, compared
 from conformance.losses import Loss, loss_of_layer
 from conformance.losses.loss import MODES
@@ -39,12 +39,14 @@ class _Altered:
     case: Case
 
 
-def alteration_clues(rejection: Rejection) -> Iterator[Clue]:
-    """The mistakes that explain every difference of the rejection, or most of them."""
+def alteration_clues(rejection: Rejection, among: Collection[Cause] | None = None) -> Iterator[Clue]:
+    """The mistakes that explain every difference of the rejection, or most of them; of all, or ``among`` some."""
     culprits = {d.node.name for d in rejection.differences if d.node is not None}
     one_pass = any(rejection.in_one_pass_only(d.node) for d in rejection.differences)
     net = parse_net(rejection.case.net)
-    for altered in _altered(rejection, net, culprits):
+    for altered in _altered(rejection, net, culprits) if among is None or among else ():
+        if among is not None and altered.cause not in among:
+            continue
         grade = _explained(rejection, altered.case)
         if grade is not None:
             doubtful = one_pass and altered.cause in _IN_BOTH_PASSES
@@ -90,10 +92,18 @@ def _altered(rejection: Rejection, net: NetParameter, culprits: set[str]) -> Ite
         yield from _weights(layer, as_)
         if loss is not None:
             yield from _inputs(loss, layer, node, rejection)
-    if rejection.case.top_diff:
-        yield _Altered(Cause.STALE_BUFFER, replace(rejection.case, top_diff={}))
-        ones = dict.fromkeys(rejection.case.top_diff, 1.0)
-        yield _Altered(Cause.WEIGHT_MISSING, replace(rejection.case, top_diff=ones))
+    if any(one.top_diff for one in rejection.case.sequence):
+        yield _Altered(Cause.STALE_BUFFER, _with_top_diffs(rejection.case, None))
+        yield _Altered(Cause.WEIGHT_MISSING, _with_top_diffs(rejection.case, 1.0))
+
+
+def _with_top_diffs(case: Case, value: float | None) -> Case:
+    """The case with every top's diff that is set by hand at one value, or none set, in all passes."""
+
+    def of(one: Case | Pass) -> dict[str, float]:
+        return {} if value is None else dict.fromkeys(one.top_diff, value)
+
+    return replace(case, top_diff=of(case), passes=tuple(replace(one, top_diff=of(one)) for one in case.passes))
 
 
 Make = Callable[..., _Altered]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,11 @@ Thorough = Callable[[], bool]
 
 @dataclass(frozen=True)
 class Clues:
-    """What would explain a rejected answer, the likeliest first, and the one factor by which it is off, if it is."""
+    """What would explain a rejected answer, the likeliest first; ``first``: what foretells the first array that is
+    wrong; and the one factor by which the answer is off, if it is."""
 
     causes: Mapping[Cause, Grade]
+    first: frozenset[Cause] = frozenset()
     factor: float | None = None
 
 
@@ -47,11 +49,17 @@ def _common_factor(rejection: Rejection) -> float | None:
 
 
 def clues_of(
-    case: Case, answer: Outcome | Refusal, dtype: str, judgement: Judgement, thorough: Thorough = lambda: True
+    case: Case,
+    answer: Outcome | Refusal,
+    dtype: str,
+    judgement: Judgement,
+    thorough: Thorough = lambda: True,
+    known: Collection[Cause] = (),
 ) -> Clues:
     """What a rejected answer points to.
 
-    Where its numbers alone do not tell, ``thorough`` is asked whether to run the case as others would have read it.
+    Where its numbers alone do not tell, ``thorough`` is asked whether to run the case as others would have read it; if
+    not, it is run as those would who make the mistakes that are ``known`` already.
     """
     kinds = {finding.kind for finding in judgement.failures}
     if isinstance(answer, Refusal) or "refusal" in kinds:
@@ -59,7 +67,13 @@ def clues_of(
     rejection = Rejection.of(case, answer, dtype, judgement)
     if rejection is None:
         return Clues(ranked([]))
-    return Clues(ranked(_clues(rejection, kinds, thorough)), _common_factor(rejection))
+    each = [_best_of(_each(rejection, difference)) for difference in _to_explain(rejection)]
+    first = frozenset(cause for cause, grade in each[0].items() if grade >= Grade.PARTLY) if each else frozenset()
+    together = _together(each)
+    clues = [*_of_the_whole(rejection, kinds), *together.items()]
+    if rejection.differences and Grade.EXACT not in together.values():
+        clues += alteration_clues(rejection, None if thorough() else known)
+    return Clues(ranked(clues), first, _common_factor(rejection))
 
 
 def ranked(clues: Iterable[Clue]) -> dict[Cause, Grade]:
@@ -77,16 +91,12 @@ def _best_of(clues: Iterable[Clue]) -> dict[Cause, Grade]:
     return found
 
 
-def _clues(rejection: Rejection, kinds: set[str], thorough: Thorough) -> Iterator[Clue]:
+def _of_the_whole(rejection: Rejection, kinds: set[str]) -> Iterator[Clue]:
     yield from _structure(rejection)
     yield from reported_weight_clues(rejection)
     yield from mixed_up_clues(rejection)
     if kinds == {"shape"}:
         yield Cause.SHAPE, Grade.EXACT
-    together = _together([_best_of(_each(rejection, difference)) for difference in _to_explain(rejection)])
-    yield from together.items()
-    if rejection.differences and Grade.EXACT not in together.values() and thorough():
-        yield from alteration_clues(rejection)
 
 
 def _together(each: list[dict[Cause, Grade]]) -> dict[Cause, Grade]:

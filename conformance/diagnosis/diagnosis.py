@@ -85,15 +85,17 @@ def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:
     """The causes in the order in which they explain most of what is left, each with the cases it explains.
 
     One mistake fails many cases, and each case fits several mistakes; so the mistake that fits best over all is taken
-    for what it explains, and the rest is looked at again. Another formula explains whatever it likes: where that is
-    the mistake, what is left is named for numbers that are foretold, and for no mere pattern.
+    for what it explains, and the rest is looked at again. What foretells the first array that is wrong explains the
+    case: what is computed after it follows from it, or is another mistake's, whose own cases show it. Another formula
+    explains whatever it likes: where that is the mistake, what is left is named for numbers that are foretold, and for
+    no mere pattern.
     """
     factors = [(piece.factor, _inputs(piece)) for piece in pieces if piece.factor is not None][:_COMPARED]
-    left = [(piece, _with_shared_factor(piece, factors)) for piece in pieces if piece.causes]
+    left = [(piece, _with_first(piece, _with_shared_factor(piece, factors))) for piece in pieces if piece.causes]
     found: list[tuple[Cause, list[Evidence]]] = []
     while left:
         cause = _best(causes for _, causes in left)
-        fits = [cause in _fitting(causes) or _covered(cause, causes) for _, causes in left]
+        fits = [cause in piece.first or cause in _fitting(causes) or _covered(cause, causes) for piece, causes in left]
         found.append((cause, [piece for (piece, _), fit in zip(left, fits, strict=True) if fit]))
         left = [each for each, fit in zip(left, fits, strict=True) if not fit]
     return found
@@ -102,6 +104,13 @@ def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:
 def _covered(cause: Cause, causes: Clues) -> bool:
     """Whether another formula, once it is what is wrong, explains a case as well as anything does."""
     return cause is Cause.UNNAMEABLE and max(causes.values()) <= Grade.PATTERN
+
+
+def _with_first(piece: Evidence, causes: Clues) -> Clues:
+    """The causes of a case; where all are hints, what foretells the first array that is wrong is more than that."""
+    if max(causes.values()) > Grade.HINT:
+        return causes
+    return {**causes, **dict.fromkeys(sorted(piece.first), Grade.PATTERN)}
 
 
 def _with_shared_factor(piece: Evidence, factors: Sequence[tuple[float, str]]) -> Clues:

@@ -16,7 +16,7 @@ from conformance.record.deviation import Deviation
 from conformance.record.grade import Grade
 from refimpl.backward_plan import Node
 
-__all__ = ["Difference"]
+__all__ = ["Difference", "Values", "blob_of"]
 
 Values = NDArray[np.float64]
 
@@ -28,6 +28,11 @@ _NEARER = 4.0
 
 _FEW = 2
 """Different numbers that many an explanation gets right."""
+
+
+def blob_of(compared: Comparison | Difference) -> str:
+    """The blob of an array, whichever pass it is the state after."""
+    return compared.blob.partition(" after ")[0]
 
 
 @dataclass(frozen=True)

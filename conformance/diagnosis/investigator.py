@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,6 +45,7 @@ class Investigator:
         self._runs_again: Counter[tuple[str, str]] = Counter()
         self._in_vain: Counter[tuple[str, str]] = Counter()
         self._in_vain_of: Counter[str] = Counter()
+        self._named: defaultdict[str, set[Cause]] = defaultdict(set)
 
     def evidence(self, check: Check, session: Session, verdicts: Sequence[Verdict]) -> list[Evidence]:
         """One piece for every case among ``verdicts`` that broke."""
@@ -62,8 +63,9 @@ class Investigator:
 
     def _clues(self, key: tuple[str, str], run: Run, answer: Outcome | Refusal, dtype: str, judged: Judgement) -> Clues:
         """The clues of a run, and whether it was worth while to look closely."""
-        before = self._runs_again[key]
-        clues = clues_of(run.case, answer, dtype, judged, lambda: self._may_be_thorough(key))
+        before, known = self._runs_again[key], self._named[key[1]]
+        clues = clues_of(run.case, answer, dtype, judged, lambda: self._may_be_thorough(key), known)
+        known |= {cause for cause, grade in clues.causes.items() if grade is Grade.EXACT}
         if self._runs_again[key] != before:
             explained = max(clues.causes.values()) is Grade.EXACT
             self._in_vain[key] = 0 if explained else self._in_vain[key] + 1
@@ -85,7 +87,7 @@ class Investigator:
         judgement = None if run.answer is None else judgement_of(run, session)
         if judgement is not None and run.answer is not None and judgement.failures and not piece.causes:
             clues = self._clues((check.family, check.layer), run, run.answer, session.dtype, judgement)
-            piece = replace(piece, causes=clues.causes, factor=clues.factor)
+            piece = replace(piece, causes=clues.causes, first=clues.first, factor=clues.factor)
         return with_expectation(piece, session.dialect, judgement)
 
 

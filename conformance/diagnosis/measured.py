@@ -60,7 +60,7 @@ def measured_clues(differences: Sequence[Difference], weight: float) -> Clues:
     factors = [difference.ratio() for difference in wrong]
     first = factors[0] if factors else None
     shared = first is not None and all(f is not None and is_same_factor(f, first) for f in factors)
-    return Clues(ranked(clues), first if shared else None)
+    return Clues(ranked(clues), factor=first if shared else None)
 
 
 def _clues(difference: Difference, weight: float) -> Iterator[Clue]:

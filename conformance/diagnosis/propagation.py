@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from conformance.diagnosis.difference import Difference
+from conformance.diagnosis.difference import Difference, blob_of
 from conformance.diagnosis.rejection import Rejection, compared
 from conformance.record.cause import Cause
 from conformance.record.grade import Clue, Grade
@@ -66,8 +66,13 @@ def bottom_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]
     node = difference.node
     if node is None or difference.aspect != "backward":
         return
-    others = [c for c in rejection.right if c.aspect == "backward" and c.node is node and np.any(c.want.value)]
-    alone = sum(d.aspect == "backward" and d.node is node for d in rejection.differences) == 1
+    held = rejection.case.prefill_diff  # where zeros are owed, they are no nothing if something was there before
+    others = [
+        c
+        for c in rejection.right
+        if c.aspect == "backward" and c.node is node and (np.any(c.want.value) or held.get(blob_of(c)))
+    ]
+    alone = len({blob_of(d) for d in rejection.differences if d.aspect == "backward" and d.node is node}) == 1
     needed = node.bottom_need_backward
     only_later = sum(needed) == 1 and not needed[0] and not np.any(difference.got)
     if alone and (others or only_later):

@@ -59,6 +59,8 @@ def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cau
     node = difference.node
     if node is None:
         return
+    if difference.aspect == "backward" and difference.blob in node.tops:
+        yield from _weights_behind(rejection, difference)
     held = [np.unique(blob.diff.value) for blob in rejection.net.tops_of(node)]
     for i, values in enumerate(held):
         if values.size != 1 or values[0] in (0.0, 1.0):
@@ -72,12 +74,19 @@ def _weights(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cau
         yield Cause.WEIGHT_SQUARED, weight
 
 
+def _weights_behind(rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float]]:
+    """The weights of what reads a blob that a layer is in place in: of its gradients only the last is reported."""
+    for reader in rejection.net.layers:
+        if difference.blob in reader.bottoms and difference.blob not in reader.tops:
+            for weight in {w for top in rejection.net.tops_of(reader) for w in np.unique(top.diff.value) if w}:
+                yield Cause.WEIGHT_MISSING, 1 / float(weight)
+
+
 def _counts(sizes: Sizes, rejection: Rejection, difference: Difference) -> Iterator[tuple[Cause, float]]:
     own = sizes.normaliser
-    declared = _declared_batch(rejection, difference)
-    if declared and declared != sizes.batch:
-        yield Cause.STALE_BUFFER, sizes.batch / declared
-        yield Cause.STALE_BUFFER, declared / sizes.batch
+    for batch in sorted(_other_batches(rejection) - {sizes.batch}):
+        yield Cause.STALE_BUFFER, sizes.batch / batch
+        yield Cause.STALE_BUFFER, batch / sizes.batch
     for mode, divisor in sizes.divisors.items():
         if mode == sizes.mode or divisor == own:
             continue
@@ -114,11 +123,8 @@ def _asks(loss_param: object) -> bool:
     return any(loss_param.has(name) for name in ("normalization", "normalize"))  # type: ignore[attr-defined]
 
 
-def _declared_batch(rejection: Rejection, difference: Difference) -> int | None:
-    """The batch size that the net declares, where it is fed another."""
-    for layer in rejection.net.param.layer:
-        shapes = layer.input_param.shape
-        for top, shape in zip(layer.top, shapes * len(layer.top) if len(shapes) == 1 else shapes, strict=False):
-            if top in rejection.case.inputs and shape.dim and rejection.case.inputs[top].shape[:1] != shape.dim[:1]:
-                return int(shape.dim[0])
-    return None
+def _other_batches(rejection: Rejection) -> set[int]:
+    """The batch sizes that the net declares, or is fed in some pass."""
+    shapes = [tuple(shape.dim) for layer in rejection.net.param.layer for shape in layer.input_param.shape]
+    shapes += [array.shape for one in rejection.case.sequence for array in one.inputs.values()]
+    return {shape[0] for shape in shapes if shape and shape[0]}

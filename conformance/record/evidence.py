@@ -37,7 +37,8 @@ class Evidence:
     """``check`` and ``dtype`` are those of the verdicts it belongs to.
 
     ``causes`` maps each cause that would explain the answer to how well it does, the best first. ``case`` is
-    None where it was too large to keep, ``answer`` also where there was none. ``factor`` is the one by which everything
+    None where it was too large to keep, ``answer`` also where there was none. ``first`` are causes that foretell the
+    first array that is wrong, from which the others may follow. ``factor`` is the one by which everything
     wrong is off, if there is one. ``arrays`` are what was compared, in the order of computation, the wrong ones first;
     ``refusal`` is Caffe's where it refuses the case, ``formula`` what the layer that answers for the first wrong array
     should compute, ``requirements`` the sentences that the verdicts' requirements were. Reports of schema 1 have none
@@ -55,6 +56,7 @@ class Evidence:
     refusal: Refusal | None = None
     formula: str = ""
     requirements: Mapping[str, str] = field(default_factory=dict)
+    first: frozenset[Cause] = frozenset()
 
     @property
     def wrong(self) -> list[Deviation]:
@@ -115,6 +117,7 @@ class Evidence:
             "causes": {cause.value: grade.weight for cause, grade in self.causes.items()},
         }
         rest = {
+            "first": sorted(cause.value for cause in self.first) or None,
             "factor": self.factor,
             "case": self.case and self.case.to_json(),
             "answer": _short(self.answer) if isinstance(self.answer, Outcome) else _plain(self.answer),
@@ -158,6 +161,7 @@ class Evidence:
             refusal,
             formula,
             requirements,
+            frozenset(Cause(name) for name in line.get("first", ()) if name in known),
         )
 
 

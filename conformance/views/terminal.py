@@ -13,7 +13,6 @@ from rich.text import Text
 
 from conformance.contract.errors import one_line
 from conformance.contract.exit_codes import ExitCode
-from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of, is_must
@@ -30,8 +29,11 @@ __all__ = ["output", "render"]
 _SHOWN = 12
 """Groups of failures that are printed; the rest are counted."""
 
-Causes = Mapping[tuple[str, str], Cause]
-"""The likeliest cause of a failing case, by check and dtype."""
+_Case = tuple[str, str]
+"""A failing case: its check and its dtype."""
+
+_BESIDE = "in cases that break musts, too"
+"""What is told of a recommendation that a case breaks beside musts: it may well hold once they do."""
 
 _LOG_WIDTH = 130
 """Columns where standard output is no terminal."""
@@ -49,7 +51,6 @@ _NAMED = 4
 _QUOTED = 3
 """Lines of an implementation's own output that are quoted with a failure."""
 
-_MEASURED = re.compile(r"(?P<what>.+?) [^ \[]+(\[[^]]*\])*: got .* want .*")
 _NUMBER = re.compile(r"[-+]?\b\d+(\.\d+)?([eE][-+]?\d+)?\b|\b(nan|inf)\b|\[[^]]*\]|\([^)]*\)")
 
 
@@ -72,9 +73,10 @@ def render(report: Report, console: Console, path: str) -> None:
     shoulds = [each for each in report.judged if each.verdict.status.breaks and not is_must(each.verdict)]
     diagnosis = diagnosis_of(report)
     if musts:
-        console.print(_failures("Failures", "red", musts, diagnosis.by_case()))
+        console.print(_failures("Failures", "red", musts, _titles(diagnosis.by_case())))
     if shoulds:
-        console.print(_failures("Recommendations not followed", "yellow", shoulds, diagnosis.by_recommended_case()))
+        recommended = _titles(diagnosis.by_recommended_case()) | {_case(each): _BESIDE for each in musts}
+        console.print(_failures("Recommendations not followed", "yellow", shoulds, recommended))
     for error in suite_errors(report)[:_SHOWN]:
         console.print(Text(error, style="bold red"))
     if readings := readings_of(report):
@@ -175,10 +177,18 @@ class _Kind:
     status: str = ""
 
 
-def _failures(title: str, style: str, failures: Iterable[Judged], causes: Causes) -> RenderableType:
+def _titles(causes: Mapping[_Case, Cause]) -> dict[_Case, str]:
+    return {case: cause.sentence for case, cause in causes.items()}
+
+
+def _case(each: Judged) -> _Case:
+    return each.verdict.check, each.verdict.dtype
+
+
+def _failures(title: str, style: str, failures: Iterable[Judged], titles: Mapping[_Case, str]) -> RenderableType:
     groups: dict[_Kind, list[Judged]] = defaultdict(list)
     for each in failures:
-        groups[_kind(each.verdict, causes)].append(each)
+        groups[_kind(each, titles)].append(each)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
     lines: list[RenderableType] = [Text(f"\n{title}", style=f"bold {style}")]
     lines += [_group(kind, members, style) for kind, members in ranked[:_SHOWN]]
@@ -188,14 +198,10 @@ def _failures(title: str, style: str, failures: Iterable[Judged], causes: Causes
     return Group(*lines)
 
 
-def _kind(verdict: Verdict, causes: Causes) -> _Kind:
-    cause = causes.get((verdict.check, verdict.dtype))
-    if cause is not None and cause is not Cause.UNNAMEABLE:
-        return _Kind(cause.sentence)
-    measured = _MEASURED.fullmatch(one_line(verdict.reason))
-    if measured:
-        return _Kind(f"{Cause.UNNAMEABLE.sentence}: {measured['what']}")
-    return _Kind(_NUMBER.sub("#", one_line(verdict.reason)), verdict.status.value)
+def _kind(each: Judged, titles: Mapping[_Case, str]) -> _Kind:
+    if title := titles.get(_case(each)):
+        return _Kind(title)
+    return _Kind(_NUMBER.sub("#", one_line(each.verdict.reason)), each.verdict.status.value)
 
 
 def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:

@@ -198,6 +198,15 @@ def test_the_cause_that_fits_most_cases_is_taken_for_them() -> None:
     assert named(pieces) == [(Cause.BATCH_RATIO, ["a", "b"]), (Cause.SIGN, ["c"])]
 
 
+def test_what_foretells_the_first_wrong_array_explains_the_case() -> None:
+    first = replace(piece("b", UNNAMEABLE=Grade.HINT), first=frozenset({Cause.SIGN, Cause.FACTOR_2}))
+    other = replace(piece("c", ONE_ELEMENT=Grade.EXACT), first=frozenset({Cause.SIGN}))
+    assert named([piece("a", SIGN=Grade.EXACT), first, other]) == [(Cause.SIGN, ["a", "b", "c"])]
+    assert named([first]) == [(Cause.FACTOR_2, ["b"])]
+    again = Evidence.from_json(first.to_json())
+    assert again.first == first.first
+
+
 def test_a_diagnosis_ends_however_the_grades_lie() -> None:
     """No cause may win by many cases that it explains too badly to be taken for."""
     weak = [piece(f"w{i}", SIGN=Grade.EXACT, MARGIN=Grade.PATTERN) for i in range(3)]

@@ -146,9 +146,9 @@ def failure(check: str, reason: str, **fields: Any) -> Judged:
 
 
 def test_failures_are_grouped_by_cause() -> None:
-    causes = [failure(f"hinge_loss/{i}", f"bottom gradient x[{i}, 0]: got {i / 7}, want {i / 3}") for i in range(9)]
-    text = shown(Report(HEADER, (*causes, failure("hinge_loss/a", "a shape differs")), (), FOOTER))
-    assert "9 x another formula: bottom gradient" in text
+    told = [failure(f"hinge_loss/{i}", f"bottom gradient x[{i}, 0]: got {i / 7}, want {i / 3}") for i in range(9)]
+    text = shown(Report(HEADER, (*told, failure("hinge_loss/a", "a shape differs")), (), FOOTER))
+    assert "9 x hinge_loss.backward  failed" in text
     assert "1 x hinge_loss.backward  failed" in text
     assert text.count("first at") == 2
 
