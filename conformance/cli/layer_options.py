@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from conformance.cli.completing import types
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.errors import UsageError
 from conformance.contract.paths import text_of
 from conformance.contract.selection import Selection
 
-__all__ = ["about", "python_layer_options", "read_snippets"]
+__all__ = ["about", "of_case_files", "python_layer_options", "read_snippets"]
 
 SUFFIX = ".prototxt"
 
@@ -62,6 +63,20 @@ def about(selection: Selection, losses: tuple[str, ...]) -> Selection:
     found = [*installed(), *(load_loss(name) for name in losses)]
     asked = selection.profiles or selection.layers or selection.checks
     return selection if asked or not losses or not found else replace(selection, profiles=(PROFILE,))
+
+
+def of_case_files(selection: Selection, texts: Sequence[str], snippets: Sequence[str]) -> Selection:
+    """The selection of a run of case files, which chooses nothing but types beside them.
+
+    Raises `UsageError` where it does, and for a text that holds no case.
+    """
+    from conformance.suite.case_file import FAMILY, planned
+
+    chosen = (selection.families, selection.layers, selection.checks, selection.profiles, snippets)
+    if any(chosen):
+        raise UsageError("--case-file is about its case alone: run it without --family, --layer, --case and --profile")
+    planned(texts, DEFAULT)
+    return Selection((FAMILY,), dtypes=selection.dtypes)
 
 
 def read_snippets(layers: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

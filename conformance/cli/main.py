@@ -22,6 +22,7 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": "run the suite on an implementation",
+    "explore": "search with cases that seeds draw, for hours, and go on another time",
     "init": "start: a stub, a gate for GitHub and the first command, from what you have",
     "smoke": "see whether an implementation is plugged in rightly, before a run",
     "list": "list cases, checks, requirements or implementations",

@@ -10,14 +10,14 @@ import click
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
 from conformance.cli.completing import families, golden_cases, implementations, layers, profiles
-from conformance.cli.layer_options import about, python_layer_options, read_snippets
+from conformance.cli.layer_options import about, of_case_files, python_layer_options, read_snippets
 from conformance.cli.numbers import Finite
 from conformance.cli.on_option import on_option, refuse_beside
 from conformance.cli.run_options import declines_option, fresh_option, new_seed
 from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.cli.types_option import TYPES
-from conformance.contract.paths import refuse_same
+from conformance.contract.paths import refuse_same, text_of
 from conformance.contract.selection import Selection
 from conformance.engine.order import Order
 from conformance.engine.stopped_run import StoppedRun, stopped_run
@@ -92,6 +92,13 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 )
 @click.option(
     "--case", "checks", multiple=True, shell_complete=golden_cases, metavar="ID", help="Only this check; repeatable."
+)
+@click.option(
+    "--case-file",
+    "case_files",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Only the case in this file, a find of `lossconf explore` or a golden case; repeatable.",
 )
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
 @click.option(
@@ -171,6 +178,7 @@ def command(
     profiles: tuple[str, ...],
     losses: tuple[str, ...],
     checks: tuple[str, ...],
+    case_files: tuple[Path, ...],
     keyword: str,
     workers: int,
     on: str,
@@ -197,6 +205,7 @@ def command(
       lossconf run reference --dialect bvlc -j 2
       lossconf run reference --resume
       lossconf run reference --profile faces
+      lossconf run reference --case-file nightly/finds/FIND.json
       lossconf run reference --baseline baseline.toml --lock lossconf.lock
       lossconf run direct:mylayers:MyLoss --layer LAYER
       lossconf run python-layer:mylayers.py:MyLoss --as TYPE
@@ -220,7 +229,11 @@ def command(
         refuse_cut_index(implementation)
     layers, snippets = read_snippets(layers)
     losses = tuple(str(Path(name).resolve()) for name in losses)
-    selection = about(Selection(families, layers, checks, dtypes, profiles), losses)
+    asked = Selection(families, layers, checks, dtypes, profiles)
+    selection = about(asked, losses)
+    texts = tuple(text_of(file, "the case file") for file in case_files)
+    if texts:
+        selection = of_case_files(asked, texts, snippets)
     shares = (shard,) if shard else ()
     stopped = stopped_run(path) if resume else None
     order = Order(
@@ -231,6 +244,7 @@ def command(
         keyword,
         shares,
         snippets=snippets,
+        case_files=texts,
         declines=declines,
         fail_fast=fail_fast or 0,
         losses=losses,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,7 +18,7 @@ from conformance.engine.stopped_run import StoppedRun
 from conformance.record.writer import ReportWriter
 from conformance.views.progress import ProgressBar
 
-__all__ = ["MOST_WORKERS", "refuse_cut_index", "run"]
+__all__ = ["MOST_WORKERS", "TimeOver", "refuse_cut_index", "run"]
 
 MOST_WORKERS = 4
 """Processes by default: an implementation may need much memory, and has a process in each."""
@@ -31,32 +35,52 @@ def refuse_cut_index(spec: str) -> None:
         refuse_other_index(opened.index, opened.folder)
 
 
+class TimeOver(Exception):
+    """The time that a run was given is over, and some of it is left to go on with."""
+
+
 def run(
-    order: Order, workers: int, path: Path, console: Console, stopped: StoppedRun | None = None, on: str = ""
+    order: Order,
+    workers: int,
+    path: Path,
+    console: Console,
+    stopped: StoppedRun | None = None,
+    on: str = "",
+    until: float = math.inf,
 ) -> ExitCode:
     """Carry out the order in so many processes, 0 meaning this one, or ``on`` the cluster at an address, and write the
     report to ``path``.
 
-    Raises `UsageError` where no check matches, `Stopped` where the run could not go on.
+    Raises `UsageError` where no check matches, `Stopped` where the run could not go on, `TimeOver` where it has not
+    ended ``until`` a time of `time.monotonic`.
     """
     if stopped is not None:
         order = order.without(stopped.done)
     with ReportWriter(path) as writer, ProgressBar(console) as display:
         recorder = Recorder(order, 1 if on else max(workers, 1), writer, display, stopped)
+        over = False
+
+        def emit(event: Mapping[str, Any]) -> bool:
+            nonlocal over
+            over = time.monotonic() > until
+            return recorder(event) or over
+
         if on:
             from conformance.engine.cluster import cluster_at
             from conformance.engine.spread import spread
 
             with cluster_at(on) as cluster:
-                spread(order, cluster, recorder)
+                spread(order, cluster, emit)
         elif workers:
             from conformance.engine.supervisor import supervise
 
-            supervise(order, workers, recorder)
+            supervise(order, workers, emit)
         else:
             from conformance.engine.shard import run_order
 
-            run_order(order, recorder)
+            run_order(order, emit)
+        if over and recorder.stop is None:
+            raise TimeOver
         if recorder.stop is None and recorder.items:
             return recorder.finish()
     if recorder.stop is None:

@@ -25,7 +25,8 @@ class Order:
     cases are drawn anew from, 0 where they are as they are published; ``max_time`` the seconds after which no case is
     begun, ``max_hangs`` the cases in a row that may hang before no other is begun, 0 for any of either, and ``hung``
     those that have when the order is given; ``only`` the names of the items that are to be run, None for all of the
-    shares; ``folder`` the working directory in which it was given, where that is not the processes' own.
+    shares; ``folder`` the working directory in which it was given, where that is not the processes' own;
+    ``case_files`` cases that are all it is about, as the texts of their files.
     """
 
     spec: str
@@ -48,6 +49,7 @@ class Order:
     hung: int = 0
     only: frozenset[str] | None = None
     folder: str = ""
+    case_files: tuple[str, ...] = ()
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""
@@ -69,7 +71,7 @@ class Order:
         shares = tuple((index, count) for index, count in fields.pop("shares"))
         done, snippets = frozenset(fields.pop("done")), tuple(fields.pop("snippets"))
         declines = tuple(fields.pop("declines"))
-        losses = tuple(fields.pop("losses"))
+        losses, case_files = tuple(fields.pop("losses")), tuple(fields.pop("case_files"))
         names = fields.pop("only")
         return cls(
             **fields,
@@ -80,4 +82,5 @@ class Order:
             declines=declines,
             losses=losses,
             only=None if names is None else frozenset(names),
+            case_files=case_files,
         )

@@ -134,7 +134,7 @@ class Recorder:
     def _header(self) -> dict[str, Any]:
         assert self._ready is not None
         order = self._order
-        selection = ("selection", "keyword", "shares", "snippets")
+        selection = ("selection", "keyword", "shares", "snippets", *["case_files"] * bool(order.case_files))
         return {
             "kind": "header",
             "schema": SCHEMA,

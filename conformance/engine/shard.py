@@ -66,9 +66,12 @@ def main() -> None:
 
 
 def _planned(order: Order, description: Description) -> list[Planned]:
-    """The items of the run; where nothing else is asked for, layers given as snippets are what it is about."""
-    from conformance.suite import formula_free, plan, profiles_asked
+    """The items of the run: case files alone, or the suite's; where nothing else is asked for, layers given as snippets
+    are what it is about."""
+    from conformance.suite import case_file, formula_free, plan, profiles_asked
 
+    if order.case_files:
+        return case_file.planned(order.case_files, description.dtypes, order.selection.dtypes)
     snippets = order.snippets or description.snippets
     selection = order.selection
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):

@@ -31,7 +31,7 @@ class Claim:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            told = "another run is writing it; wait for its end, or choose another file with --report"
+            told = "another run is writing it; wait for its end, or write another one"
             raise UsageError(f"cannot write the report {path}: {told}") from None
         except OSError:
             pass

@@ -11,6 +11,7 @@ from conformance.contract.check import Check
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.selection import Planned, Selection
 from conformance.losses import KNOWN, PROFILES, profile_of
+from conformance.suite import exploration
 
 __all__ = ["FAMILIES", "all_checks", "plan", "profiles_asked", "whole_suite"]
 
@@ -36,6 +37,9 @@ FAMILIES = (
 )
 """The modules, in the order in which they run."""
 
+_DRAWN = ("properties", exploration.FAMILY)
+"""Families that draw their cases from a seed; explored are only those that are asked for."""
+
 
 def all_checks(
     snippets: Sequence[str] = (),
@@ -52,10 +56,10 @@ def all_checks(
     Raises `UsageError` for one that makes no sense.
     """
     for profile in profiles:
-        for family in FAMILIES:
+        for family in (*FAMILIES, exploration.FAMILY):
             if family not in families:
                 continue
-            drawn = (seed, explore) if family == "properties" else ()
+            drawn = (seed, explore) if family in _DRAWN else ()
             for check in import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn):
                 loss = KNOWN.get(check.layer)
                 yield replace(check, forms=loss.forms) if loss and loss.forms else check
@@ -85,13 +89,13 @@ def plan(
     try:
         return selection.plan(asked(tuple(named) or FAMILIES), dtypes, differences, types)
     except UsageError:  # what is refused is refused with all the names that there are
-        return selection.plan(asked(), dtypes, differences, types)
+        return selection.plan(asked((*FAMILIES, *named)), dtypes, differences, types)
 
 
 def _family_of(check: str) -> str:
     """The family of a check's name; golden cases have ids of their own."""
     first = check.partition("/")[0]
-    return first if first in FAMILIES else "golden"
+    return first if first in (*FAMILIES, exploration.FAMILY) else "golden"
 
 
 def profiles_asked(selection: Selection, described: Sequence[str] = ()) -> tuple[str, ...]:

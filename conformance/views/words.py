@@ -47,8 +47,10 @@ WORDS: Mapping[str, str] = {
 """What a conclusion, a grid, a gate and a page say."""
 
 FAMILIES: Mapping[str, str] = {
+    "case_file": "cases that somebody has in files of their own",
     "contract": "what a layer owes its net, pass after pass, and the shapes that it follows",
     "determinism": "the same case again, and with other numbers of threads",
+    "exploration": "rows of a loss's space that a seed draws",
     "extremes": "saturation, ties, kinks, floors, subnormal numbers, NaN, infinities",
     "forms": "nets on which forks differ that mean several things by one type",
     "formula_free": "what can be asked of a layer whose formula nobody stated",
