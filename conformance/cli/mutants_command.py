@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,19 +13,23 @@ import click
 from rich.progress import track
 
 from conformance.cli.completing import layers
+from conformance.cli.on_option import on_option, refuse_beside
 from conformance.cli.saying import say
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
+from conformance.engine.cluster import cluster_at
 from conformance.losses import KNOWN, LOSSES
 from conformance.mutants import Mutant, all_mutants
 from conformance.mutants.matrix import kill_matrix
+from conformance.mutants.pool import Hands
 from conformance.mutants.summary import Summary
 from conformance.views.console import PlainConsole
 
 __all__ = ["command"]
 
 T = TypeVar("T")
+Working = AbstractContextManager[Hands]
 
 _FORMATS = (".json", ".md")
 
@@ -39,6 +44,7 @@ _FORMATS = (".json", ".md")
     help="Only mutants of this layer, as ids spell it, or net; repeatable.",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run in.")
+@on_option
 @click.option(
     "--out",
     "paths",
@@ -65,6 +71,7 @@ def command(
     ids: tuple[str, ...],
     stems: tuple[str, ...],
     jobs: int,
+    on: str,
     paths: tuple[Path, ...],
     once: bool,
     listing: bool,
@@ -86,6 +93,7 @@ def command(
     Examples:
       lossconf mutants -j 2 --out matrix.md
       lossconf mutants -j 2 --once
+      lossconf mutants --on tcp://scheduler:8786
       lossconf mutants --mutant LAYER/MUTANT
       lossconf mutants --sensitivity
       lossconf mutants --diagnosis --sample 60 --seed 11
@@ -99,10 +107,14 @@ def command(
         raise UsageError("--kernels: goes with --drawn")
     if once and (listing or requirements or sensitivity or diagnosis or drawn or checkers):
         raise UsageError("--once: is of the matrix, which this does not run")
+    if on:
+        refuse_beside("jobs")
+    if on and (listing or requirements or sensitivity or checkers):
+        raise UsageError("--on: is for the matrix, --drawn and --diagnosis, which take long")
     if sensitivity:
         return _sensitivity(paths)
     if drawn:
-        return _drawn(stems, seed, (count, kernels), jobs, paths)
+        return _drawn(stems, seed, (count, kernels), _hands(jobs, on), paths)
     mutants = _chosen(ids, stems)
     if listing:
         for mutant in mutants:
@@ -111,10 +123,20 @@ def command(
     if requirements:
         return _requirements(mutants)
     if diagnosis:
-        return _diagnosis(mutants, sample, seed, jobs, paths)
+        return _diagnosis(mutants, sample, seed, _hands(jobs, on), paths)
     if checkers:
         return _checkers(mutants, paths)
-    return _matrix(mutants, jobs, paths, once)
+    return _matrix(mutants, _hands(jobs, on), paths, once)
+
+
+@contextmanager
+def _hands(jobs: int, on: str) -> Iterator[Hands]:
+    """Processes of this machine, or the cluster at an address."""
+    if not on:
+        yield jobs
+        return
+    with cluster_at(on) as cluster:
+        yield cluster
 
 
 def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
@@ -135,9 +157,10 @@ def _shown(results: Iterable[T], count: int) -> list[T]:
     return list(track(results, "mutants", count, console=console, disable=not console.is_terminal))
 
 
-def _matrix(mutants: list[Mutant], jobs: int, paths: tuple[Path, ...], once: bool) -> int:
+def _matrix(mutants: list[Mutant], working: Working, paths: tuple[Path, ...], once: bool) -> int:
     started = time.monotonic()
-    rows = _shown(kill_matrix(mutants, jobs, once), len(mutants))
+    with working as hands:
+        rows = _shown(kill_matrix(mutants, hands, once), len(mutants))
     summary = Summary(rows, time.monotonic() - started, once)
     for line in summary.lines():
         say(line)
@@ -170,7 +193,9 @@ def _sensitivity(paths: tuple[Path, ...]) -> int:
     return _code(not short)
 
 
-def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int, paths: tuple[Path, ...]) -> int:
+def _drawn(
+    stems: tuple[str, ...], seed: int, counts: tuple[int, int], working: Working, paths: tuple[Path, ...]
+) -> int:
     from conformance.mutants.drawn.power import drawn_mutants, lines, measured, to_json, to_markdown
 
     for stem in stems:
@@ -178,7 +203,8 @@ def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int
             raise unknown("loss", stem, list(KNOWN), "lossconf mutants --list")
     started = time.monotonic()
     drawn = drawn_mutants(stems or LOSSES, seed, *counts)
-    found = _shown(measured(drawn, jobs), len(drawn))
+    with working as hands:
+        found = _shown(measured(drawn, hands), len(drawn))
     rows = [row for row in found if row is not None]
     seconds = time.monotonic() - started
     for line in lines(rows, len(found) - len(rows), seconds):
@@ -187,11 +213,12 @@ def _drawn(stems: tuple[str, ...], seed: int, counts: tuple[int, int], jobs: int
     return _code(all(row.killed_by for row in rows))
 
 
-def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, jobs: int, paths: tuple[Path, ...]) -> int:
+def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, working: Working, paths: tuple[Path, ...]) -> int:
     from conformance.mutants.diagnosed import diagnosed, to_markdown, wrong_ones
 
     chosen = wrong_ones(mutants, sample, seed)
-    found = _shown(diagnosed(chosen, jobs), len(chosen))
+    with working as hands:
+        found = _shown(diagnosed(chosen, hands), len(chosen))
     page = to_markdown(found)
     say(page, nl=False)
     _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)

@@ -57,7 +57,7 @@ def cluster_at(address: str) -> Iterator[Cluster[Any]]:
         with _client(distributed, address, address) as client:
             yield _joined(client, address)
         return
-    options = {"dashboard_address": None, "silence_logs": logging.CRITICAL, "memory_limit": 0}
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
     with (
         distributed.LocalCluster(n_workers=count, threads_per_worker=1, **options) as workers,
         _client(distributed, workers, address) as client,
@@ -139,7 +139,7 @@ class Cluster(Generic[Ticket]):
     def ended(self, seconds: float) -> list[tuple[Ticket, Any | Lost]]:
         """The calls that have ended since, each with its result or with `Lost`; waits ``seconds`` for one, at most.
 
-        Raises `Stopped` where the scheduler is gone, or a worker could not call the function.
+        Raises `Stopped` where the scheduler is gone, a worker could not call the function, or the function raised it.
         """
         deadline = time.monotonic() + seconds
         while not (ended := [future for future in self._calls if future.status != "pending"]):
@@ -175,6 +175,8 @@ class Cluster(Generic[Ticket]):
             return Lost(killed=False)
         except TimeoutError:
             return None
+        except Stopped:
+            raise
         except Exception as error:
             told = f"a worker of {self._address} cannot do its part: {type(error).__name__}: {error}"
             needs = "where workers run, the same caffe-loss-conformance has to be installed"

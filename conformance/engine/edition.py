@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from functools import cache
 from pathlib import Path
 
 import refimpl
+from conformance.contract.errors import Stopped
+from conformance.contract.exit_codes import ExitCode
 from conformance.contract.version import SUITE, VERSION
 from conformance.fixtures import folder
 
-__all__ = ["edition"]
+__all__ = ["edition", "refuse_another"]
 
 _DIGITS = 12
 
@@ -26,3 +29,10 @@ def edition() -> str:
             if name.parts[0] != "tools":  # what a checkout has beside the cases, and an installed suite has not
                 digest.update(f"{name.as_posix()}\0".encode() + path.read_bytes() + b"\0")
     return f"lossconf {VERSION}, suite {SUITE}, {digest.hexdigest()[:_DIGITS]}"
+
+
+def refuse_another(wanted: str) -> None:
+    """Raises `Stopped` where the suite of this machine is not the ``wanted`` edition."""
+    if edition() != wanted:
+        told = f"the suite of the worker on {platform.node()} is {edition()}, and here it is {wanted}"
+        raise Stopped(ExitCode.HARNESS_BROKEN, f"{told}: install the same one")

@@ -15,7 +15,7 @@ from typing import Any
 
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import system_told
-from conformance.engine.edition import edition
+from conformance.engine.edition import refuse_another
 from conformance.engine.order import Order
 from conformance.engine.supervisor import supervise
 
@@ -44,17 +44,15 @@ class Done:
 def do(order: str, run: str, wanted: str, planning: bool = False) -> str:
     """Run an order, as JSON, of the run of that name; ``planning``: only until it is known what its items are.
 
-    Called on a worker; what comes back is `Done` as JSON. Where this suite is not the ``wanted`` edition, nothing is
-    run, and a ``stop`` event says so.
+    Called on a worker; what comes back is `Done` as JSON. Raises `Stopped` where the suite here is not the ``wanted``
+    edition.
     """
+    refuse_another(wanted)
     told = _Told(planning)
-    if edition() != wanted:
-        told(_stop(f"its suite is {edition()}, and here it is {wanted}: install the same one"))
-    else:
-        try:
-            supervise(Order.from_json(json.loads(order)), 1, told, lambda: run not in _left)
-        except OSError as error:
-            told(_stop(system_told(error)))
+    try:
+        supervise(Order.from_json(json.loads(order)), 1, told, lambda: run not in _left)
+    except OSError as error:
+        told({"kind": "stop", "exit": int(ExitCode.HARNESS_BROKEN), "message": system_told(error), "detail": ""})
     return json.dumps(asdict(Done(tuple(told.events), platform.node(), told.started, told.seconds)))
 
 
@@ -83,7 +81,3 @@ class _Told:
             self.seconds[event["item"]] = now - self._since
         self.events.append(event)
         return self._planning and event["kind"] == "collected"
-
-
-def _stop(message: str) -> dict[str, Any]:
-    return {"kind": "stop", "exit": int(ExitCode.HARNESS_BROKEN), "message": message, "detail": ""}

@@ -20,7 +20,7 @@ from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import DTYPES, concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
-from conformance.mutants.pool import in_processes
+from conformance.mutants.pool import Hands, in_processes
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence
 from conformance.suite import whole_suite
@@ -70,12 +70,12 @@ class Diagnosed:
         return {**asdict(self), "right": self.right}
 
 
-def diagnosed(mutants: Sequence[Mutant], jobs: int = 1) -> Iterator[Diagnosed]:
+def diagnosed(mutants: Sequence[Mutant], hands: Hands = 1) -> Iterator[Diagnosed]:
     """Each in their order, as soon as it and those before it are known."""
-    if jobs == 1:
+    if hands == 1:
         yield from (_diagnosed(mutant, whole_suite(profile_of(mutant.stem))) for mutant in mutants)
         return
-    yield from in_processes(_diagnosed_by_id, [mutant.id for mutant in mutants], jobs)
+    yield from in_processes(_diagnosed_by_id, [mutant.id for mutant in mutants], hands)
 
 
 def wrong_ones(mutants: Sequence[Mutant], count: int | None = None, seed: int = 1) -> list[Mutant]:

@@ -16,7 +16,7 @@ from conformance.engine.execution import execute
 from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import Mutant, MutantImplementation
-from conformance.mutants.pool import in_processes
+from conformance.mutants.pool import Hands, in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.suite import whole_suite
 
@@ -110,12 +110,12 @@ def _kill(verdict: Verdict) -> Kill:
     return Kill(verdict.check, verdict.dtype, verdict.requirement, verdict.reason)
 
 
-def kill_matrix(mutants: Sequence[Mutant], jobs: int = 1, once: bool = False) -> Iterator[Row]:
+def kill_matrix(mutants: Sequence[Mutant], hands: Hands = 1, once: bool = False) -> Iterator[Row]:
     """The rows of the mutants, in their order, each as soon as it and those before it are known."""
-    if jobs == 1:
+    if hands == 1:
         yield from (_row(mutant, once) for mutant in mutants)
         return
-    yield from in_processes(partial(_row_by_id, once=once), [mutant.id for mutant in mutants], jobs)
+    yield from in_processes(partial(_row_by_id, once=once), [mutant.id for mutant in mutants], hands)
 
 
 def _row(mutant: Mutant, once: bool) -> Row:

@@ -7,16 +7,16 @@ import json
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import distributed
 import pytest
 
 from conformance.contract.errors import Stopped
 from conformance.contract.selection import Selection
-from conformance.engine import cluster, share
+from conformance.engine import cluster
+from conformance.engine import edition as module
 from conformance.engine.cluster import Lost
 from conformance.engine.edition import edition
 from conformance.engine.order import Order
@@ -28,14 +28,6 @@ MINIATURE = "direct:tests.direct_miniatures:"
 FEW = ("--case", "euclidean_loss/grid-001", "--case", "euclidean_loss/grid-002", "--case", "hinge_loss/grid-006")
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A scheduler with two workers, all in this process."""
-    options = {"processes": False, "dashboard_address": None}
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **options) as workers:
-        yield workers.scheduler_address
-
-
 @pytest.fixture
 def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lossconf:
     return lossconf_in(tmp_path, monkeypatch, capsys)
@@ -43,10 +35,10 @@ def lossconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @pytest.mark.parametrize("implementation", ["IgnoresWeight", pytest.param("Segfaults", marks=pytest.mark.slow)])
 def test_the_report_is_that_of_a_run_here(
-    lossconf: Lossconf, tmp_path: Path, address: str, implementation: str
+    lossconf: Lossconf, tmp_path: Path, cluster_address: str, implementation: str
 ) -> None:
     here = lossconf("run", MINIATURE + implementation, *FEW, "-j", "1", "--report", "here.jsonl")
-    there = lossconf("run", MINIATURE + implementation, *FEW, "--on", address, "--report", "there.jsonl")
+    there = lossconf("run", MINIATURE + implementation, *FEW, "--on", cluster_address, "--report", "there.jsonl")
     assert (here.code, there.code) == (1, 1)
     assert verdicts(tmp_path / "there.jsonl") == verdicts(tmp_path / "here.jsonl")
     lines = [without_times(tmp_path / name) for name in ("here.jsonl", "there.jsonl")]
@@ -62,18 +54,18 @@ def without_times(path: Path) -> list[dict[str, Any]]:
     return sorted(lines, key=json.dumps)
 
 
-def test_a_stopped_run_goes_on_on_a_cluster(lossconf: Lossconf, tmp_path: Path, address: str) -> None:
+def test_a_stopped_run_goes_on_on_a_cluster(lossconf: Lossconf, tmp_path: Path, cluster_address: str) -> None:
     lossconf("run", "reference", *FEW, "-j", "0", "--report", "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_text("utf-8").splitlines(keepends=True)
     ends = [number for number, line in enumerate(lines, 1) if line.startswith('{"kind":"end"')]
     (tmp_path / "half.jsonl").write_text("".join(lines[: ends[2]]), "utf-8")
-    ended = lossconf("run", "reference", *FEW, "--resume", "--on", address, "--report", "half.jsonl")
+    ended = lossconf("run", "reference", *FEW, "--resume", "--on", cluster_address, "--report", "half.jsonl")
     assert ended.code == 0
     assert verdicts(tmp_path / "half.jsonl") == verdicts(tmp_path / "whole.jsonl")
 
 
-def test_a_file_that_is_not_on_the_worker_is_told_in_one_line(lossconf: Lossconf, address: str) -> None:
-    ended = lossconf("run", "python-layer:none.py:Loss", "--on", address)
+def test_a_file_that_is_not_on_the_worker_is_told_in_one_line(lossconf: Lossconf, cluster_address: str) -> None:
+    ended = lossconf("run", "python-layer:none.py:Loss", "--on", cluster_address)
     assert ended.code == 2
     assert "there is no file none.py" in ended.err
     assert "have to be there under the same path" in ended.err
@@ -81,17 +73,17 @@ def test_a_file_that_is_not_on_the_worker_is_told_in_one_line(lossconf: Lossconf
 
 
 def test_a_worker_with_another_suite_is_refused(
-    lossconf: Lossconf, address: str, monkeypatch: pytest.MonkeyPatch
+    lossconf: Lossconf, cluster_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(share, "edition", lambda: "lossconf 0.0.9, suite 1, 0123456789ab")
-    ended = lossconf("run", "reference", *FEW, "--on", address)
+    monkeypatch.setattr(module, "edition", lambda: "lossconf 0.0.9, suite 1, 0123456789ab")
+    ended = lossconf("run", "reference", *FEW, "--on", cluster_address)
     assert ended.code == 5
-    assert f"its suite is lossconf 0.0.9, suite 1, 0123456789ab, and here it is {edition()}" in ended.err
+    assert f"is lossconf 0.0.9, suite 1, 0123456789ab, and here it is {edition()}" in ended.err
     assert len(ended.err.splitlines()) == 1
 
 
-def test_a_worker_without_the_suite_is_refused(address: str) -> None:
-    with cluster.cluster_at(address) as opened, pytest.raises(Stopped, match="has to be installed") as ended:
+def test_a_worker_without_the_suite_is_refused(cluster_address: str) -> None:
+    with cluster.cluster_at(cluster_address) as opened, pytest.raises(Stopped, match="has to be installed") as ended:
         opened.call("ticket", "conformance.no_such_module:do")
         while not opened.ended(1.0):
             pass

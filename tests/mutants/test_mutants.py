@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
 from conformance.cli.main import main
 from conformance.contract.check import Check
+from conformance.contract.errors import Stopped
 from conformance.contract.implementation import Crash
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
+from conformance.engine.cluster import Cluster, Lost, cluster_at
 from conformance.losses import LOSSES, Variant, profile_of
 from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants
 from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
 from conformance.mutants.diagnosed import Diagnosed, diagnosed, to_markdown, wrong_ones
-from conformance.mutants.matrix import Kill, Row, concerned, run_mutant
-from conformance.mutants.pool import in_processes
+from conformance.mutants.matrix import Kill, Row, concerned, kill_matrix, run_mutant
+from conformance.mutants.pool import apply, in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.mutants.sensitivity import Reading, power_of
 from conformance.mutants.slips import Slip, loss, mutants_of
@@ -149,6 +155,59 @@ class TestPool:
         next(results)
         results.close()  # type: ignore[attr-defined]
         assert len(list(tmp_path.iterdir())) < 100
+
+
+class TestOnACluster:
+    """`lossconf mutants --on`: the matrix of a run here, and its errors."""
+
+    def test_the_rows_are_those_of_a_run_here(self, cluster_address: str) -> None:
+        chosen = [named("euclidean_loss/half-forgotten"), named("euclidean_loss/top-weighted")]
+        with cluster_at(cluster_address) as cluster:
+            there = [replace(row, seconds=0.0) for row in kill_matrix(chosen, cluster, once=True)]
+        assert there == [replace(row, seconds=0.0) for row in kill_matrix(chosen, once=True)]
+
+    def test_the_results_are_in_order_and_what_was_lost_is_done_again(self) -> None:
+        losing = LosingCluster()
+        assert list(in_processes(abs, range(-50, 50), losing, together=3)) == [abs(n) for n in range(-50, 50)]
+        assert losing.lost > 5
+
+    def test_what_takes_every_worker_with_it_is_named(self) -> None:
+        with pytest.raises(Stopped, match=r"every worker that was given -\d was lost"):
+            list(in_processes(abs, range(-5, 5), LosingCluster(rate=1.0)))
+
+    def test_another_suite_is_refused(self) -> None:
+        with pytest.raises(Stopped, match="install the same one"):
+            apply("lossconf 0.0.9", pickle.dumps((abs, [1])))
+
+    @pytest.mark.parametrize("option", ["--list", "--requirements", "--sensitivity", "--checkers", "--jobs=2"])
+    def test_what_is_done_here_is_refused(self, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["mutants", "--on", "local:1", option])
+        assert ended.value.code == 2 and "--on" in capsys.readouterr().err
+
+
+class LosingCluster(Cluster[int]):
+    """Does what it is asked to at once, and loses some of it."""
+
+    def __init__(self, rate: float = 0.3) -> None:
+        self._chance, self._rate = Random(3), rate
+        self._asked: list[tuple[int, Any]] = []
+        self.lost = 0
+
+    def hands(self) -> int:
+        return 1
+
+    def call(self, ticket: int, function: str, *words: Any) -> None:
+        lost = self._chance.random() < self._rate
+        self.lost += lost
+        self._asked.append((ticket, Lost(killed=True) if lost else apply(*words)))
+        self._chance.shuffle(self._asked)
+
+    def ended(self, seconds: float) -> list[tuple[int, Any]]:
+        return [self._asked.pop()]
+
+    def cancel(self) -> None:
+        self._asked.clear()
 
 
 class TestMatrix:

@@ -24,7 +24,7 @@ from conformance.mutants.drawn.settling import Settled, settled
 from conformance.mutants.drawn.triggered import triggered
 from conformance.mutants.matrix import concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
-from conformance.mutants.pool import in_processes
+from conformance.mutants.pool import Hands, in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.suite import whole_suite
 
@@ -86,12 +86,12 @@ def drawn_mutants(stems: Iterable[str], seed: int, count: int, kernels: int = 0)
     return chosen
 
 
-def measured(drawn: Sequence[Drawn], jobs: int = 1) -> Iterator[Power | None]:
+def measured(drawn: Sequence[Drawn], hands: Hands = 1) -> Iterator[Power | None]:
     """What became of each, in order; None for those that were not shown to be wrong."""
-    if jobs == 1:
+    if hands == 1:
         yield from map(_measured, drawn)
         return
-    yield from in_processes(_measured, drawn, jobs, together=4)
+    yield from in_processes(_measured, drawn, hands, together=4)
 
 
 def _measured(drawn: Drawn) -> Power | None:
