@@ -8,6 +8,7 @@ bound).
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,17 +64,20 @@ def _sum(x: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
         with np.errstate(all="ignore"):
             np.add(rows[:, 0], rows[:, 1] if rows.shape[1] == 2 else 0.0, out=sums, dtype=np.float64)
         return sums.reshape(shape)
-    finite = np.isfinite(rows).all(axis=1)
+    if np.isfinite(rows).all():
+        with suppress(OverflowError):
+            sums[:] = [math.fsum(row) for row in rows.tolist()]
+            return sums.reshape(shape)
     for i, row in enumerate(rows):
-        sums[i] = _fsum(row) if finite[i] else _ieee_sum(row)
+        sums[i] = _row_sum(row)
     return sums.reshape(shape)
 
 
-def _fsum(row: NDArray[Any]) -> float:
-    try:
-        return math.fsum(row.tolist())
-    except OverflowError:
-        return _ieee_sum(row)
+def _row_sum(row: NDArray[Any]) -> float:
+    if np.isfinite(row).all():
+        with suppress(OverflowError):
+            return math.fsum(row.tolist())
+    return _ieee_sum(row)
 
 
 def _ieee_sum(row: NDArray[Any]) -> float:

@@ -94,6 +94,8 @@ def insert_splits(
     """
     uses, sources = _count_uses(layers)
     _count_implicit_weights(layers, uses, dialect, implicit_weight)
+    if not any(use.splits for use in uses.values()):
+        return list(layers)
     result: list[LayerParameter] = []
     for i, layer in enumerate(layers):
         bottoms = []
