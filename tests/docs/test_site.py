@@ -30,6 +30,7 @@ const wide = [...document.querySelectorAll(arguments[0])].filter((each) => each.
 return [document.documentElement.scrollWidth, ...wide.map((each) => each.textContent.slice(0, 60))];
 """
 _FETCHED = "return performance.getEntriesByType('resource').map((e) => e.name).filter((n) => !n.startsWith('file:'))"
+_GROUND = "return getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).map(Number)"
 _SERIOUS = """
 return axe.run(document, {resultTypes: ["violations"]}).then((found) => found.violations
     .filter((each) => ["serious", "critical"].includes(each.impact))
@@ -78,6 +79,19 @@ def test_no_page_is_wider_than_a_phone() -> None:
     with Browser(width=PHONE) as browser:
         wide = [page.name for page in PAGES if opened(browser, page).run(_TOO_WIDE, "p, td.none")[0] > PHONE]
     assert wide == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_a_photograph_of_a_loss(width: int, dark: bool, tmp_path: Path) -> None:
+    """Kept where LOSSCONF_PHOTOGRAPHS names a folder, as those in docs/images are."""
+    taken = Path(os.environ.get("LOSSCONF_PHOTOGRAPHS") or tmp_path) / f"site-{width}{'-dark' if dark else ''}.png"
+    with Browser(width=width, dark=dark) as browser:
+        opened(browser, SITE / "layers/hinge_loss.html").run("document.querySelector('svg.loss').scrollIntoView()")
+        red, green, blue, *_ = browser.run(_GROUND)
+        browser.screenshot(taken)
+    assert (max(red, green, blue) < 64) if dark else (min(red, green, blue) > 192)
+    assert int.from_bytes(taken.read_bytes()[16:20], "big") == width
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
