@@ -96,6 +96,11 @@ class Baseline:
     declined: tuple[KnownDeclined, ...] = ()
     suite: str = ""
 
+    def entry_of(self, verdict: Verdict) -> Known:
+        """What a failure that is known is known as: by its check, or in a run on fresh values by its requirement."""
+        alike = [known for known in self.known if known.requirement == verdict.requirement]
+        return next((known for known in alike if known.covers(verdict)), alike[0])
+
 
 def read_baseline(path: Path) -> Baseline:
     """The baseline in a file. Raises `UsageError` that names the entry at fault and what to do."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import causes_of
@@ -23,7 +23,7 @@ _SHOWN = 20
 
 
 def markdown_page(report: Report, baseline: Baseline | None = None) -> str:
-    """The conclusion, what was not decided and why, the grid of layers and families, failures that are new."""
+    """The conclusion, what was not decided and why, layers and families as a grid, failures new and known."""
     return "".join(f"{line}\n" for line in _lines(report, baseline))
 
 
@@ -40,10 +40,13 @@ def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
     yield from _undecided(found)
     yield from _grid(report)
     yield from _readings(report)
-    known = {(v.check, v.dtype, v.requirement) for v in decision_on(report, baseline, None).known}
-    new = [v for v in broken(report) if (v.check, v.dtype, v.requirement) not in known]
+    known = decision_on(report, baseline, None).known
+    covered = set(map(id, known))
+    new = [verdict for verdict in broken(report) if id(verdict) not in covered]
     if new:
         yield from _failures(new, causes_of(report))
+    if baseline and known:
+        yield from _known(known, baseline)
     yield from (f"- {markdown(error, 600)}" for error in suite_errors(report)[:_SHOWN])
 
 
@@ -102,6 +105,29 @@ def _cell(musts: Musts | None) -> str:
     return f"**{musts.passed} of {musts.claimed}**" if musts.failed else f"{musts.passed} of {musts.claimed}"
 
 
+def _known(failures: Sequence[Verdict], baseline: Baseline) -> Iterator[str]:
+    """What is known to fail, by the reasons and issues that the baseline has for it."""
+    groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+    for verdict in failures:
+        entry = baseline.entry_of(verdict)
+        groups[entry.reason, entry.issue].append(verdict)
+    ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
+    yield "### Known failures"
+    yield ""
+    for (reason, issue), members in ranked[:_SHOWN]:
+        told = [_counted(members), *([markdown(issue)] if issue else [])]
+        yield f"- {len(members)} x {markdown(reason)} ({'; '.join(told)})"
+    if len(ranked) > _SHOWN:
+        yield f"- and {sum(len(m) for _, m in ranked[_SHOWN:])} more, for {len(ranked) - _SHOWN} reasons"
+    yield ""
+
+
+def _counted(failures: Sequence[Verdict]) -> str:
+    """The requirements that most of them are about."""
+    counts = Counter(verdict.requirement for verdict in failures).most_common(3)
+    return ", ".join(f"{markdown(name)} {count}" for name, count in counts)
+
+
 def _failures(failures: list[Verdict], causes: dict[tuple[str, str], Cause]) -> Iterator[str]:
     groups: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in failures:
@@ -111,9 +137,8 @@ def _failures(failures: list[Verdict], causes: dict[tuple[str, str], Cause]) -> 
     yield "### New failures, by likely cause"
     yield ""
     for title, members in ranked[:_SHOWN]:
-        counts = Counter(v.requirement for v in members).most_common(3)
         first = members[0]
-        yield f"- **{len(members)} x {markdown(title)}** ({', '.join(f'{markdown(n)} {c}' for n, c in counts)})  "
+        yield f"- **{len(members)} x {markdown(title)}** ({_counted(members)})  "
         yield f"  first: {markdown(first.check)} in {markdown(first.dtype)}: {markdown(first.reason)}"
     if len(ranked) > _SHOWN:
         yield f"- and {sum(len(m) for _, m in ranked[_SHOWN:])} more, of {len(ranked) - _SHOWN} kinds"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-__all__ = ["LONGEST", "markdown", "printable"]
+__all__ = ["LONGEST", "headroom_told", "markdown", "printable"]
 
 LONGEST = 4000
 """Characters of one text that a page holds."""
@@ -23,6 +24,11 @@ def printable(text: object, width: int = LONGEST) -> str:
     if whole.isprintable():
         return whole
     return "".join(c if c.isprintable() or c == "\n" else f"\\u{{{ord(c):x}}}" for c in whole)
+
+
+def headroom_told(value: float) -> str:
+    """A headroom as every view writes it: three digits, or "exact" where nothing was off."""
+    return "exact" if math.isinf(value) else f"{value:.3g}"
 
 
 def markdown(text: object, width: int = 300) -> str:

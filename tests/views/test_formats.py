@@ -59,6 +59,24 @@ def test_markdown_lists_new_failures_and_counts_known_ones() -> None:
     assert "1 of 3 musts passed, 2 failed (1 known)" in page.replace("\\", "")
     assert "h/3" in page
     assert "first: h/2" not in page
+    assert "### Known failures\n\n- 1 x old (hinge\\_loss.backward 1)\n" in page
+
+
+def test_markdown_lists_what_is_known_by_reason_and_issue_as_text() -> None:
+    entries = (
+        Known("the <old> kernel", "hinge_loss.backward", ("h/1", "h/2"), issue="https://example.org/7"),
+        Known("another", "hinge_loss.norm", ("h/2",)),
+        Known("on another device", "hinge_loss.backward", ("h/3",), device="cuda"),
+    )
+    broken = [failed("h/1"), failed("h/2"), failed("h/2", requirement="hinge_loss.norm"), failed("h/3")]
+    page = markdown_page(report_of(*broken), Baseline(entries))
+    assert page.partition("### Known failures\n\n")[2].splitlines() == [
+        "- 2 x the \\<old\\> kernel (hinge\\_loss.backward 2; https\\://example.org/7)",
+        "- 1 x another (hinge\\_loss.norm 1)",
+        "",
+    ]
+    assert "first: h/3" in page.replace("\\", "")
+    assert "Known failures" not in markdown_page(report_of(*broken))
 
 
 def test_what_no_cause_explains_is_one_group_whichever_requirements_it_breaks() -> None:

@@ -17,6 +17,7 @@ from conformance.record.reader import read_report
 from conformance.record.report import Judged
 from conformance.views.html import html_page
 from conformance.views.html.strips import strips_of
+from conformance.views.text import headroom_told
 from tests.browser import Browser, missing
 from tests.reports import failed, failing_run, hostile_report, passed, report_of
 
@@ -46,6 +47,19 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "large.html").write_text(html_page(report_of(*many)), "utf-8")
     return folder
+
+
+def test_a_headroom_is_written_in_one_way() -> None:
+    assert [headroom_told(value) for value in (1.0, 1.23456, 8.0, 1234567.0, 1e300, float("inf"))] == [
+        "1",
+        "1.23",
+        "8",
+        "1.23e+06",
+        "1e+300",
+        "exact",
+    ]
+    page = html_page(report_of(passed("a", headroom=1234567.0), passed("b", headroom=float("inf"))))
+    assert '<td class="num">1.23e+06</td>' in page and '"1.23e+06"' in page and '"exact"' in page
 
 
 def test_nothing_is_fetched(pages: Path) -> None:
@@ -132,6 +146,50 @@ def test_a_link_leads_to_a_case_and_its_elements_are_reached_by_keyboard(browser
     browser.press("ArrowDown")
     assert browser.text(".told").startswith("[1, 1] got")
     assert browser.complaints() == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_case_begins_with_its_first_wrong_element_or_with_the_reason(browser: Browser, pages: Path) -> None:
+    told = "return [...document.querySelectorAll('.brief > *')].map((each) => each.textContent)"
+    browser.open(url(pages, "failing", f"#case={quote(CASE, safe='')}"))
+    names, texts = (browser.run(told)[i::2] for i in (0, 1))
+    assert names == ["loss", "type", "element", "got", "want", "bound"]
+    assert texts[:2] == ["euclidean loss", "float32"]
+    assert texts[2].endswith("[0, 0], of layer loss") or "[0, 0]" in texts[2]
+    got, want, bound = float(texts[3]), float(texts[4]), float(texts[5].split(",")[0])
+    assert texts[5].endswith(" times over") and abs(got - want) > bound
+    browser.open(url(pages, "hostile"))
+    browser.click("#checks tbody tr:first-child a")
+    assert browser.run(told)[0::2] == ["loss", "type", "what"]
+
+
+@needs_browser
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [500, 1300])
+def test_no_number_is_broken_into_lines(width: int, pages: Path) -> None:
+    """Of every number in a text, all characters stand on one line."""
+    broken = """
+        const found = [], walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+            const node = walker.currentNode;
+            for (const match of node.data.matchAll(/[-+]?\\d[\\d.,e+-]*\\d/g)) {
+                const range = document.createRange();
+                range.setStart(node, match.index);
+                range.setEnd(node, match.index + match[0].length);
+                const tops = new Set([...range.getClientRects()].map((each) => Math.round(each.top)));
+                if (tops.size > 1) found.push(`${match[0]} in ${node.data.slice(0, 60)}`);
+            }
+        }
+        return found;
+    """
+    with Browser(width=width) as browser:
+        for fragment in ("", f"#case={quote(CASE, safe='')}"):
+            browser.open(url(pages, "failing", fragment))
+            assert browser.run("document.querySelectorAll('details').forEach((d) => d.open = true); return 1") == 1
+            assert browser.run("return (document.querySelector('main').innerText.match(/\\d/g) || []).length") > 100
+            assert browser.run(broken) == []
+            assert browser.run("return document.documentElement.scrollWidth") <= width
 
 
 @needs_browser

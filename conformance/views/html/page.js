@@ -9,11 +9,21 @@
   const nameOf = (row) => `${word(row[CHECK])}[${word(row[DTYPE])}]`;
   let details = null;
 
+  // A browser would end a line behind the hyphen of 1e-07.
+  const whole = (text) => String(text).split(/(\d[\d.]*e-\d+)/).map((part, i) => {
+    if (i % 2 === 0) return part;
+    const number = document.createElement("span");
+    number.className = "word";
+    number.textContent = part;
+    return number;
+  });
+
   // Text only: whatever an implementation wrote never becomes markup.
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children.filter((child) => child !== null && child !== undefined));
+    const present = children.filter((child) => child !== null && child !== undefined);
+    element.append(...present.flatMap((child) => (typeof child === "string" && tag !== "option" ? whole(child) : [child])));
     return element;
   };
 
@@ -42,7 +52,7 @@
       body.append(make("tr", {},
         make("td", { class: `state ${state}` }, state), make("td", {}, link), make("td", {}, word(row[DTYPE])),
         make("td", {}, reasonOf(row).slice(0, 240)),
-        make("td", { class: "num" }, row[HEADROOM] === null ? "" : String(row[HEADROOM]))));
+        make("td", { class: "num" }, word(row[HEADROOM]))));
     }
     drawn = Math.min(found.length, drawn + PAGE);
     $("more").hidden = drawn === found.length;
@@ -71,24 +81,26 @@
   const shapeOf = (shape) => (shape.length ? `(${shape.join(", ")})` : "a single number");
   const short = (x) => (typeof x === "number" ? String(Number(x.toPrecision(9))) : x);
 
+  const placeOf = (array, i) => {
+    const index = [];
+    for (let axis = array.shape.length - 1, rest = i; axis >= 0; axis--) {
+      index.unshift(rest % array.shape[axis]);
+      rest = Math.floor(rest / array.shape[axis]);
+    }
+    return index.length ? `[${index.join(", ")}]` : "";
+  };
+
   const heatMap = (array) => {
     const told = new Map(array.told.map(([i, ...numbers]) => [i, numbers]));
     const columns = array.shape.length ? array.shape[array.shape.length - 1] : 1;
     const output = make("p", { class: "told", role: "status", "aria-live": "polite" });
     const table = make("table", { class: "heat", role: "grid", "aria-label": `${array.title}: error of each element` });
-    const place = (i) => {
-      const index = [];
-      for (let axis = array.shape.length - 1, rest = i; axis >= 0; axis--) {
-        index.unshift(rest % array.shape[axis]);
-        rest = Math.floor(rest / array.shape[axis]);
-      }
-      return index.length ? `[${index.join(", ")}]` : "the number:";
-    };
+    const place = (i) => placeOf(array, i) || "the number:";
     const tell = (i) => {
       const numbers = told.get(i);
-      output.textContent = numbers
+      output.replaceChildren(...whole(numbers
         ? `${place(i)} got ${short(numbers[0])}, want ${short(numbers[1])} within ${short(numbers[2])}`
-        : `${place(i)} ${array.shades[i] === "0" ? "right" : "wrong"}`;
+        : `${place(i)} ${array.shades[i] === "0" ? "right" : "wrong"}`));
     };
     const cells = [];
     for (let start = 0; start < array.shades.length; start += columns) {
@@ -124,11 +136,28 @@
     make("p", { class: "note" }, `answered for by ${array.layer}; × is out of bounds, the stronger its colour the farther; ! is no number`),
     heatMap(array));
 
+  // What is wrong in a few words: the first element out of bounds, or the reason where it is no element.
+  const brief = (row, detail) => {
+    const array = detail && detail.arrays.find((each) => each.wrong);
+    const first = array ? array.shades.search(/[^0]/) : -1;
+    const numbers = first < 0 ? undefined : array.told.find(([i]) => i === first);
+    const pairs = [["loss", word(row[STEM]).replaceAll("_", " ")], ["type", word(row[DTYPE])]];
+    if (numbers) {
+      const [, got, want, bound] = numbers;
+      const over = Math.abs(got - want) / bound;
+      pairs.push(["element", `${array.title}${placeOf(array, first)}, of ${array.layer}`], ["got", short(got)], ["want", short(want)],
+        ["bound", `${Number(bound).toPrecision(3)}${Number.isFinite(over) ? `, ${over.toPrecision(3)} times over` : ""}`]);
+    } else {
+      pairs.push(["what", reasonOf(row)]);
+    }
+    return make("dl", { class: "brief" }, ...pairs.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
+  };
+
   const verdictTable = (row) => make("table", {},
     make("thead", {}, make("tr", {}, ...["requirement", "status", "level", "headroom", "side", "reason"].map((t) => make("th", { scope: "col" }, t)))),
     make("tbody", {}, ...row[VERDICTS].map((v) => make("tr", {},
       make("th", { scope: "row", class: "word" }, word(v[0])), make("td", { class: "word" }, word(v[1]).replace("_", " ")), make("td", { class: "word" }, word(v[2])),
-      make("td", { class: "num" }, v[3] === null ? "" : String(v[3])), make("td", {}, word(v[5])), make("td", {}, word(v[4]))))));
+      make("td", { class: "num" }, word(v[3])), make("td", {}, word(v[5])), make("td", {}, word(v[4]))))));
 
   const inputText = ([name, shape, numbers]) =>
     `${name} ${shapeOf(shape)}: ${numbers.map(short).join(", ")}${numbers.length < shape.reduce((a, b) => a * b, 1) ? ", …" : ""}`;
@@ -158,6 +187,7 @@
         parts.push(make("div", { class: "cause" }, make("p", {}, make("strong", {}, "Likely cause: "), word(row[CAUSE])),
           detail && detail.also.length ? make("p", { class: "note" }, `it would also fit: ${detail.also.join("; ")}`) : null));
       }
+      if (row[STATE] < states.indexOf("passed")) parts.push(brief(row, detail));
       parts.push(make("div", { class: "scroll" }, verdictTable(row)));
       if (detail) parts.push(...detailParts(detail));
       else if (row[STATE] < states.indexOf("undecided")) {

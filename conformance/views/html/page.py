@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from conformance.views.html.details import MOST, details_of
 from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
-from conformance.views.text import printable
+from conformance.views.text import headroom_told, printable
 from conformance.views.words import FAMILIES, WORDS
 
 __all__ = ["html_page"]
@@ -51,7 +52,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["printable"] = printable
+    environment.filters |= {"printable": printable, "headroom": headroom_told, "numbers": _numbers}
     return environment.get_template("page").render(
         report=report,
         name=name,
@@ -79,6 +80,11 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         js=sources["page.js"],
         hashes={part: _hash(text) for part, text in sources.items()},
     )
+
+
+def _numbers(text: str) -> list[str]:
+    """A text in parts; those at odd places are numbers that a browser would break behind a hyphen, such as 1e-07."""
+    return re.split(r"(\d[\d.]*e-\d+)", text)
 
 
 def _json(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from conformance.contract.verdict import Status, Verdict
 from conformance.record.cause import Cause
 from conformance.record.conclusion import is_must
 from conformance.record.report import Judged, Report
-from conformance.views.text import printable
+from conformance.views.text import headroom_told, printable
 
 __all__ = ["STATES", "Words", "rows_of", "state_of"]
 
@@ -39,8 +38,8 @@ class Words:
 def rows_of(report: Report, words: Words, known: set[Key], causes: Mapping[tuple[str, str], Cause]) -> list[list[Any]]:
     """[check, dtype, family, stem, state, cause, headroom, seconds, verdicts] for each check, failing ones first.
 
-    A verdict is [requirement, status, level, headroom, reason, side]. Texts are places in ``words``, -1 for none;
-    the headroom is "exact" where nothing was off.
+    A verdict is [requirement, status, level, headroom, reason, side]. Texts, headrooms among them, are places in
+    ``words``, -1 for none.
     """
     grouped: dict[tuple[str, str], list[Judged]] = {}
     for judged in report.judged:
@@ -77,7 +76,7 @@ def _row(
         words.place(members[0].stem),
         STATES.index(state_of(verdicts, known)),
         words.place(cause.sentence) if cause else -1,
-        _headroom(min(rooms)) if rooms else None,
+        words.place(headroom_told(min(rooms))) if rooms else -1,
         max(times) if times else None,
         [_verdict(verdict, words) for verdict in verdicts],
     ]
@@ -88,11 +87,7 @@ def _verdict(verdict: Verdict, words: Words) -> list[Any]:
         words.place(verdict.requirement),
         words.place(verdict.status.value),
         words.place(verdict.level.value),
-        None if verdict.headroom is None else _headroom(verdict.headroom),
+        -1 if verdict.headroom is None else words.place(headroom_told(verdict.headroom)),
         words.place(verdict.reason) if verdict.reason else -1,
         words.place(verdict.side) if verdict.side else -1,
     ]
-
-
-def _headroom(value: float) -> float | str:
-    return "exact" if math.isinf(value) else float(f"{value:.3g}")

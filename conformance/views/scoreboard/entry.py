@@ -12,7 +12,7 @@ from typing import Any
 from conformance.contract.errors import one_line
 from conformance.contract.verdict import Verdict
 from conformance.diagnosis.diagnosis import causes_of
-from conformance.gate import Baseline, decision_on
+from conformance.gate import Baseline, Known, decision_on
 from conformance.gate.gate import broken
 from conformance.record.conclusion import Conclusion, Musts, Undecided
 from conformance.record.devices import device_of
@@ -35,6 +35,10 @@ class Bug:
 
     reason: str
     issue: str = ""
+
+    @classmethod
+    def of(cls, known: Known) -> Bug:
+        return cls(known.reason, known.issue)
 
     @property
     def id(self) -> str:
@@ -173,19 +177,12 @@ def _failing(report: Report, found: Conclusion, baseline: Baseline | None) -> li
     first: dict[Failing, str] = {}
     for verdict in broken(report):
         place = (verdict.check, verdict.dtype)
-        bug = _bug(verdict, baseline) if baseline and id(verdict) in known else None
+        bug = Bug.of(baseline.entry_of(verdict)) if baseline and id(verdict) in known else None
         cause = causes[place].sentence if not bug and place in causes else ""
         group = Failing(stems[place], verdict.dtype, verdict.requirement, verdict.status.value, 0, "", bug, cause)
         counts[group] += 1
         first.setdefault(group, printable(verdict.check, _NAME))
     return [replace(group, count=count, check=first[group]) for group, count in counts.most_common()]
-
-
-def _bug(verdict: Verdict, baseline: Baseline) -> Bug:
-    """What a failure is known as: by its check, or in a run on fresh values by its requirement."""
-    alike = [known for known in baseline.known if known.requirement == verdict.requirement]
-    known = next((known for known in alike if known.covers(verdict)), alike[0])
-    return Bug(known.reason, known.issue)
 
 
 def name_of_file(text: str, longest: int) -> str:
