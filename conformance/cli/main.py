@@ -38,6 +38,7 @@ COMMANDS = {
     "check": "hold a report against a baseline and a lock",
     "baseline": "write what is known to fail and what has to run",
     "diff": "say what changed between two reports",
+    "history": "say how an implementation fared, report by report",
     "merge": "join the reports of shards, or set those of devices side by side",
     "scoreboard": "set implementations side by side, as a site of pages",
     "export": "write cases as files, for a machine without lossconf",

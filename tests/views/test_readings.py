@@ -51,7 +51,7 @@ def test_every_format_has_them(tmp_path: Path) -> None:
     render(report, Console(file=out, width=160), "r.jsonl")
     assert f"hinge_loss gradient ({TYPES})  38.2 x the best at b, 2 in the middle of 3" in out.getvalue()
     assert f"| hinge_loss gradient | {TYPES} | 2 | 38.2 | 3 | b |" in markdown_page(report).replace("\\", "")
-    assert "<td>38.2</td>" in html_page(report)
+    assert '<td class="num">38.2</td>' in html_page(report)
 
 
 def test_a_report_in_caffes_types_has_none() -> None:
