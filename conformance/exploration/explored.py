@@ -20,16 +20,18 @@ Place = tuple[str, str]
 
 @dataclass
 class Explored:
-    """``rows`` are those of the cases that were decided, by loss and type; ``checks`` how many of each loss had ended,
-    each a seed in a type. ``broken`` are the failing musts, ``undecided`` those that were neither passed nor failed."""
+    """``rows`` are those of the cases that were decided, by loss and type, ``others`` how many of a loss were not, for
+    which reason; ``checks`` how many of each loss had ended, each a seed in a type. ``broken`` are the failing musts,
+    ``undecided`` those that were neither passed nor failed, ``errors`` what went wrong in the suite itself."""
 
     name: str = ""
     complete: bool = True
     checks: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-    harness_errors: int = 0
+    errors: list[str] = field(default_factory=list)
     rows: dict[tuple[Place, str], list[str]] = field(default_factory=dict)
     broken: list[Judged] = field(default_factory=list)
+    others: dict[str, Counter[str]] = field(default_factory=dict)
     undecided: list[Verdict] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
 
@@ -42,7 +44,7 @@ class Explored:
             report.complete,
             Counter(str(end["item"]).split("/")[1] for end in report.ended),
             sum(float(end.get("seconds", 0.0)) for end in report.ended),
-            len(report.harness_errors),
+            [f"{error['item']}: {error['message']}" for error in report.harness_errors],
             evidence=evidence_of(report),
         )
         for judged in report.judged:
@@ -54,6 +56,7 @@ class Explored:
         if "rows" in verdict.detail:
             place = (judged.stem, str(verdict.detail["space"]))
             self.rows.setdefault((place, verdict.dtype), []).extend(verdict.detail["rows"])
+            self.others.setdefault(judged.stem, Counter()).update(verdict.detail.get("others", {}))
         if not is_must(verdict) or verdict.limit:
             return
         if verdict.status.breaks:
@@ -70,9 +73,11 @@ class Explored:
         self.complete = self.complete and other.complete
         self.checks.update(other.checks)
         self.seconds += other.seconds
-        self.harness_errors += other.harness_errors
+        self.errors += other.errors
         for place, rows in other.rows.items():
             self.rows.setdefault(place, []).extend(rows)
+        for stem, reasons in other.others.items():
+            self.others.setdefault(stem, Counter()).update(reasons)
         self.broken += other.broken
         self.undecided += other.undecided
         self.evidence += other.evidence
@@ -85,7 +90,7 @@ class Explored:
     @property
     def code(self) -> ExitCode:
         """What a campaign ends with that has come so far."""
-        if self.harness_errors:
+        if self.errors:
             return ExitCode.HARNESS_BROKEN
         if self.broken:
             return ExitCode.DOES_NOT_CONFORM

@@ -35,7 +35,7 @@ def conclusion_of(campaign: Campaign, explored: Explored, finds: Sequence[Find],
     seeds = f"{over} of {count} seeds explored" if over < count else f"all {count} seeds explored"
     musts = f"{len(finds)} find{'s' * (len(finds) != 1)}"
     undecided = f", {len(explored.undecided)} musts not decided" if explored.undecided else ""
-    errors = f", {explored.harness_errors} errors of the suite itself" if explored.harness_errors else ""
+    errors = f", {len(explored.errors)} errors of the suite itself" if explored.errors else ""
     return (
         f"{explored.name or campaign.order.spec}: {seeds}, {explored.cases} cases decided, {musts}{undecided}{errors}"
     )
@@ -66,6 +66,11 @@ def _lines(campaign: Campaign, explored: Explored, finds: Sequence[Find], over: 
     yield ""
     yield from _finds(campaign, finds)
     yield from _undecided(explored)
+    if explored.errors:
+        yield "## Errors of the suite itself"
+        yield ""
+        yield from (f"- {markdown(error, 600)}" for error in explored.errors)
+        yield ""
     yield "## What was met"
     yield ""
     yield from _READ
@@ -126,6 +131,10 @@ def _met(explored: Explored, stem: str) -> Iterator[str]:
         told += f", {sum(m.visited for m in threes)} of {sum(m.possible for m in threes)} threes of size, option, pass"
     yield f"{told}."
     yield ""
+    undecided = explored.others.get(stem, Counter[str]()).most_common(_REASONS)
+    if undecided:
+        yield f"Drawn and not decided: {', '.join(f'{count} x {markdown(reason)}' for reason, count in undecided)}."
+        yield ""
     yield "| | dimension | cases by class |"
     yield "|---|---|---|"
     for number, name in enumerate(coverage.names, 1):

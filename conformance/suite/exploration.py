@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,7 @@ REQUIREMENT = "properties.differential"
 CASES = 12
 """Cases of a check that are judged: what a run that is killed has to do again at most."""
 
-_DRAWN = 3 * CASES
+_DRAWN = 5 * CASES
 """The most that are drawn for them: some nobody's answer could be judged on, some an implementation declines."""
 
 _SIZES = ("items", "entries")
@@ -126,12 +126,13 @@ def point_of(space: Space, detail: Mapping[str, Any]) -> Point:
 
 @dataclass
 class _Explored:
-    """What came of a check's cases: the rows of those that were decided, what passed, and what was not decided."""
+    """What came of a check's cases: the rows of those that were decided, how many passed, and how many were not decided
+    for which reason."""
 
     space: Space
     rows: list[str]
     passed: int = 0
-    others: int = 0
+    others: dict[str, int] = field(default_factory=dict)
     headroom: float | None = None
     undecided: Verdict | None = None
     first: Verdict | None = None
@@ -140,26 +141,27 @@ class _Explored:
         """One more case; it is decided where any of its requirements is."""
         if any(verdict.status.decides for verdict in verdicts):
             self.rows.append(letters_of(self.space, point.row))
+        elif verdicts:
+            why = f"{verdicts[0].status.value}: {verdicts[0].reason}"
+            self.others[why] = self.others.get(why, 0) + 1
         for verdict in verdicts:
             self.first = self.first or verdict
             if verdict.status is Status.INCONCLUSIVE and verdict.level is not Level.SHOULD:
                 self.undecided = self.undecided or verdict
             if verdict.headroom is not None and verdict.status is Status.PASSED:
                 self.headroom = min(verdict.headroom, self.headroom or verdict.headroom)
-        passes = any(v.status is Status.PASSED for v in verdicts) and not any(map(_breaks, verdicts))
-        self.passed += passes
-        self.others += not passes
+        self.passed += any(v.status is Status.PASSED for v in verdicts) and not any(map(_breaks, verdicts))
 
     def verdict(self, check: str, dtype: str) -> Verdict:
         """One verdict for all that did not fail, with the rows of all that were decided."""
         level = CATALOGUE[REQUIREMENT].level
-        detail = {"space": mark_of(self.space), "rows": self.rows}
+        detail = {"space": mark_of(self.space), "rows": self.rows, "others": self.others}
         undecided = self.undecided or (None if self.rows else self.first)
         if undecided is not None:
             return replace(undecided, check=check, requirement=REQUIREMENT, level=level, detail=detail)
-        reason = f"{self.passed} explored case(s)" + (
-            f", {self.others} that failed or were not judged" * (self.others > 0)
-        )
+        failed, others = len(self.rows) - self.passed, sum(self.others.values())
+        reason = f"{self.passed} explored case(s)" + (f", {failed} failed" if failed else "")
+        reason += f", {others} not decided" if others else ""
         status = Status.PASSED if self.passed else Status.INCONCLUSIVE
         return Verdict(check, REQUIREMENT, dtype, status, level, headroom=self.headroom, reason=reason, detail=detail)
 

@@ -81,9 +81,10 @@ class MultiBoxLoss(Mining):
         ),
         Quirk(
             KEEPS,
-            "a forward without a backward before the next leaves its matches: the next one uses them again",
+            "a forward without a backward before the next leaves its matches: the next one uses them again, and "
+            "refuses a batch of so few boxes that one of them is gone",
             "each forward matches anew",
-            f"{_BOXES} FindMatches; {_SSD} Backward_cpu",
+            f"{_BOXES} FindMatches, EncodeLocPrediction; {_SSD} Backward_cpu",
         ),
     )
     departures: ClassVar[tuple[Departure, ...]] = (
@@ -134,6 +135,8 @@ class MultiBoxLoss(Mining):
         if self.kept and self.kept.keys() == images.keys() and self.dialect.takes(KEEPS):
             for i, image in images.items():
                 image.matches = self.kept[i].matches
+                gone = any(truth >= len(image.boxes) for _, _, truth in image.positives())
+                self._refuse(gone, "a match that was kept is with a box that is gone", "give as many boxes again")
         if self.given.mining_type != "NONE":
             self._mine(bottom, images)
         self.images = self.kept = images

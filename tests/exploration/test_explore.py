@@ -17,6 +17,11 @@ from typing import Any
 import pytest
 
 from conformance.cli.main import main
+from conformance.contract.exit_codes import ExitCode
+from conformance.engine.order import Order
+from conformance.exploration.campaign import Campaign
+from conformance.exploration.explored import Explored
+from conformance.exploration.page import campaign_page
 from conformance.record.reader import read_report
 from tests.command_line import Lossconf, lossconf_in
 
@@ -199,6 +204,17 @@ def test_three_mistakes_are_three_finds_whose_cases_replay(lossconf: Lossconf, t
     broken = {judged.verdict.check for judged in report.judged if judged.verdict.status.breaks}
     assert broken == {f"case_file/{json.loads(path.read_text())['id']}" for path in files}
     assert lossconf("run", "reference", "-j", "0", *words).code == 0
+
+
+def test_what_the_suite_broke_on_is_told_and_decides_how_it_ends(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, Order("reference", seed=1, explore=5), 5)
+    explored = Explored("reference 0.1.0", errors=["exploration/multibox_loss/7[float32]: IndexError: out of range"])
+    page = campaign_page(campaign, explored, [], 0)
+    assert page.startswith(
+        "# reference 0.1.0: 0 of 5 seeds explored, 0 cases decided, 0 finds, 1 errors of the suite itself"
+    )
+    assert "- exploration/multibox\\_loss/7\\[float32\\]: IndexError: out of range" in page
+    assert explored.code is ExitCode.HARNESS_BROKEN
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 from refimpl.dialect import DEPARTURES, QUIRKS, Dialect
 from refimpl.errors import NetError
 from refimpl.layers.boxes import decode, encode, match, overlap
+from refimpl.layers.multibox_loss import KEEPS
 from refimpl.net import Net
 from tests.small_nets import blob, layer
 
@@ -129,3 +130,19 @@ def test_the_best_pairs_are_matched_first_and_each_truth_once() -> None:
     assert best[0] == overlap(boxes[0], truths[0]) == 1
     found, _ = match(truths, boxes, [0, 1], True, 0.125, False)
     assert found == [0, 1, -1, -1]
+
+
+@pytest.mark.parametrize("options", ["mining_type: NONE", "mining_type: MAX_NEGATIVE"])
+def test_a_match_that_was_kept_may_be_with_a_box_that_is_gone(options: str) -> None:
+    """EncodeLocPrediction checks that it is there; where each forward matches anew there is no such match."""
+    second = [0.0, 2, 0, 0.5, 0.5, 0.9375, 1.0, 0]
+    two = np.array([TRUTHS[0], second, TRUTHS[1]]).reshape(1, 1, 3, 8)
+    for keeps in (True, False):
+        made = net(options, inputs={**INPUTS, "gt": two}, taken=[KEEPS] * keeps)
+        made.forward()
+        made.blobs["gt"].data[...] = INPUTS["gt"]
+        if keeps:
+            with pytest.raises(NetError, match="a match that was kept is with a box that is gone"):
+                made.forward()
+        else:
+            made.forward()
