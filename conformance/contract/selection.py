@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -86,11 +86,13 @@ def claimed(text: str) -> str:
         raise UsageError(str(error)) from None
 
 
-def share(items: Sequence[T], index: int, count: int) -> list[T]:
-    """Part ``index`` of ``count``, counted from 1; the parts are disjoint and their union is ``items``."""
+def share(items: Sequence[T], index: int, count: int, of: Callable[[T], Hashable]) -> list[T]:
+    """Part ``index`` of ``count``, counted from 1; the parts are disjoint and their union is ``items``. What is ``of``
+    one thing stays together."""
     if not 1 <= index <= count:
         raise UsageError(f"no shard {index}/{count}: use 1/{count} to {count}/{count}")
-    return list(items[index - 1 :: count])
+    mine = set(list(dict.fromkeys(map(of, items)))[index - 1 :: count])
+    return [item for item in items if of(item) in mine]
 
 
 def _of_the_net_about(layers: Iterable[str], types: Mapping[str, str], suite: Sequence[Check]) -> Iterator[str]:

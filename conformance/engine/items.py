@@ -166,7 +166,7 @@ class SuitePlugin:
             session.items = []
         plan = digest_of_items(item.name for item in session.items)
         for index, count in self._shares:
-            session.items = share(session.items, index, count)
+            session.items = share(session.items, index, count, _check_of)
         if self._only is not None:
             session.items = [item for item in session.items if item.name in self._only]
         self._emit({"kind": "collected", "items": [item.name for item in session.items], "plan": plan})
@@ -205,6 +205,12 @@ class SuitePlugin:
             self._emit(
                 {"kind": "harness_error", "item": report.nodeid, "message": one_line(last), "trace": text[-8000:]}
             )
+
+
+def _check_of(item: pytest.Item) -> str:
+    """In all types the cases of a check are the same: one process reads them, and what they touch, once."""
+    assert isinstance(item, CheckItem)
+    return item.planned.check.id
 
 
 def _end(item: CheckItem) -> dict[str, Any]:

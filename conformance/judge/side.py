@@ -41,7 +41,18 @@ class Side:
 
 
 def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
-    """The quirks whose situation arises in the case, on either side of any of them."""
+    """The quirks whose situation arises in the case, on either side of any of them; of any case found out once, for
+    it is asked in every type."""
+    asked = (case.net, case.digest(), forms)
+    if asked not in _FOUND:
+        _FOUND[asked] = _touches(case, forms)
+    return _FOUND[asked]
+
+
+_FOUND: dict[tuple[str, str, tuple[str, ...]], frozenset[str]] = {}
+
+
+def _touches(case: Case, forms: tuple[str, ...]) -> frozenset[str]:
     documented = Dialect("probe", forms=forms_by_type(forms))
     touched = _touched(case, documented)
     if documented.asked:

@@ -25,19 +25,22 @@ def check(
 SUITE = [check("a"), check("b", layer="hinge_loss"), check("c", "gradients", dtypes=("float64",))]
 
 
-@given(st.lists(st.integers()), st.integers(1, 9), st.integers(1, 5))
+@given(st.lists(st.integers(0, 20)), st.integers(1, 9), st.integers(1, 5))
 def test_shares_are_disjoint_and_together_the_whole(items: list[int], count: int, inner: int) -> None:
-    parts = [share(items, index, count) for index in range(1, count + 1)]
+    """What is of one thing, here a number, is in one share."""
+    parts = [share(items, index, count, int) for index in range(1, count + 1)]
     assert sorted(chain.from_iterable(parts)) == sorted(items)
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    nested = [share(part, index, inner) for part in parts for index in range(1, inner + 1)]
+    numbers = [set(part) for part in parts]
+    assert sum(map(len, numbers)) == len(set(items))
+    assert max(map(len, numbers)) - min(map(len, numbers)) <= 1
+    nested = [share(part, index, inner, int) for part in parts for index in range(1, inner + 1)]
     assert sorted(chain.from_iterable(nested)) == sorted(items)
 
 
 @pytest.mark.parametrize(("index", "count"), [(0, 3), (4, 3), (1, 0)])
 def test_a_share_that_does_not_exist_is_refused(index: int, count: int) -> None:
     with pytest.raises(UsageError):
-        share([1, 2, 3], index, count)
+        share([1, 2, 3], index, count, int)
 
 
 @pytest.mark.parametrize(

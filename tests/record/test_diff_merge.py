@@ -172,7 +172,7 @@ def test_what_shards_are_joined_to_is_whole_or_what_it_was(tmp_path: Path, monke
 
 
 def test_real_shards_merge_into_the_whole_run(lossconf: Lossconf, tmp_path: Path) -> None:
-    part = ("run", "reference", "-j", "0", "--family", "refusals", "--layer", "hinge_loss")
+    part = ("run", "reference", "-j", "0", "--family", "refusals", "--layer", "hinge_loss", "--layer", "infogain_loss")
     lossconf(*part, "--report", "whole.jsonl")
     for index in (1, 2):
         lossconf(*part, "--shard", f"{index}/2", "--report", f"{index}.jsonl")
