@@ -167,11 +167,10 @@ def _explored(campaign: Campaign, workers: int, on: str, until: float) -> ExitCo
 def _written(campaign: Campaign, known: Mapping[Path, Explored]) -> str:
     """Write the page and the finds' cases, and say how far the campaign is."""
     explored = _whole(known)
-    over = sum(order.explore for order, path in campaign.blocks() if path in known and known[path].complete)
     finds = finds_of(explored)
     write_cases(campaign.folder / FINDS, finds)
-    put(campaign.folder / PAGE, campaign_page(campaign, explored, finds, over))
-    return conclusion_of(campaign, explored, finds, over)
+    put(campaign.folder / PAGE, campaign_page(campaign, explored, finds))
+    return conclusion_of(campaign, explored, finds)
 
 
 def _whole(known: Mapping[Path, Explored]) -> Explored:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from conformance.contract.errors import UsageError
 from conformance.contract.exit_codes import ExitCode
+from conformance.contract.item import check_of
 from conformance.contract.verdict import Status, Verdict
 from conformance.record.conclusion import is_must
 from conformance.record.evidence import Evidence, evidence_of
@@ -21,11 +22,13 @@ Place = tuple[str, str]
 @dataclass
 class Explored:
     """``rows`` are those of the cases that were decided, by loss and type, ``others`` how many of a loss were not, for
-    which reason; ``checks`` how many of each loss had ended, each a seed in a type. ``broken`` are the failing musts,
-    ``undecided`` those that were neither passed nor failed, ``errors`` what went wrong in the suite itself."""
+    which reason; ``over`` the seeds of which every check had ended, ``checks`` how many of each loss had, each a seed
+    in a type. ``broken`` are the failing musts, ``undecided`` those that were neither passed nor failed, ``errors``
+    what went wrong in the suite itself."""
 
     name: str = ""
     complete: bool = True
+    over: int = 0
     checks: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
@@ -42,6 +45,7 @@ class Explored:
         found = cls(
             " ".join(str(word) for word in (named["name"], named["version"]) if word),
             report.complete,
+            _over(report),
             Counter(str(end["item"]).split("/")[1] for end in report.ended),
             sum(float(end.get("seconds", 0.0)) for end in report.ended),
             [f"{error['item']}: {error['message']}" for error in report.harness_errors],
@@ -71,6 +75,7 @@ class Explored:
             raise UsageError(f"no campaign about one implementation: {told}; explore each in a folder of its own")
         self.name = other.name
         self.complete = self.complete and other.complete
+        self.over += other.over
         self.checks.update(other.checks)
         self.seconds += other.seconds
         self.errors += other.errors
@@ -95,3 +100,9 @@ class Explored:
         if self.broken:
             return ExitCode.DOES_NOT_CONFORM
         return ExitCode.UNDECIDED if self.undecided or not self.cases else ExitCode.CONFORMS
+
+
+def _over(report: Report) -> int:
+    """How many seeds had every check of theirs ended."""
+    ended = Counter(check_of(str(end["item"])).rpartition("/")[2] for end in report.ended)
+    return sum(count * report.header["explore"] == report.header["items"] for count in ended.values())

@@ -29,10 +29,10 @@ _REASONS = 12
 """Reasons why musts were not decided that are listed; the rest are counted."""
 
 
-def conclusion_of(campaign: Campaign, explored: Explored, finds: Sequence[Find], over: int) -> str:
-    """How far a campaign is and what it found, in a sentence; ``over`` seeds are explored to their end."""
+def conclusion_of(campaign: Campaign, explored: Explored, finds: Sequence[Find]) -> str:
+    """How far a campaign is and what it found, in a sentence."""
     count = campaign.order.explore
-    seeds = f"{over} of {count} seeds explored" if over < count else f"all {count} seeds explored"
+    seeds = f"{explored.over} of {count} seeds explored" if explored.over < count else f"all {count} seeds explored"
     musts = f"{len(finds)} find{'s' * (len(finds) != 1)}"
     undecided = f", {len(explored.undecided)} musts not decided" if explored.undecided else ""
     errors = f", {len(explored.errors)} errors of the suite itself" if explored.errors else ""
@@ -41,9 +41,9 @@ def conclusion_of(campaign: Campaign, explored: Explored, finds: Sequence[Find],
     )
 
 
-def campaign_page(campaign: Campaign, explored: Explored, finds: Sequence[Find], over: int) -> str:
+def campaign_page(campaign: Campaign, explored: Explored, finds: Sequence[Find]) -> str:
     """The page; every number on it is counted in the campaign's reports."""
-    return "".join(f"{line}\n" for line in _lines(campaign, explored, finds, over))
+    return "".join(f"{line}\n" for line in _lines(campaign, explored, finds))
 
 
 def coverage_of(explored: Explored, stem: str) -> Coverage:
@@ -58,9 +58,9 @@ def coverage_of(explored: Explored, stem: str) -> Coverage:
     return Coverage(space, [row for ((of, _), _), rows in explored.rows.items() if of == stem for row in rows])
 
 
-def _lines(campaign: Campaign, explored: Explored, finds: Sequence[Find], over: int) -> Iterator[str]:
+def _lines(campaign: Campaign, explored: Explored, finds: Sequence[Find]) -> Iterator[str]:
     first, last = campaign.order.seed, campaign.order.seed + campaign.order.explore - 1
-    yield f"# {markdown(conclusion_of(campaign, explored, finds, over), 600)}"
+    yield f"# {markdown(conclusion_of(campaign, explored, finds), 600)}"
     yield ""
     yield f"Seeds {first} to {last}; {explored.seconds:.0f} s of the implementation's time."
     yield ""

@@ -108,8 +108,8 @@ def test_a_campaign_that_is_over_runs_nothing_again(campaign: Path, lossconf: Lo
 def test_when_its_time_is_over_it_can_be_gone_on_with(tmp_path: Path, explored_once: Path, lossconf: Lossconf) -> None:
     over = lossconf(*WHOLE, "--minutes", "1e-6")
     assert over.code == 0
-    assert "0 of 3 seeds explored, 12 cases decided, 0 finds" in over.out
-    assert "0 of 3 seeds" in (tmp_path / "campaign" / "campaign.md").read_text()
+    assert "1 of 3 seeds explored, 12 cases decided, 0 finds" in over.out
+    assert "1 of 3 seeds" in (tmp_path / "campaign" / "campaign.md").read_text()
     assert lossconf(*WHOLE).code == 0
     assert told(tmp_path / "campaign") == told(explored_once)
 
@@ -209,7 +209,7 @@ def test_three_mistakes_are_three_finds_whose_cases_replay(lossconf: Lossconf, t
 def test_what_the_suite_broke_on_is_told_and_decides_how_it_ends(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path, Order("reference", seed=1, explore=5), 5)
     explored = Explored("reference 0.1.0", errors=["exploration/multibox_loss/7[float32]: IndexError: out of range"])
-    page = campaign_page(campaign, explored, [], 0)
+    page = campaign_page(campaign, explored, [])
     assert page.startswith(
         "# reference 0.1.0: 0 of 5 seeds explored, 0 cases decided, 0 finds, 1 errors of the suite itself"
     )
