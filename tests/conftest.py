@@ -22,6 +22,6 @@ def cluster_address() -> Iterator[str]:
     """A Dask scheduler with two workers, all in this process."""
     import distributed
 
-    options = {"processes": False, "dashboard_address": "127.0.0.1:0"}
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "resources": {"machine": 1}}
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **options) as workers:
         yield workers.scheduler_address

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tests.kill_and_resume import verdicts
 
@@ -46,6 +47,7 @@ class Proxy:
         self.connections = 0
         self._target, self._delay = target, delay
         self._open: set[asyncio.StreamWriter] = set()
+        self._serving: set[Any] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=asyncio.run, args=(self._listen(),), daemon=True)
         self._thread.start()
@@ -74,6 +76,7 @@ class Proxy:
         server.close()
         for writer in self._open:
             writer.transport.abort()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -82,6 +85,7 @@ class Proxy:
             writer.close()
             return
         self.connections += 1
+        self._serving.add(asyncio.current_task())
         pair = {writer, far_writer}
         self._open |= pair
         with suppress(OSError):

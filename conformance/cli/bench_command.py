@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from conformance.cli.bench_gate import gate
 from conformance.cli.bench_options import chosen_threads, note, patience_option, problems_of, started, timing_options
 from conformance.cli.completing import implementations
+from conformance.cli.on_option import on_option
 from conformance.cli.saying import say
+
+if TYPE_CHECKING:
+    from conformance.timing.measure import Plan
+    from conformance.timing.result import Result
 
 __all__ = ["command"]
 
@@ -57,13 +64,14 @@ def command() -> None:
 @timing_options
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="How often each has its turn.")
 @patience_option
+@on_option
 @click.option(
     "--result",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
     default="bench.json",
     show_default=True,
-    help="Where everything that was measured goes.",
+    help="Where everything that was measured goes; with --on, a file for each machine, its name added.",
 )
 def run(
     implementations: tuple[str, ...],
@@ -74,6 +82,7 @@ def run(
     threads: int | None,
     rounds: int,
     patience: float,
+    on: str,
     path: Path,
 ) -> int:
     """Time implementations in interleaved rounds. Ends with 1 where the first computes something wrong.
@@ -82,6 +91,7 @@ def run(
     Examples:
       lossconf bench run numba-cpu torch --size large --dtype float32
       lossconf bench run direct:mylayers:MyLoss reference --size tiny
+      lossconf bench run numba-cpu torch --on tcp://scheduler:8786
     """
     from conformance.timing.measure import Plan, measure
     from conformance.timing.problem import MODES
@@ -90,17 +100,38 @@ def run(
     from conformance.views.terminal import output
 
     problems = problems_of(layers, sizes or EVERYDAY, dtypes)
-    specs, count = implementations or PEERS, chosen_threads(threads)
+    specs, count = implementations or PEERS, 0 if on and not threads else chosen_threads(threads)
     if specs == GPU_PEERS[:1]:
         specs = GPU_PEERS
     plan = Plan(specs, problems, modes or MODES, count, rounds, patience=60 * patience)
+    if on:
+        return _on_every_machine(plan, on, path)
     result = started(lambda: measure(plan, note))
     write_result(result, path)
     render(result, output())
     say(f"\nsaved {path}")
-    first = result.specs[0]
-    wrong = [one for one in result.measured if not one.verdicts.get(first, {}).get("accepted", True)]
-    return 1 if wrong else 0
+    return _code([result])
+
+
+def _code(results: Iterable[Result]) -> int:
+    """1 where what is named first computes something wrong."""
+    verdicts = (one.verdicts.get(result.specs[0], {}) for result in results for one in result.measured)
+    return 0 if all(verdict.get("accepted", True) for verdict in verdicts) else 1
+
+
+def _on_every_machine(plan: Plan, on: str, path: Path) -> int:
+    """Carry out a plan once on each machine of a cluster; a file of each, and the comparison of all."""
+    from conformance.engine.cluster import cluster_at
+    from conformance.timing.fleet import timed
+    from conformance.timing.result import write_result
+
+    with cluster_at(on) as cluster:
+        results = timed(plan, cluster, note)
+    for label, result in results.items():
+        write_result(result, path.with_name(f"{path.stem}-{label}{path.suffix}"))
+    _compared(results, None)
+    say(f"\nsaved {path.with_name(f'{path.stem}-*{path.suffix}')}; `lossconf bench compare` draws them with --plots")
+    return _code(results.values())
 
 
 @command.command("compare")
@@ -114,11 +145,20 @@ def compare(paths: tuple[Path, ...], plots: Path | None) -> int:
       lossconf bench compare laptop.json server.json
       lossconf bench compare bench.json --plots plots       as SVG and PNG; needs matplotlib
     """
-    from conformance.timing.comparison import labelled, render_comparison
+    from conformance.timing.comparison import labelled
+
+    return _compared(labelled(paths), plots)
+
+
+def _compared(results: Mapping[str, Result], plots: Path | None) -> int:
+    """Print results side by side, and how portable each implementation is; draw them where plots are asked for."""
+    from conformance.timing.comparison import lines, render_comparison
+    from conformance.timing.portability import portabilities, render_portability
     from conformance.views.terminal import output
 
-    results = labelled(paths)
     render_comparison(results, output())
+    if len(results) > 1:
+        render_portability(portabilities(list(lines(results))), output())
     if plots is not None:
         from conformance.timing.plots import plot_all
 

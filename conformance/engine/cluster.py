@@ -7,14 +7,17 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from conformance.contract.errors import Stopped, UsageError, one_line
 from conformance.contract.exit_codes import ExitCode
 
-__all__ = ["Cluster", "Lost", "cluster_at"]
+__all__ = ["ALONE", "Cluster", "Lost", "cluster_at"]
+
+ALONE = "machine"
+"""The resource of a worker that has a machine to itself: ``dask worker --resources machine=1``."""
 
 MOST_LOCAL = 64
 """Workers that are started on this machine."""
@@ -23,6 +26,7 @@ _CONNECTING = 10.0  # seconds for a scheduler to answer
 _JOINING = 60.0  # seconds for the first worker to be there
 _ALONE = 600.0  # seconds that a run waits for a worker, once there is none any more
 _LOOK = 0.02  # seconds between looks at what has ended
+_FETCHED = 32  # results that are asked for at a time
 _COUNTING = 1.0  # seconds between counts of the workers
 _ADDRESS = re.compile(r"inproc://.+|(?:tcp|tls|ucx|ws|wss)://.+:[0-9]+")
 
@@ -57,7 +61,12 @@ def cluster_at(address: str) -> Iterator[Cluster[Any]]:
         with _client(distributed, address, address) as client:
             yield _joined(client, address)
         return
-    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL, "memory_limit": 0}
+    options = {
+        "dashboard_address": "127.0.0.1:0",
+        "silence_logs": logging.CRITICAL,
+        "memory_limit": 0,
+        "resources": {ALONE: 1},
+    }
     with (
         distributed.LocalCluster(n_workers=count, threads_per_worker=1, **options) as workers,
         _client(distributed, workers, address) as client,
@@ -132,9 +141,13 @@ class Cluster(Generic[Ticket]):
             raise self._gone(f"there has been no worker for {_ALONE:.0f} s")
         return self._hands
 
-    def call(self, ticket: Ticket, function: str, *words: Any) -> None:
-        """Have a worker call a function; `ended` gives the ticket back with what came of it."""
-        self._calls[self._client.submit(_by_name(), function, *words, pure=False)] = ticket
+    def call(self, ticket: Ticket, function: str, *words: Any, worker: str = "") -> None:
+        """Have a worker call a function; `ended` gives the ticket back with what came of it.
+
+        A named ``worker`` calls it beside nothing else that is called by name: it has `ALONE` for one at a time.
+        """
+        options = {"workers": [worker], "resources": {ALONE: 1}} if worker else {}
+        self._calls[self._client.submit(_by_name(), function, *words, pure=False, **options)] = ticket
 
     def ended(self, seconds: float) -> list[tuple[Ticket, Any | Lost]]:
         """The calls that have ended since, each with its result or with `Lost`; waits ``seconds`` for one, at most.
@@ -148,13 +161,23 @@ class Cluster(Generic[Ticket]):
             if time.monotonic() > deadline:
                 return []
             time.sleep(_LOOK)
-        results = [(future, self._result(future)) for future in ended]
-        return [(self._calls.pop(future), result) for future, result in results if result is not None]
+        with ThreadPoolExecutor(_FETCHED) as pool:  # each takes a way there and back, on a long line
+            results = list(pool.map(self._result, ended))
+        there = [(future, result) for future, result in zip(ended, results, strict=True) if result is not None]
+        return [(self._calls.pop(future), result) for future, result in there]
 
-    def everywhere(self, function: str, *words: Any) -> None:
-        """Have every worker that there is call a function, outside all tasks."""
+    def everywhere(self, function: str, *words: Any) -> dict[str, Any]:
+        """Have every worker that there is call a function, outside all tasks; the results by the workers' addresses,
+        but for those that could not."""
         with suppress(OSError, RuntimeError, CancelledError):
-            self._client.run(_by_name(), function, *words, on_error="ignore")
+            results: dict[str, Any] = self._client.run(_by_name(), function, *words, on_error="ignore")
+            return results
+        return {}
+
+    def alone(self) -> set[str]:
+        """The addresses of the workers that can be named: those that were started with a resource of that name."""
+        workers = self._client.scheduler_info(-1)["workers"]
+        return {address for address, told in workers.items() if told["resources"].get(ALONE, 0) >= 1}
 
     def cancel(self) -> None:
         """Forget the calls that have not ended; those that were begun go on."""
@@ -175,7 +198,7 @@ class Cluster(Generic[Ticket]):
             return Lost(killed=False)
         except TimeoutError:
             return None
-        except Stopped:
+        except (Stopped, UsageError):
             raise
         except Exception as error:
             told = f"a worker of {self._address} cannot do its part: {type(error).__name__}: {error}"

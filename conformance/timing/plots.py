@@ -1,4 +1,4 @@
-"""Plots: times against size, shares of the copy's bandwidth, and a map of layers by sizes; as SVG and PNG."""
+"""Plots: times against size, shares of the copy's bandwidth, portability, a map of layers by sizes; as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from conformance.contract.errors import UsageError
 from conformance.losses import KNOWN
 from conformance.timing.comparison import Line, lines
+from conformance.timing.portability import portabilities
 from conformance.timing.problem import timed_losses
 from conformance.timing.result import Result
 
@@ -46,6 +47,7 @@ def plot_all(results: Mapping[str, Result], folder: Path) -> list[Path]:
                 chosen = [line for line in of_type if line.mode == mode]
                 written += _save(_times(chosen, f"{mode}, {dtype}"), folder / f"times-{dtype}")
                 written += _save(_shares(chosen, f"{mode}, {dtype}"), folder / f"copy-{dtype}")
+                written += _save(_cascade(chosen, f"{mode}, {dtype}"), folder / f"cascade-{dtype}")
                 for label, result in results.items():
                     written += _maps(chosen, result, label, f"{mode}, {dtype}", folder, dtype)
     except OSError as error:
@@ -134,6 +136,34 @@ def _shares(chosen: Sequence[Line], title: str) -> Any:
         axis.axhline(1.0, color="0.4", linewidth=0.8, linestyle="--")
         axis.set_ylim(bottom=0)
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    return figure
+
+
+def _cascade(chosen: Sequence[Line], title: str) -> Any:
+    """Each implementation's efficiency on its best machine, its second best, and so on: it falls where it is not
+    portable. A machine has a number of its own. Nothing for a single machine."""
+    from matplotlib.figure import Figure
+
+    found = list(portabilities(chosen))
+    machines = list(dict.fromkeys(label for each in found for label in each.efficiency))
+    if len(machines) < 2:
+        return None
+    figure = Figure(figsize=(1.6 + 1.1 * len(machines), 3.4), layout="constrained")
+    axis = figure.add_subplot()
+    for number, each in enumerate(found):
+        falling = sorted(each.efficiency.items(), key=lambda pair: -pair[1])
+        places, heights = range(1, len(falling) + 1), [efficiency for _, efficiency in falling]
+        name = f"{each.spec} ({each.over_all:.0%} over all)"
+        axis.plot(places, heights, label=name, marker=MARKS[number % len(MARKS)], color=f"C{number % 10}", markersize=4)
+        for place, (label, efficiency) in zip(places, falling, strict=True):
+            axis.annotate(str(machines.index(label) + 1), (place, efficiency), (0, 5), textcoords="offset points")
+    axis.set_xticks(range(1, len(machines) + 1))
+    axis.set_xlabel(", ".join(f"{number}: {label}" for number, label in enumerate(machines, 1)), fontsize=8)
+    axis.set_ylim(0, 1.08)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.grid(True, color="0.9", linewidth=0.6)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    figure.suptitle(f"Share of the best, from machine to machine ({title})", fontsize=9)
     return figure
 
 

@@ -20,6 +20,7 @@ from conformance.timing.gate import NEW, NOT_MEASURED, SAME, SLOWER, Limits
 from conformance.timing.machine import Machine, describe_machine
 from conformance.timing.machine import _quota as quota
 from conformance.timing.plots import plot_all
+from conformance.timing.portability import portabilities, render_portability
 from conformance.timing.problem import Problem
 from conformance.timing.recorded import against_result
 from conformance.timing.result import Measured, Result, read_result, schema, write_result
@@ -133,6 +134,30 @@ def test_machines_are_compared_line_by_line(tmp_path: Path) -> None:
     assert "Example CPU" in text
 
 
+def test_the_portability_is_the_harmonic_mean_of_shares_of_the_best() -> None:
+    tiny = Problem("hinge_loss", SIZES["tiny"], "float32")
+    here = result(measured(numba_cpu=1000, torch=2000), measured(tiny, numba_cpu=2, torch=1))
+    there = result(measured(numba_cpu=900, torch=300))
+    ours, torch = portabilities(list(lines({"here": here, "there": there})))
+    assert (ours.spec, torch.spec) == ("numba-cpu", "torch")
+    assert ours.efficiency == pytest.approx({"here": 2 / (1 + 2), "there": 1 / 3}, rel=1e-6)
+    assert torch.efficiency == pytest.approx({"here": 2 / (2 + 1), "there": 1.0}, rel=1e-6)
+    assert ours.over_all == pytest.approx(2 / (1.5 + 3), rel=1e-6)
+    text = printed(render_portability, [ours, torch])
+    assert "67%" in text and "33%" in text and "44%" in text
+
+
+def test_what_is_wrong_or_missing_anywhere_is_not_portable_and_nobodys_best() -> None:
+    wrong = replace(measured(numba_cpu=1000, torch=10), verdicts={"torch": {**RIGHT, "accepted": False}})
+    right = result(measured(numba_cpu=1000, torch=500))
+    ours, torch = portabilities(list(lines({"here": result(wrong), "there": right})))
+    assert (ours.efficiency["here"], torch.efficiency["here"], torch.over_all) == (1.0, 0.0, 0.0)
+    assert "WRONG" in printed(render_comparison, {"here": result(wrong), "there": right})
+    alone = result(measured(numba_cpu=1000))
+    ours, torch = portabilities(list(lines({"here": alone, "there": right})))
+    assert (torch.efficiency, torch.over_all) == (pytest.approx({"here": 0.0, "there": 1.0}), 0.0)
+
+
 def test_a_comparison_keeps_the_marks_of_disturbed_times(tmp_path: Path) -> None:
     busy = replace(measured(numba_cpu=500), waited={"numba-cpu": {"both": [0.5] * 15}})
     write_result(result(measured(numba_cpu=1000)), tmp_path / "a.json")
@@ -164,7 +189,7 @@ def test_plots_are_drawn_as_svg_and_png(tmp_path: Path) -> None:
     paths = plot_all({"here": result(*problems), "there": result(*problems)}, tmp_path / "plots")
     names = {path.name for path in paths}
     assert {path.suffix for path in paths} == {".svg", ".png"}
-    assert {"times-float32.svg", "copy-float32.svg", "map-here-torch-float32.svg"} <= names
+    assert {"times-float32.svg", "copy-float32.svg", "map-here-torch-float32.svg", "cascade-float32.svg"} <= names
     assert all(path.stat().st_size > 1000 for path in paths)
     drawn = (tmp_path / "plots" / "map-here-torch-float32.svg").read_text()
     assert drawn.count('<g id="text_') > len(LOSSES) * len(sizes)
