@@ -82,7 +82,8 @@ def timed(plan: Plan, cluster: Cluster[str], told: Callable[[str], None] = lambd
 
 def _plan_of(text: str) -> Plan:
     """The plan whose fields a text holds."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+    told = json.loads(text).items()
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told}
     problems = (Problem(each["layer"], _size_of(**each["size"]), each["dtype"]) for each in fields.pop("problems"))
     return Plan(**fields, problems=tuple(problems))
 
