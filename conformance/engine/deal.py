@@ -16,7 +16,7 @@ _STARTS = 10
 """A share takes as many times longer than its process takes to start, so that starting is a tenth of the work."""
 
 _MIXED = 64
-"""Items that stand beside each other in the suite, and take similar times, are handed out as far apart."""
+"""Checks that stand beside each other in the suite, and take similar times, are handed out as far apart."""
 
 _LOSSES = 10
 """Times that an item alone may take its workers with it."""
@@ -25,10 +25,15 @@ _START, _ITEM = 2.0, 0.1  # seconds, before any were measured
 
 
 class Deal:
-    """Shares get shorter towards the end, so that nobody waits long for the last one, and where workers are lost."""
+    """Shares get shorter towards the end, so that nobody waits long for the last one, and where workers are lost. A
+    check is in one of them in all types: its cases are read once."""
 
     def __init__(self, items: Sequence[str]) -> None:
-        self._left = [name for first in range(_MIXED) for name in items[first::_MIXED]]
+        checks: dict[str, list[str]] = {}
+        for name in items:
+            checks.setdefault(name.rpartition("[")[0], []).append(name)
+        whole = list(checks.values())
+        self._left = [check for first in range(_MIXED) for check in whole[first::_MIXED]]
         self._left.reverse()  # they are taken from the end
         self._again: list[tuple[str, ...]] = []
         self._start = _START
@@ -44,13 +49,13 @@ class Deal:
         """The names of the next share, at least one, where ``hands`` are at work."""
         if self._again:
             return self._again.pop()
-        rest = self._expected(self._left) / (2 * hands)
+        rest = sum(map(self._expected, self._left)) / (2 * hands)
         aim = min(max(rest, self._start), _STARTS * self._start, self._longest)
         if not self._spent:
             aim = min(aim, self._start)
-        share, seconds = [self._left.pop()], 0.0
-        while self._left and (seconds := seconds + self._guess(share[-1])) < aim:
-            share.append(self._left.pop())
+        share: list[str] = []
+        while self._left and (not share or self._expected(share) < aim):
+            share += self._left.pop()
         return tuple(share)
 
     def took(self, started: float, seconds: Mapping[str, float]) -> None:

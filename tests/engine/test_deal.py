@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from conformance.contract.errors import Stopped
@@ -66,3 +68,10 @@ def test_an_item_that_takes_every_worker_with_it_ends_the_run_and_is_named() -> 
         for _ in range(100):
             deal.lost(deal.next(1))
     assert ended.value.code == 5
+
+
+def test_a_check_is_in_one_share_in_all_types() -> None:
+    items = [f"golden/{number}[{dtype}]" for dtype in ("float32", "float64") for number in range(300)]
+    for share in handed_out(Deal(items), hands=3):
+        checks = Counter(name.partition("[")[0] for name in share)
+        assert set(checks.values()) == {2}
