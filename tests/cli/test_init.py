@@ -17,7 +17,7 @@ from conformance.gate import read_baseline
 from tests.command_line import Lossconf, lossconf_in
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW = ("--family", "loss_weight", "-k", "plain", "-j", "0", "--in-process")
+FEW = ("--family", "loss_weight", "--family", "golden", "-k", "plain or saturated-88", "-j", "0", "--in-process")
 
 
 @pytest.fixture
