@@ -8,18 +8,19 @@ from typing import Any
 
 from conformance.contract.version import VERSION
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # docs.pictures, from wherever the site is built
+sys.path.insert(0, str(Path(__file__).parents[1]))  # docs.mathml and docs.pictures, from wherever the site is built
 
 project = "caffe-loss-conformance"
 version = release = VERSION
 project_copyright = "its contributors, BSD-2-Clause"
 
-extensions = ["myst_parser", "docs.pictures"]
+extensions = ["myst_parser", "docs.mathml", "docs.pictures"]
 root_doc = "contents"  # so that index.md needs no directive that a reader of plain Markdown would see
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3
+myst_fence_as_directive = ["math"]  # as GitHub takes it
 nitpicky = True
 
 html_theme = "furo"

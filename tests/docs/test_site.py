@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from conformance.losses import KNOWN
 from tests.browser import Browser, missing
+from tests.layer_pages import LAYERS
 
 SITE = Path(os.environ.get("LOSSCONF_SITE", ""))
 PAGES = sorted(SITE.rglob("*.html")) if SITE.name else []
@@ -67,9 +69,17 @@ def test_every_loss_has_its_picture() -> None:
     assert without == []
 
 
+def test_every_formula_is_typeset() -> None:
+    for stem in KNOWN:
+        page = (SITE / f"layers/{stem}.html").read_text("utf-8")
+        written = (LAYERS / f"{stem}.md").read_text("utf-8").count("```math\n")
+        assert page.count('<div class="math"') == page.count("<math ") == written, stem
+        assert not re.search(r"\\(begin|d?frac|sum|text)\b|highlight-math", page), stem
+
+
 def test_no_formula_is_clipped_on_a_desk_and_nothing_is_fetched(desk: Browser) -> None:
     for page in PAGES:
-        width, *clipped = opened(desk, page).run(_TOO_WIDE, "#what-it-computes pre, #forward pre, #backward pre")
+        width, *clipped = opened(desk, page).run(_TOO_WIDE, "div.math")
         assert width <= DESK and clipped == [], page.name
         assert desk.run(_FETCHED) == [], page.name
     assert desk.complaints() == []
