@@ -1,7 +1,7 @@
 """Formulas as MathML: an extension of Sphinx that converts the ``math`` blocks of the pages as it builds.
 
 A browser typesets MathML by itself: no script, no font and no picture is fetched. What latex2mathml passes through
-without converting it, an unknown command or a stray brace, stops the build.
+without converting it, an unknown command or a stray brace, is an error of the build (``sphinx-build -W``).
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ def _spaced(text: str) -> str:
 
 def _write(self: Any, node: Any, display: str, tag: str) -> None:
     from docutils.nodes import SkipNode
-    from sphinx.errors import SphinxError
+    from sphinx.util.logging import getLogger
 
     try:
         text = mathml(node.astext(), display)
     except FormulaError as error:
-        raise SphinxError(f"{node.source}:{node.line}: {error}, in the formula\n{node.astext()}") from None
+        getLogger(__name__).error("%s, in the formula\n%s", error, node.astext(), location=node)
+        raise SkipNode from None
     keys = ' tabindex="0"' if tag == "div" else ""  # what scrolls is reached by keys
     self.body.append(f'<{tag} class="math"{keys}>{text}</{tag}>\n')
     raise SkipNode
