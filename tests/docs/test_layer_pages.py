@@ -62,6 +62,12 @@ def test_every_layer_page_has_the_same_headings(page: Page) -> None:
     assert list(page.sections) == list(LAYER_PAGES[0].sections)
 
 
+@every_layer
+def test_every_formula_is_written_as_one(page: Page) -> None:
+    assert "```math\n" in page.sections["What it computes"]
+    assert not any("```text\n" in page.sections[name] for name in ("What it computes", "Forward", "Backward"))
+
+
 @every_page
 @pytest.mark.parametrize("dialect", ["documented", "bvlc"])
 def test_the_worked_example_comes_out_as_printed(page: Page, dialect: str) -> None:

@@ -73,7 +73,7 @@ def test_every_formula_is_typeset() -> None:
     for stem in KNOWN:
         page = (SITE / f"layers/{stem}.html").read_text("utf-8")
         written = (LAYERS / f"{stem}.md").read_text("utf-8").count("```math\n")
-        assert page.count('<div class="math"') == page.count("<math ") == written, stem
+        assert page.count('<div class="math"') == page.count("<math ") == written > 0, stem
         assert not re.search(r"\\(begin|d?frac|sum|text)\b|highlight-math", page), stem
 
 
