@@ -72,6 +72,7 @@ def _spaced(text: str) -> str:
         lambda found: f'<mo lspace="0.17em" rspace="{0 if found[3] else 0.17}em">{found[2]}</mo>',
         text,
     )
+    text = text.replace("<mo>&#x0002B;</mo><mo>&#x0003D;</mo>", "<mo>+=</mo>")
     return _SIGN.sub(r'\1<mo form="prefix">\2', text)
 
 

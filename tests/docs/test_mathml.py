@@ -38,6 +38,7 @@ def test_names_and_signs_have_room_or_none() -> None:
     assert 'rspace="0.17em">log</mo><mi>s' in mathml(r"\log s")
     assert 'rspace="0em">log</mo><mo stretchy="false">' in mathml(r"\log(s)")
     assert mathml("a = -b, -c - d").count('<mo form="prefix">') == 2
+    assert "<mo>+=</mo>" in mathml("a += b")
 
 
 WRONG = [r"\sotfmax x", r"\frac{a", "a }", r"\frac{a}", "x^", r"\left( a", "a & b", r"a \\ b", r"\text{FLT\_MIN}"]
