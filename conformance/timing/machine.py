@@ -7,7 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,32 @@ class Machine:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "caches": [list(cache) for cache in self.caches], "gpus": list(self.gpus)}
 
+    def described(self) -> dict[str, Any]:
+        """The same under the names that MLPerf's submitters describe their ``systems`` by, texts for people; what is
+        not known is left out."""
+        caches = ", ".join(f"L{level} {kind} {size >> 10} KiB" for level, kind, size in self.caches)
+        state = {
+            "governor": self.governor,
+            "boost": self.boost,
+            "virtual": self.virtual,
+            "processors' quota": self.quota,
+        }
+        known = {
+            "number_of_nodes": 1,
+            "host_processor_model_name": self.cpu,
+            "host_processor_vcpu_count": self.cores_present,
+            "host_processor_caches": caches,
+            "host_memory_capacity": f"{self.memory / 2**30:.1f} GiB" if self.memory else "",
+            "accelerators_per_node": len(self.gpus),
+            "accelerator_model_name": "; ".join(self.gpus),
+            "operating_system": self.system,
+            "framework": ", ".join(f"{name} {version}" for name, version in self.libraries.items()),
+            "other_software_stack": self.python,
+            "hw_notes": _notes({**state, "cores used": self.cores}),
+            "sw_notes": _notes(self.threads),
+        }
+        return {name: value for name, value in known.items() if value not in ("", None)}
+
     @property
     def hardware(self) -> tuple[str, str, int]:
         """What has to be the same for times to be compared as they are."""
@@ -75,6 +101,10 @@ class Machine:
         return cls(
             **{**value, "caches": tuple(tuple(cache) for cache in value["caches"]), "gpus": tuple(value["gpus"])}
         )
+
+
+def _notes(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in told.items() if value is not None)
 
 
 def _processor() -> dict[str, Any]:

@@ -128,6 +128,7 @@ class Result:
             "lossconf": self.version,
             "revision": self.revision,
             "machine": self.machine.to_json(),
+            "system": self.machine.described(),
             "load": list(self.load),
             "settings": {"threads": self.threads, "rounds": self.rounds},
             "warnings": list(self.warnings),

@@ -262,6 +262,23 @@ def test_this_machine_describes_itself() -> None:
     assert Machine.from_json(json.loads(json.dumps(machine.to_json()))) == machine
 
 
+def test_a_machine_is_described_as_mlperf_does() -> None:
+    gpus = ("Example GPU, 80 GB, 550", "Example GPU, 80 GB, 550")
+    machine = replace(MACHINE, memory=3 << 29, gpus=gpus, boost=False, threads={"OMP_NUM_THREADS": "2"})
+    assert machine.described() == {
+        "number_of_nodes": 1,
+        "host_processor_model_name": "Example CPU",
+        "host_processor_vcpu_count": 2,
+        "host_processor_caches": "L1 Data 32 KiB, L3 Unified 32768 KiB",
+        "host_memory_capacity": "1.5 GiB",
+        "accelerators_per_node": 2,
+        "accelerator_model_name": "Example GPU, 80 GB, 550; Example GPU, 80 GB, 550",
+        "hw_notes": "boost: False, cores used: 2",
+        "sw_notes": "OMP_NUM_THREADS: 2",
+    }
+    assert MACHINE.described()["accelerators_per_node"] == 0
+
+
 @pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("150000 100000", 1.5), ("", None)])
 def test_a_containers_quota_is_read(text: str, cores: float | None) -> None:
     assert quota(text) == cores
