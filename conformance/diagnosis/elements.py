@@ -49,6 +49,8 @@ def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue
     yield from _ignored(rejection, difference)
     if not np.any(got) and difference.aspect in ("backward", "parameter"):
         yield Cause.GRADIENT_MISSING, Grade.EXACT
+        if difference.aspect == "backward" and got.shape[:1] == (1,):
+            yield Cause.LAST_SAMPLE, Grade.PARTLY
     yield from _floors(rejection, difference)
     yield from _margins(rejection, difference)
 

@@ -24,8 +24,11 @@ def pass_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
         elif np.isnan(held) and np.isnan(difference.got[difference.rejected]).all():
             yield Cause.ACCUMULATES, Grade.PATTERN
     earlier = _earlier(rejection, difference)
-    if earlier is not None and difference.aspect == "backward" and difference.is_explained_by(want + earlier):
-        yield Cause.ACCUMULATES, Grade.EXACT
+    if earlier is not None and difference.aspect == "backward":
+        if difference.is_explained_by(earlier):
+            yield Cause.STALE_BUFFER, Grade.EXACT
+        if difference.is_explained_by(want + earlier):
+            yield Cause.ACCUMULATES, Grade.EXACT
     if case.passes and not any(d.blob.endswith(" after pass 1") for d in rejection.differences):
         yield Cause.STALE_BUFFER, Grade.PATTERN  # the first batch is right, where the answer tells
         if all(d.aspect in ("backward", "parameter") for d in rejection.differences):

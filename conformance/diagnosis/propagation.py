@@ -70,7 +70,8 @@ def bottom_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]
     others = [
         c
         for c in rejection.right
-        if c.aspect == "backward" and c.node is node and (np.any(c.want.value) or held.get(blob_of(c)))
+        if c.aspect == "backward" and c.node is node and blob_of(c) != blob_of(difference)
+        if np.any(c.want.value) or held.get(blob_of(c))
     ]
     alone = len({blob_of(d) for d in rejection.differences if d.aspect == "backward" and d.node is node}) == 1
     needed = node.bottom_need_backward

@@ -20,7 +20,9 @@ from conformance.record.grade import Grade
 EUCLIDEAN = KNOWN["euclidean_loss"].sized((4, 5))
 LATER = EUCLIDEAN.values(seed=9)
 TWO = replace(EUCLIDEAN.case("two", weights=(3.0,)), passes=(Pass(LATER), Pass(LATER)), each_pass=True)
+THREE = replace(TWO, passes=(Pass(LATER), Pass(EUCLIDEAN.values(seed=11))))
 SET = replace(EUCLIDEAN.case("set"), top_diff={"loss": 2.0}, passes=(Pass(LATER, top_diff={"loss": 0.0}),))
+LEFT = replace(SET, each_pass=True)
 FEWER = KNOWN["euclidean_loss"].sized((3, 5)).values()
 SMALLER = replace(EUCLIDEAN.case("smaller"), passes=(Pass(FEWER),))
 
@@ -49,6 +51,37 @@ def test_a_gradient_that_is_added_to_what_the_last_pass_left() -> None:
     sums = np.cumsum(held, axis=0)
     wrong = in_each_state(right, lambda i, state: replace(state, diff={**state.diff, "x": sums[i]}))
     assert clues(TWO, wrong).causes[Cause.ACCUMULATES] is Grade.EXACT
+
+
+def test_a_gradient_that_is_not_written_is_that_of_the_last_pass() -> None:
+    """Where nothing is owed, what was left is the sum as well."""
+    for case, summed in ((THREE, False), (LEFT, True)):
+        right = answered(case)
+        before = right.passes[-2].diff
+        state = replace(right, diff={**right.diff, "x": before["x"], "z": before["z"]})
+        told = clues(case, replace(state, passes=(*right.passes[:-1], replace(state, passes=())))).causes
+        assert next(iter(told)) is Cause.STALE_BUFFER
+        assert told[Cause.STALE_BUFFER] is Grade.EXACT
+        assert (told[Cause.ACCUMULATES] is Grade.EXACT) == summed
+
+
+def test_a_batch_of_one_without_a_gradient_has_lost_its_last_item() -> None:
+    case = KNOWN["euclidean_loss"].sized((1, 5)).case("one")
+    right = answered(case)
+    wrong = replace(right, diff={**right.diff, "x": np.zeros((1, 5)), "z": np.zeros((1, 5))})
+    told = clues(case, wrong)
+    assert told.causes[Cause.GRADIENT_MISSING] is Grade.EXACT
+    assert told.causes[Cause.LAST_SAMPLE] is Grade.PARTLY
+
+
+def test_a_loss_of_one_bottom_is_never_right_for_the_other() -> None:
+    """The same bottom's gradient, right in another pass, is no other's."""
+    softmax = KNOWN["softmax_with_loss"].plain
+    case = replace(softmax.case("two"), passes=(Pass(softmax.values(seed=9)),), each_pass=True)
+    right = answered(case)
+    state = replace(right, diff={**right.diff, "x": -right.diff["x"]})
+    wrong = replace(state, passes=(right.passes[0], replace(state, passes=())))
+    assert Cause.ONE_BOTTOM not in clues(case, wrong).causes
 
 
 def test_one_bottom_is_one_bottom_in_every_pass() -> None:
