@@ -21,7 +21,7 @@ def test_whatever_becomes_of_workers_and_connections_the_verdicts_are_those_of_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lossconf_in(tmp_path, monkeypatch, capsys)("run", *RUN, "-j", "0", "--report", "here.jsonl")
-    disturbed(RUN, tmp_path / "there.jsonl", kills=4, cuts=2, every=4.0, delay=0.02)
+    disturbed(RUN, tmp_path / "there.jsonl", kills=2, cuts=1, every=3.0, delay=0.02)
     assert verdicts(tmp_path / "there.jsonl") == verdicts(tmp_path / "here.jsonl")
 
 
