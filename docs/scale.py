@@ -63,12 +63,18 @@ def main() -> None:
 def apart(count: int, words: Sequence[str]) -> dict[str, Any]:
     """A run on so many workers in a process of its own, and the CPU seconds of all that it started."""
     command = [sys.executable, "-m", "docs.scale", "--one", str(count), *words]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+    said, used = _run(command)
+    return {**json.loads(said), "cpu": used}
+
+
+def _run(command: Sequence[str], errors: int | None = None) -> tuple[bytes, float]:
+    """What a command says, and the CPU seconds of it and of all that it started."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors) as process:
         assert process.stdout is not None
         said = process.stdout.read()
         _, _, used = os.wait4(process.pid, 0)
         process.returncode = 0
-    return {**json.loads(said), "cpu": used.ru_utime + used.ru_stime}
+    return said, used.ru_utime + used.ru_stime
 
 
 def watched(order: Order, count: int) -> dict[str, Any]:
@@ -106,23 +112,15 @@ def watched(order: Order, count: int) -> dict[str, Any]:
     }
 
 
-def cpu_of(command: Sequence[str]) -> float:
-    """The CPU seconds of a command and of all that it started."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, _, used = os.wait4(process.pid, 0)
-    process.returncode = 0
-    return used.ru_utime + used.ru_stime
-
-
 def table(found: Sequence[dict[str, Any]], words: Sequence[str]) -> None:
     """What was measured beside what the model says, in CPU seconds, which a busy machine changes least."""
     at = words.index("--implementation")
     run = [words[at + 1], *words[:at]]
     with tempfile.TemporaryDirectory() as folder:
-        lossconf = [sys.executable, "-m", "conformance", "run"]
-        whole = cpu_of([*lossconf, *run, "-j", "1", "--report", f"{folder}/whole.jsonl"])
+        lossconf, quiet = [sys.executable, "-m", "conformance", "run"], subprocess.DEVNULL
+        _, whole = _run([*lossconf, *run, "-j", "1", "--report", f"{folder}/whole.jsonl"], quiet)
         none = ["reference", "--case", "euclidean_loss/grid-001", "--dtype", "float32"]
-        start = cpu_of([*lossconf, *none, "-j", "1", "--report", f"{folder}/none.jsonl"])
+        _, start = _run([*lossconf, *none, "-j", "1", "--report", f"{folder}/none.jsonl"], quiet)
     worker = apart(2, none_words())["cpu"] - apart(1, none_words())["cpu"]
     base = apart(1, none_words())["cpu"] - 2 * start - worker
     print(f"here, one process: {whole:.1f} s; a start {start:.2f} s; a worker {worker:.2f} s; the rest {base:.2f} s")

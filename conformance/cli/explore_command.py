@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from conformance.cli import completing
 from conformance.cli.layer_options import about, python_layer_options
 from conformance.cli.numbers import Finite
 from conformance.cli.on_option import on_option, refuse_beside
-from conformance.cli.run_options import declines_option
-from conformance.cli.running import MOST_WORKERS, TimeOver, run
+from conformance.cli.run_options import declines_option, dialect_option, timeout_option, workers_option
+from conformance.cli.running import TimeOver, run
 from conformance.cli.saying import say
 from conformance.cli.types_option import TYPES
 from conformance.contract.dtypes import DEFAULT
@@ -58,7 +57,7 @@ class _Seeds(click.ParamType[tuple[int, int]]):
 @click.option("--seeds", type=_Seeds(), default="1..10000", show_default=True, help="The seeds to explore.")
 @click.option("--hours", type=Finite(0.0, 1e5), default=0.0, help="Hours after which it ends, to go on another time.")
 @click.option("--minutes", type=Finite(0.0, 1e6), default=0.0, help="Minutes, the same. Default: until all seeds are.")
-@click.option("--dialect", type=click.Choice(["documented", "bvlc"]), help="Ask for one dialect.")
+@dialect_option
 @click.option("--dtype", "dtypes", multiple=True, type=TYPES, help="A type, as for `lossconf run`; repeatable.")
 @click.option(
     "--layer",
@@ -77,24 +76,10 @@ class _Seeds(click.ParamType[tuple[int, int]]):
     help="Only losses of this profile; repeatable.",
 )
 @click.option("--loss", "losses", multiple=True, metavar="FILE.py", help="A loss described in a file; repeatable.")
-@click.option(
-    "-j",
-    "workers",
-    type=click.IntRange(0, 64),
-    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
-    show_default=f"one per core, at most {MOST_WORKERS}",
-    help="Processes to run in, each with its own implementation; 0: this one, for a debugger.",
-)
+@workers_option
 @on_option
 @declines_option
-@click.option(
-    "--timeout",
-    type=Finite(0.1, 1e7),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds that one case may take.",
-)
+@timeout_option
 @python_layer_options
 def command(
     implementation: str,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from conformance.cli.completing import families, golden_cases, layers
-from conformance.cli.run_options import fresh_option, new_seed
+from conformance.cli.completing import layers
+from conformance.cli.run_options import cases_option, families_option, fresh_option, new_seed
 from conformance.cli.saying import say
 from conformance.cli.types_option import TYPES
 from conformance.contract.dtypes import DEFAULT
@@ -18,9 +18,7 @@ __all__ = ["command"]
 @click.command("export")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--dtype", "dtypes", multiple=True, type=TYPES, help="Repeatable. Default: all that Caffe has.")
-@click.option(
-    "--family", "families", multiple=True, shell_complete=families, help="Only this family of checks; repeatable."
-)
+@families_option
 @click.option(
     "--layer",
     "layers",
@@ -28,9 +26,7 @@ __all__ = ["command"]
     shell_complete=layers,
     help="Only checks about this layer, as ids spell it, or net; repeatable.",
 )
-@click.option(
-    "--case", "checks", multiple=True, shell_complete=golden_cases, metavar="ID", help="Only this check; repeatable."
-)
+@cases_option
 @click.option("--large", is_flag=True, help="With the cases whose files exceed a megabyte.")
 @fresh_option
 def command(

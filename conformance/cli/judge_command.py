@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from conformance.cli.run_options import declines_option
-from conformance.cli.running import MOST_WORKERS, run
+from conformance.cli.run_options import declines_option, dialect_option, workers_option
+from conformance.cli.running import run
 from conformance.views.console import PlainConsole
 
 __all__ = ["command"]
@@ -23,19 +22,8 @@ __all__ = ["command"]
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder that was exported. Default: PATH, or the folder that PATH lies in.",
 )
-@click.option(
-    "--dialect",
-    type=click.Choice(["documented", "bvlc"]),
-    help="Ask for one dialect; without it, either side of a quirk will do.",
-)
-@click.option(
-    "-j",
-    "workers",
-    type=click.IntRange(0, 64),
-    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
-    show_default=f"one per core, at most {MOST_WORKERS}",
-    help="Processes to run in; 0: this one, for a debugger.",
-)
+@dialect_option
+@workers_option
 @click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),

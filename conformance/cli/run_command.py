@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from conformance.adapters.opening import refuse_in_process
 from conformance.cli.check_command import decided
-from conformance.cli.completing import families, golden_cases, implementations, layers, profiles
+from conformance.cli.completing import implementations, layers, profiles
 from conformance.cli.layer_options import about, of_case_files, python_layer_options, read_snippets
 from conformance.cli.numbers import Finite
 from conformance.cli.on_option import on_option, refuse_beside
-from conformance.cli.run_options import declines_option, fresh_option, new_seed
-from conformance.cli.running import MOST_WORKERS, refuse_cut_index, run
+from conformance.cli.run_options import (
+    cases_option,
+    declines_option,
+    dialect_option,
+    families_option,
+    fresh_option,
+    new_seed,
+    timeout_option,
+    workers_option,
+)
+from conformance.cli.running import refuse_cut_index, run
 from conformance.cli.simulate_option import simulate_option
 from conformance.cli.types_option import TYPES
 from conformance.contract.paths import refuse_same, text_of
@@ -50,11 +58,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 
 @click.command("run", epilog="Ends with the exit codes that `lossconf --help` lists.")
 @click.argument("implementation", default=DEFAULT, shell_complete=implementations)
-@click.option(
-    "--dialect",
-    type=click.Choice(["documented", "bvlc"]),
-    help="Ask for one dialect; without it, either side of a quirk will do.",
-)
+@dialect_option
 @click.option(
     "--dtype",
     "dtypes",
@@ -63,9 +67,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     help="A type, or what differs by role, as in 'float16, loss float32 (computed float32)'; repeatable. Default: all "
     "that the implementation claims.",
 )
-@click.option(
-    "--family", "families", multiple=True, shell_complete=families, help="Only this family of checks; repeatable."
-)
+@families_option
 @click.option(
     "--layer",
     "layers",
@@ -90,9 +92,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     metavar="FILE.py",
     help="A loss described in a file (`lossconf losses new`); a run that names nothing else is about it; repeatable.",
 )
-@click.option(
-    "--case", "checks", multiple=True, shell_complete=golden_cases, metavar="ID", help="Only this check; repeatable."
-)
+@cases_option
 @click.option(
     "--case-file",
     "case_files",
@@ -101,14 +101,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     help="Only the case in this file, a find of `lossconf explore` or a golden case; repeatable.",
 )
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
-@click.option(
-    "-j",
-    "workers",
-    type=click.IntRange(0, 64),
-    default=lambda: min(os.cpu_count() or 1, MOST_WORKERS),
-    show_default=f"one per core, at most {MOST_WORKERS}",
-    help="Processes to run in, each with its own implementation; 0: this one, for a debugger.",
-)
+@workers_option
 @on_option
 @click.option("--shard", type=_Share(), help="Only one part of the checks, for a run spread over machines.")
 @click.option(
@@ -139,14 +132,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
 )
 @click.option("--seed", type=click.IntRange(1, 2**31 - 1), help="What --explore draws from; the report names it.")
 @fresh_option
-@click.option(
-    "--timeout",
-    type=Finite(0.1, 1e7),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds that one case may take.",
-)
+@timeout_option
 @click.option(
     "--max-time",
     type=Finite(0.0, 1e7),

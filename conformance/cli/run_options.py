@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import click
 
-__all__ = ["declines_option", "fresh_option", "new_seed"]
+from conformance.cli.completing import families, golden_cases
+from conformance.cli.numbers import Finite
+
+__all__ = [
+    "cases_option",
+    "declines_option",
+    "dialect_option",
+    "families_option",
+    "fresh_option",
+    "new_seed",
+    "timeout_option",
+    "workers_option",
+]
+
+_MOST_WORKERS = 4
+"""Processes by default: an implementation may need much memory, and has a process in each."""
 
 
 class _Seed(click.ParamType[int]):
@@ -24,6 +40,38 @@ def new_seed() -> int:
     """A seed that nobody chose."""
     return random.SystemRandom().randrange(1, 2**31)
 
+
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(["documented", "bvlc"]),
+    help="Ask for one dialect; without it, either side of a quirk will do.",
+)
+
+families_option = click.option(
+    "--family", "families", multiple=True, shell_complete=families, help="Only this family of checks; repeatable."
+)
+
+cases_option = click.option(
+    "--case", "checks", multiple=True, shell_complete=golden_cases, metavar="ID", help="Only this check; repeatable."
+)
+
+workers_option = click.option(
+    "-j",
+    "workers",
+    type=click.IntRange(0, 64),
+    default=lambda: min(os.cpu_count() or 1, _MOST_WORKERS),
+    show_default=f"one per core, at most {_MOST_WORKERS}",
+    help="Processes to run in, each with its own implementation; 0: this one, for a debugger.",
+)
+
+timeout_option = click.option(
+    "--timeout",
+    type=Finite(0.1, 1e7),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that one case may take.",
+)
 
 declines_option = click.option(
     "--declines",

@@ -18,10 +18,7 @@ from conformance.engine.stopped_run import StoppedRun
 from conformance.record.writer import ReportWriter
 from conformance.views.progress import ProgressBar
 
-__all__ = ["MOST_WORKERS", "TimeOver", "refuse_cut_index", "run"]
-
-MOST_WORKERS = 4
-"""Processes by default: an implementation may need much memory, and has a process in each."""
+__all__ = ["TimeOver", "refuse_cut_index", "run"]
 
 
 def refuse_cut_index(spec: str) -> None:

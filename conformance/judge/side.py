@@ -50,6 +50,7 @@ def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
 
 
 _FOUND: dict[tuple[str, str, tuple[str, ...]], frozenset[str]] = {}
+"""By net, digest and forms of a case: what has been found out in this process; no case is kept."""
 
 
 def _touches(case: Case, forms: tuple[str, ...]) -> frozenset[str]:

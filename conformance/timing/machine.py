@@ -74,6 +74,7 @@ class Machine:
             "boost": self.boost,
             "virtual": self.virtual,
             "processors' quota": self.quota,
+            "cores used": self.cores,
         }
         known = {
             "number_of_nodes": 1,
@@ -86,7 +87,7 @@ class Machine:
             "operating_system": self.system,
             "framework": ", ".join(f"{name} {version}" for name, version in self.libraries.items()),
             "other_software_stack": self.python,
-            "hw_notes": _notes({**state, "cores used": self.cores}),
+            "hw_notes": _notes(state),
             "sw_notes": _notes(self.threads),
         }
         return {name: value for name, value in known.items() if value not in ("", None)}

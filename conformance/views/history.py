@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import DictLoader, Environment, StrictUndefined
-
 from conformance.contract.verdict import Status
 from conformance.record.conclusion import Conclusion, Musts, implementation_of
 from conformance.record.differences import differences_between
 from conformance.record.report import Report, net_last
+from conformance.views.html.environment import environment, source_hash
 from conformance.views.text import headroom_told, printable
 
 __all__ = ["Moment", "history_page", "history_text", "moments_of"]
@@ -73,10 +70,9 @@ def _moment(report: Report, before: Report | None) -> Moment:
     members = defaultdict(list)
     for judged in report.judged:
         members[judged.stem].append(judged.verdict)
-    rooms = {
-        stem: min(v.headroom for v in verdicts if v.status is Status.PASSED and v.headroom is not None)
+    passed = {
+        stem: [v.headroom for v in verdicts if v.status is Status.PASSED and v.headroom is not None]
         for stem, verdicts in members.items()
-        if any(v.status is Status.PASSED and v.headroom is not None for v in verdicts)
     }
     changes = differences_between(before, report).changed if before is not None else None
     kinds = None if changes is None else [change.kind for change in changes if not change.by_suite]
@@ -88,7 +84,7 @@ def _moment(report: Report, before: Report | None) -> Moment:
         found.good,
         found.musts,
         {stem: Musts.of(members[stem]) for stem in sorted(members, key=net_last)},
-        rooms,
+        {stem: min(rooms) for stem, rooms in passed.items() if rooms},
         None if kinds is None else kinds.count("broke"),
         None if kinds is None else kinds.count("mended"),
     )
@@ -119,22 +115,16 @@ def _of(musts: Musts | None) -> str:
 def history_page(moments: Sequence[Moment]) -> str:
     """The same as HTML, with a drawing of the musts passed and one of the least headroom; nothing is fetched or run."""
     css = (files("conformance.views.html") / "page.css").read_text("utf-8")
-    environment = Environment(
-        loader=DictLoader({"page": (files("conformance.views") / "history.html.j2").read_text("utf-8")}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"of": _of, "headroom": headroom_told}
+    pages = environment("conformance.views")
+    pages.filters |= {"of": _of, "headroom": headroom_told}
     shares = [moment.share for moment in moments]
     lowest = min(shares)
-    return environment.get_template("page").render(
+    return pages.get_template("history.html.j2").render(
         moments=moments,
         cells=_cells,
         stems=sorted({stem for moment in moments for stem in moment.layers}, key=net_last),
         css=css,
-        hash="sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        hash=source_hash(css),
         lowest=f"{100 * lowest:.3g} %",
         passed=_drawn([(share - lowest) / (1 - lowest) if lowest < 1 else 1.0 for share in shares]),
         rooms=_drawn([_height(moment.room) for moment in moments]),

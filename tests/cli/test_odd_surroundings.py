@@ -92,6 +92,7 @@ def test_a_stream_that_a_shell_has_closed_changes_no_exit_code(tmp_path: Path, m
 
 
 def test_without_its_compiler_numba_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_implementation("numba-cpu").close()  # kernels that are imported first without a compiler stay without one
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     with pytest.raises(DoesNotStart, match="NUMBA_DISABLE_JIT"):
         open_implementation("numba-cpu")

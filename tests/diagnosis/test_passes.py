@@ -123,3 +123,23 @@ def test_the_first_wrong_array_is_told_apart_from_what_follows() -> None:
     found = clues(case, wrong)
     assert found.causes[Cause.SIGN] is Grade.PATTERN
     assert Cause.SIGN in found.first
+
+
+def test_a_bottom_that_is_not_written_where_nothing_is_owed() -> None:
+    """The other one is zero where something else was before, which nobody gets right by doing nothing."""
+    case = replace(EUCLIDEAN.case("zero", weights=(0.0,)), prefill_diff={"x": 7.0, "z": 7.0})
+    right = answered(case)
+    wrong = replace(right, diff={**right.diff, "z": np.full((4, 5), 7.0)})
+    assert clues(case, wrong).causes[Cause.ONE_BOTTOM] is Grade.EXACT
+
+
+def test_a_weight_shows_in_the_gradient_of_a_layer_that_is_in_place() -> None:
+    """Of a blob that two layers write, only the gradient of the first is reported."""
+    net = EUCLIDEAN.case("net", weights=(3.0,)).net
+    relu = 'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }\nlayer { name: "loss"'
+    case = replace(EUCLIDEAN.case("in-place"), net=net.replace('layer { name: "loss"', relu))
+    right = answered(case)
+    wrong = replace(right, diff={**right.diff, "x": right.diff["x"] / 3})
+    found = clues(case, wrong)
+    assert found.causes[Cause.WEIGHT_MISSING] is Grade.EXACT
+    assert Cause.WEIGHT_MISSING in found.first

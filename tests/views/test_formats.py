@@ -92,6 +92,18 @@ def test_what_no_cause_explains_is_one_group_whichever_requirements_it_breaks() 
     assert "hinge_loss.backward 1, hinge_loss.gradient 1, hinge_loss.norm 1" in out.getvalue()
 
 
+def test_a_recommendation_that_is_broken_beside_musts_is_told_apart() -> None:
+    soft = {"status": Status.FAILED, "level": Level.SHOULD, "requirement": "net.structure"}
+    shoulds = [verdict(f"h/{i}", reason=f"outputs {'abc'[i]}", **soft) for i in range(3)]
+    out = io.StringIO()
+    render(report_of(failed("h/0"), failed("h/1"), *shoulds), Console(file=out, width=120), "report.jsonl")
+    told = out.getvalue().partition("Recommendations not followed")[2]
+    assert re.findall(r"^  (\d+ x .*)$", told, re.MULTILINE) == [
+        "2 x in cases that break musts, too",
+        "1 x net.structure  failed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("report", "baseline", "message", "colour"),
     [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 from collections import defaultdict
@@ -11,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
-
-from jinja2 import DictLoader, Environment, StrictUndefined
 
 from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.gate import Baseline, decision_on
@@ -23,6 +19,7 @@ from conformance.record.readings import readings_of
 from conformance.record.report import Report
 from conformance.views.forms import forms_told
 from conformance.views.html.details import MOST, details_of
+from conformance.views.html.environment import environment, source_hash
 from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
@@ -45,15 +42,9 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
     found = concluded(report, baseline)
     data = {"words": words.to_json(), "states": STATES, "rows": rows}
     sources = {part: (files("conformance.views.html") / part).read_text("utf-8") for part in ("page.css", "page.js")}
-    environment = Environment(
-        loader=DictLoader({"page": (files("conformance.views.html") / "page.html.j2").read_text("utf-8")}),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"printable": printable, "headroom": headroom_told, "numbers": _numbers}
-    return environment.get_template("page").render(
+    pages = environment("conformance.views.html")
+    pages.filters |= {"printable": printable, "headroom": headroom_told, "numbers": _numbers}
+    return pages.get_template("page.html.j2").render(
         report=report,
         name=name,
         dialect=dialect_of(report),
@@ -78,7 +69,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         details=_json(details),
         css=sources["page.css"],
         js=sources["page.js"],
-        hashes={part: _hash(text) for part, text in sources.items()},
+        hashes={part: source_hash(text) for part, text in sources.items()},
     )
 
 
@@ -91,10 +82,6 @@ def _json(value: Any) -> str:
     """JSON that can stand in a script element: no "<" is left in it that could end one."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @dataclass(frozen=True)

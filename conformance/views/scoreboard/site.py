@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
 from conformance.contract.paths import failed, put, refuse_same
 from conformance.record.conclusion import Musts
+from conformance.views.html.environment import environment, source_hash
 from conformance.views.scoreboard.entry import Bug, Entry, name_of_file
 from conformance.views.scoreboard.scoreboard import SCHEMA, Scoreboard, schema
 from conformance.views.text import printable
@@ -29,19 +26,13 @@ def pages_of(board: Scoreboard) -> dict[str, str]:
     css = "".join(
         (files("conformance.views") / place).read_text("utf-8") for place in ("html/page.css", "scoreboard/site.css")
     )
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["printable"] = printable
+    templates = environment("conformance.views.scoreboard")
+    templates.filters["printable"] = printable
     titles = [entry.title for entry in board.entries]
-    environment.globals.update(
+    templates.globals.update(
         board=board,
         css=css,
-        hash="sha256-" + base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        hash=source_hash(css),
         schema=SCHEMA,
         page=lambda what: places[_key(what)],
         label=lambda entry: f"{entry.title} ({entry.device})" if titles.count(entry.title) > 1 else entry.title,
@@ -52,7 +43,7 @@ def pages_of(board: Scoreboard) -> dict[str, str]:
     )
 
     def made(template: str, **told: object) -> str:
-        return environment.get_template(f"{template}.html.j2").render(**told)
+        return templates.get_template(f"{template}.html.j2").render(**told)
 
     pages = {"index.html": made("index", up="")}
     pages |= {places[_key(entry)]: made("implementation", entry=entry) for entry in board.entries}
@@ -79,10 +70,6 @@ def write_site(board: Scoreboard, folder: Path, *read: Path) -> int:
             raise failed(f"cannot write the site {folder}", error) from None
         put(path, text)
     return len(pages)
-
-
-def _template(name: str) -> str:
-    return (files("conformance.views.scoreboard") / name).read_text("utf-8")
 
 
 def _key(what: Entry | Bug | str) -> object:
