@@ -56,15 +56,18 @@ def exact_sum(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
 
 def _sum(x: NDArray[Any], axes: tuple[int, ...]) -> NDArray[np.float64]:
-    kept = tuple(a for a in range(x.ndim) if a not in axes)
-    shape = tuple(x.shape[a] for a in kept)
-    rows = np.transpose(x, kept + axes).reshape(math.prod(shape), math.prod(x.shape[a] for a in axes))
+    kept = tuple([a for a in range(x.ndim) if a not in axes])
+    shape = tuple([x.shape[a] for a in kept])
+    count = math.prod(shape)
+    if x.size == count:  # nothing is added, but to 0
+        return np.asarray(np.add(x.reshape(shape), 0.0, dtype=np.float64))
+    rows = x.transpose(kept + axes).reshape(count, math.prod([x.shape[a] for a in axes]))
     sums = np.empty(len(rows))
-    if rows.shape[1] in (1, 2):  # a single addition is rounded once
+    if rows.shape[1] == 2:  # a single addition is rounded once
         with np.errstate(all="ignore"):
-            np.add(rows[:, 0], rows[:, 1] if rows.shape[1] == 2 else 0.0, out=sums, dtype=np.float64)
+            np.add(rows[:, 0], rows[:, 1], out=sums, dtype=np.float64)
         return sums.reshape(shape)
-    if np.isfinite(rows).all():
+    if np.count_nonzero(np.isfinite(rows)) == rows.size:
         with suppress(OverflowError):
             sums[:] = [math.fsum(row) for row in rows.tolist()]
             return sums.reshape(shape)

@@ -66,12 +66,13 @@ class Blob:
 
     def reshape(self, *shape: int) -> None:
         """Take a new shape. Raises `LayerError` for a negative dimension."""
-        if any(dim < 0 for dim in shape):
+        if shape and min(shape) < 0:
             raise LayerError(f"a blob cannot take the shape {shape}: a dimension is negative")
-        self.shape = tuple(int(dim) for dim in shape)
-        if self.count > min(self._data.memory.size, self._diff.memory.size):
-            self._data = _Buffer(self._zeros, self.count)
-            self._diff = _Buffer(self._zero_diff, self.count)
+        self.shape = tuple(map(int, shape))
+        count = self.count
+        if count > self._data.memory.size or count > self._diff.memory.size:
+            self._data = _Buffer(self._zeros, count)
+            self._diff = _Buffer(self._zero_diff, count)
             self.reallocations += 1
 
     def move(self, data: Zeros, diff: Zeros) -> None:
@@ -92,11 +93,11 @@ class Blob:
 
     @property
     def data(self) -> Any:
-        return self._data.memory[: self.count].reshape(self.shape)
+        return _shaped(self._data.memory, self.shape)
 
     @property
     def diff(self) -> Any:
-        return self._diff.memory[: self.count].reshape(self.shape)
+        return _shaped(self._diff.memory, self.shape)
 
     @property
     def wide(self) -> Any:
@@ -172,6 +173,12 @@ class Blob:
     @property
     def width(self) -> int:
         return self._legacy(3)
+
+
+def _shaped(memory: Any, shape: tuple[int, ...]) -> Any:
+    """A view of as much of the memory as the shape takes."""
+    count = math.prod(shape)
+    return (memory if memory.size == count else memory[:count]).reshape(shape)
 
 
 def _widened(array: Any) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -79,7 +78,7 @@ class Net:
         param = parse_net(text) if isinstance(text, str) else text
         for layer in param.layer:
             if layer.own and layer.type in self._registry:
-                with _stage("parse", layer.name):
+                with _Stage("parse", layer.name):
                     self._registry[layer.type].refuse_fields_of_other_forms(layer)
         self.name = param.name
         state = replace(
@@ -109,6 +108,11 @@ class Net:
         return Met(touched, frozenset(self.dialect.departed), self._flags.overflowed, self._flags.blurred)
 
     @property
+    def asked(self) -> bool:
+        """Whether a side of any quirk has made a difference so far, or may yet; else every dialect runs alike."""
+        return self.dialect.asked or any(node.layer.unsettled for node in self.layers)
+
+    @property
     def loss_weights(self) -> dict[str, float]:
         """Every weighted top's weight, by the blob's name."""
         return {top: w for node in self.layers for top, w in zip(node.tops, node.loss_weights, strict=True) if w != 0}
@@ -123,7 +127,7 @@ class Net:
         """Give every blob the shape that follows from the inputs', without computing; ``stage`` is where a layer's
         refusal falls."""
         for node in self.layers:
-            with _stage(stage, node.name):
+            with _Stage(stage, node.name):
                 node.layer.run_reshape(self.bottoms_of(node), self.tops_of(node))
 
     def forward(self) -> Any:
@@ -141,7 +145,7 @@ class Net:
 
     def forward_layer(self, node: Node) -> Any | None:
         """Run one layer forward; its part of the loss, None where it has no weighted top."""
-        with _stage("forward", node.name):
+        with _Stage("forward", node.name):
             return node.layer.run_forward(self.bottoms_of(node), self.tops_of(node))
 
     def backward(self) -> None:
@@ -152,7 +156,7 @@ class Net:
     def backward_layer(self, node: Node) -> None:
         """Run one layer backward, if it needs to."""
         if node.need_backward:
-            with _stage("backward", node.name):
+            with _Stage("backward", node.name):
                 node.layer.backward(self.tops_of(node), node.bottom_need_backward, self.bottoms_of(node))
 
     def clear_param_diffs(self) -> None:
@@ -165,7 +169,7 @@ class Net:
         return layer_type in self._registry and self._registry[layer_type].implicit_weight
 
     def _append(self, param: LayerParameter) -> None:
-        with _stage("setup", param.name):
+        with _Stage("setup", param.name):
             if param.propagate_down and len(param.propagate_down) != len(param.bottom):
                 raise LayerError(
                     f"{len(param.propagate_down)} propagate_down for {len(param.bottom)} bottom(s)",
@@ -262,11 +266,17 @@ def _summed(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else exact_sum(np.stack(parts))
 
 
-@contextmanager
-def _stage(stage: str, layer: str) -> Iterator[None]:
-    """Turn a layer's refusal into the net's; floating-point events are part of what a layer computes."""
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    except LayerError as error:
-        raise NetError(error.message, stage, layer, error.hint) from error
+class _Stage:
+    """Turns a layer's refusal into the net's; floating-point events are part of what a layer computes."""
+
+    def __init__(self, stage: str, layer: str) -> None:
+        self._stage, self._layer = stage, layer
+        self._quiet = np.errstate(all="ignore")
+
+    def __enter__(self) -> None:
+        self._quiet.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        self._quiet.__exit__(kind, error, trace)
+        if isinstance(error, LayerError):
+            raise NetError(error.message, self._stage, self._layer, error.hint) from error

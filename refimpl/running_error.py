@@ -86,14 +86,19 @@ class Rounding:
         has already."""
         roundings = self.factor if function is None else max(self.factor, 2 * self.charges.get(function, 0.0))
         size = np.absolute(value) if self.narrow is None else np.absolute(value) + passed
+        rounded: Array = roundings * self.unit * size
+        small = (size < 2 * self.tiny) & (size > 0)
+        if not np.count_nonzero(small):
+            return rounded
         least = self.tiny if self.underflow is None else self.underflow
-        lost = np.where((size < 2 * self.tiny) & (size > 0), least, 0.0)
-        return np.maximum(lost, roundings * self.unit * size)
+        return np.maximum(np.where(small, least, 0.0), rounded)
 
     def of_constant(self, value: Any) -> Array:
         """The error that exact numbers are held with."""
+        if self.narrow is None:
+            return np.zeros(np.shape(value))
         wide = np.asarray(value, np.float64)
-        if self.narrow is None or self.narrow.holds(wide).all():
+        if self.narrow.holds(wide).all():
             return np.zeros(wide.shape)
         size = np.where(np.isfinite(wide), np.absolute(wide), 0.0)
         return np.where(self.narrow.holds(wide), 0.0, self.narrow.unit_roundoff * size + self.narrow.underflow)
@@ -169,8 +174,8 @@ def _select(rule: Callable[[Array, Array], Array]) -> _Rule:
 
 
 _EXACT: dict[np.ufunc, _Rule] = {
-    np.negative: lambda x, e: (-x, e),
-    np.positive: lambda x, e: (x, e),
+    np.negative: lambda x, e: (-x, e.copy()),
+    np.positive: lambda x, e: (x, e.copy()),
     np.maximum: _select(np.maximum),
     np.minimum: _select(np.minimum),
 }
@@ -354,16 +359,23 @@ class Approx(NDArrayOperatorsMixin):
 
     def _fit(self, value: Array) -> Array:
         """``value`` with everything beyond the largest finite number replaced by an infinity of its sign."""
-        beyond = np.isfinite(value) & (np.absolute(value) > self.rounding.huge)
-        if not beyond.any():
+        beyond = np.absolute(value) > self.rounding.huge
+        if not np.count_nonzero(beyond):
+            return value
+        beyond &= np.isfinite(value)
+        if not np.count_nonzero(beyond):
             return value
         self.flags.overflowed = True
         return np.where(beyond, np.copysign(np.inf, value), value)
 
     def _settled(self, value: Any, error: Any) -> Approx:
         """A result: an infinity or a NaN is what it is, and an error that is not a number bounds nothing."""
-        error = np.where(np.isnan(error), np.inf, error)
-        return self.replaced(value, np.where(np.isfinite(value), error, 0.0))
+        if np.count_nonzero(unknown := np.isnan(error)):
+            error = np.where(unknown, np.inf, error)
+        finite = np.isfinite(value)
+        if np.count_nonzero(finite) < finite.size or np.shape(error) != np.shape(value):
+            error = np.where(finite, error, 0.0)
+        return self.replaced(value, error)
 
 
 def _value(x: Any) -> Any:

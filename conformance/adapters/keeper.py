@@ -1,10 +1,9 @@
 """Keeper: a process between the suite and somebody's, that outlives either for as long as it takes to leave nothing.
 
-It makes a scratch folder, starts a command, waits, removes the folder and ends as the command ended. Whatever the
-command has started ends with it, also what left its group or session: orphans become the keeper's own children where
-the system has that (Linux), and are killed until there are none. The same happens at once where the suite dies or
-closes its end of a pipe. The folder is the keeper's from beginning to end: at no moment would the suite's death leave
-one. Run by its path, with nothing but the standard library.
+It starts a command, waits, and ends as the command ended. Whatever the command has started ends with it, also what left
+its group or session: orphans become the keeper's own children where the system has that (Linux), and are killed until
+there are none. The same happens at once where the suite dies or closes its end of a pipe, and then the scratch folder
+is removed as well. Run by its path, with nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -35,19 +34,15 @@ def main() -> None:
     os.set_inheritable(watch, False)
     os.set_inheritable(tell, False)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    try:
-        os.mkdir(folder, 0o700)
-    except OSError as error:
-        _tell(tell, error, folder)
-        os._exit(_NOT_FOUND)
     leader = _started(command, tell)
     os.close(tell)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    status = _waited(leader, watch)
+    status, orphaned = _waited(leader, watch)
     _end_all(leader)
-    remove(folder)
+    if orphaned:
+        remove(folder)
     _end_as(status)
 
 
@@ -86,7 +81,7 @@ def _move_up(path: str, to: str) -> None:
 
 
 def _started(command: list[str], tell: int) -> int:
-    """Starts the command at the head of a session of its own; one that cannot be started tells why."""
+    """Starts the command at the head of a session of its own; one that cannot be started tells its error's number."""
     keeper = os.getpid()
     leader = os.fork()
     if leader:
@@ -99,18 +94,13 @@ def _started(command: list[str], tell: int) -> int:
         if os.getppid() == keeper:
             os.execvp(command[0], command)
     except OSError as error:
-        _tell(tell, error, command[0])
+        os.write(tell, str(error.errno).encode())
     finally:
         os._exit(_NOT_FOUND)
 
 
-def _tell(tell: int, error: OSError, what: str) -> None:
-    """What could not be made or started, behind its error's number."""
-    os.write(tell, os.fsencode(f"{error.errno} {what}"))
-
-
-def _waited(leader: int, watch: int) -> int | None:
-    """Waits for the leader's end or the suite's: the leader's wait status, if it ended."""
+def _waited(leader: int, watch: int) -> tuple[int | None, bool]:
+    """Waits for the leader's end or the suite's: the leader's wait status, if it ended, and whether the suite did."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -124,10 +114,10 @@ def _waited(leader: int, watch: int) -> int | None:
     while True:
         while (found := _reaped())[0]:
             if found[0] == leader:
-                return found[1]
+                return found[1], False
         ready = [fd for fd, _ in poll.poll()]
         if watch in ready:
-            return None
+            return None, True
         os.read(woken, 1 << 10)
 
 

@@ -51,6 +51,8 @@ _WITHOUT = (
     "stepwise",
     "unittest",
     "faulthandler",
+    "threadexception",
+    "unraisableexception",  # collects garbage five times over at the end
 )
 
 

@@ -44,26 +44,27 @@ class Measurement:
 def measure(got: Array, wants: Sequence[Approx], dtype: str) -> Measurement:
     """Compare with one or more right answers; each element may follow any of them. Shapes must agree in their count."""
     flat, rooms = _rooms(got, wants, dtype)
-    best = rooms.argmax(axis=0)
-    room = rooms.max(axis=0)
+    room = rooms[0] if len(rooms) == 1 else rooms.max(axis=0)
     if not room.size:
         return Measurement(True, np.inf, (), 0.0, 0.0, 0.0, 0, 0, 0, 0)
     worst = int(room.argmin())
-    want = wants[int(best[worst])]
-    boundless = np.stack([np.isinf(version.error.ravel()) for version in wants])
-    unbounded = boundless & np.stack([version.value.ravel() != flat for version in wants])
-    index = tuple(int(i) for i in np.unravel_index(worst, want.shape)) if want.shape else ()
+    want = wants[int(rooms[:, worst].argmax())]
+    boundless = np.logical_and.reduce([np.isinf(version.error.ravel()) for version in wants])
+    unbounded = 0
+    if count := int(np.count_nonzero(boundless)):
+        off = np.logical_and.reduce([version.value.ravel() != flat for version in wants])
+        unbounded = int(np.count_nonzero(boundless & off & np.isfinite(flat)))
     return Measurement(
-        accepted=bool((room >= 1).all()),
+        accepted=bool(np.count_nonzero(room >= 1) == room.size),
         headroom=float(room[worst]),
-        index=index,
+        index=tuple(int(i) for i in np.unravel_index(worst, want.shape)) if want.shape else (),
         got=float(flat[worst]),
         want=float(want.value.ravel()[worst]),
         bound=float(want.error.ravel()[worst]),
-        rejected=int((room < 1).sum()),
-        unbounded=int((unbounded.all(axis=0) & np.isfinite(flat)).sum()),
-        boundless=int(boundless.all(axis=0).sum()),
-        size=int(room.size),
+        rejected=int(np.count_nonzero(room < 1)),
+        unbounded=unbounded,
+        boundless=count,
+        size=room.size,
     )
 
 
@@ -95,10 +96,13 @@ def _headroom(
 ) -> NDArray[np.float64]:
     """bound / error per element: inf where nothing is off, 0 where one is not a number, or infinite, and the other is
     not."""
+    same = got == want
+    if np.count_nonzero(same) == same.size:
+        return np.full(same.shape, np.inf)
     with np.errstate(all="ignore"):
         error = np.absolute(got - want)
         room = np.where(error == 0, np.inf, bound / error)
-        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        same |= np.isnan(got) & np.isnan(want)
         overflowed = np.isinf(got) & (np.sign(got) * want + bound > largest) & np.isfinite(want)
         room = np.where(np.isfinite(got) & np.isfinite(want), room, 0.0)
     return np.where(same | overflowed, np.inf, room)

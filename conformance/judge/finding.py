@@ -84,7 +84,7 @@ def _judged(versions: tuple[Comparison, ...], dtype: str) -> list[Finding]:
 def _measured(versions: tuple[Comparison, ...], dtype: str, level: Level) -> Finding:
     first = versions[0]
     measured = measure(first.got, [version.want for version in versions], dtype)
-    absent = not np.any(np.nan_to_num(first.got, nan=1.0))
+    absent = not np.count_nonzero(first.got)
     spared = first.aspect == "unasked" and absent
     accepted = measured.accepted or spared
     of_a_loss = first.node is not None and first.node.layer.implicit_weight

@@ -17,7 +17,7 @@ from conformance.judge.finding import Finding, findings_of
 from conformance.judge.owed import OPTIONAL, unreported
 from conformance.judge.replay import Comparison, replay
 from conformance.judge.serving import owner, serves
-from conformance.judge.side import Side, sides_of
+from conformance.judge.side import Side, plain_side, sides_of, touched_by
 from conformance.judge.structure import structure_findings
 from conformance.judge.tolerance import rounding_of
 from conformance.judge.weightless import weightless
@@ -76,8 +76,18 @@ def judge_outcome(
     if beyond := _beyond_range(case, dtype):
         return Judgement(next(sides_of(case.rounded(dtype), dialect, told)), (), beyond=beyond)
     case = case.rounded(dtype)
+    plain = plain_side(case, dialect, told)
+    first = _judged(case, answer, dtype, plain, subgradient=dialect != "bvlc")
+    if not first.failures and first.net is not None:
+        if not first.net.asked:
+            return first  # on no side would anything be otherwise
+        if not case.passes and not first.net.met.touched:  # a further pass may have taken a layer out of some again
+            touched_by(case, plain.forms, untouched=True)
     for side in sides_of(case, dialect, told):
-        judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
+        if (side.taken, side.forms) == (plain.taken, plain.forms):
+            judged = replace(first, side=side)
+        else:
+            judged = _judged(case, answer, dtype, side, subgradient=dialect != "bvlc")
         if not judged.failures:
             return judged
         if best is None or _weight(judged, answer) < _weight(best, answer):

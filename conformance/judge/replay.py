@@ -244,8 +244,9 @@ def learnt_by(node: Node) -> Iterator[Approx]:
 
 def _uniform(top: Blob) -> list[float]:
     """The one value that all of the top's diff has, as a weight has."""
-    values = np.unique(top.diff.value)
-    return values.tolist() if values.size == 1 else []
+    values = top.diff.value.ravel()
+    alike = values.size and ((values == values[0]).all() or np.isnan(values).all())
+    return [float(values[0])] if alike else []
 
 
 def _weighted(blob: Blob) -> Approx:

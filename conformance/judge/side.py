@@ -13,7 +13,7 @@ from refimpl.errors import NetError, PrototxtError
 from refimpl.layers import forms_of
 from refimpl.prototxt import parse_net
 
-__all__ = ["LARGEST_TOUCH", "Side", "sides_of", "touched_by"]
+__all__ = ["LARGEST_TOUCH", "Side", "plain_side", "sides_of", "touched_by"]
 
 LARGEST_TOUCH = 3
 """Cases that touch more quirks than this are not published: they would have too many right answers."""
@@ -40,12 +40,12 @@ class Side:
         return Dialect(self.name, self.taken, true_derivatives, forms_by_type(self.forms))
 
 
-def touched_by(case: Case, forms: tuple[str, ...] = ()) -> frozenset[str]:
+def touched_by(case: Case, forms: tuple[str, ...] = (), untouched: bool = False) -> frozenset[str]:
     """The quirks whose situation arises in the case, on either side of any of them; of any case found out once, for
-    it is asked in every type."""
+    it is asked in every type. ``untouched`` where it is known that the documented side touches none."""
     asked = (case.net, case.digest(), forms)
     if asked not in _FOUND:
-        _FOUND[asked] = _touches(case, forms)
+        _FOUND[asked] = _touches(case, forms, untouched)
     return _FOUND[asked]
 
 
@@ -53,12 +53,14 @@ _FOUND: dict[tuple[str, str, tuple[str, ...]], frozenset[str]] = {}
 """By net, digest and forms of a case: what has been found out in this process; no case is kept."""
 
 
-def _touches(case: Case, forms: tuple[str, ...]) -> frozenset[str]:
-    documented = Dialect("probe", forms=forms_by_type(forms))
-    touched = _touched(case, documented)
-    if documented.asked:
-        touched |= _touched(case, Dialect("probe", QUIRKS, forms=forms_by_type(forms)))
-    return touched
+def _touches(case: Case, forms: tuple[str, ...], untouched: bool) -> frozenset[str]:
+    touched: frozenset[str] = frozenset()
+    if not untouched:
+        documented = Dialect("probe", forms=forms_by_type(forms))
+        touched = _touched(case, documented)
+        if not documented.asked:
+            return touched
+    return touched | _touched(case, Dialect("probe", QUIRKS, forms=forms_by_type(forms)))
 
 
 def _touched(case: Case, dialect: Dialect) -> frozenset[str]:
@@ -69,6 +71,11 @@ def _touched(case: Case, dialect: Dialect) -> frozenset[str]:
     except NetError:
         touched.update(dialect.touched)  # a refusal is an answer; what was touched on the way to it counts
     return frozenset(touched)
+
+
+def plain_side(case: Case, asked: str | None, told: bool = False) -> Side:
+    """The first side to try for a case that touches no quirk: there is no other then."""
+    return Side(frozenset(), frozenset(), next(_forms_of(case, asked, told)))
 
 
 def sides_of(case: Case, asked: str | None, told: bool = False) -> Iterator[Side]:

@@ -60,6 +60,9 @@ class Role:
         raise NotImplementedError
 
 
+_GRID = np.array([k for k in range(-192, 193) if k % 8 != 0]) / 64.0
+
+
 @dataclass(frozen=True)
 class Scores(Role):
     """Any real numbers. ``axis`` is the option that names the axis of the classes, empty where there is none;
@@ -70,8 +73,7 @@ class Scores(Role):
 
     def draw(self, rng: np.random.Generator, shape: Shape, classes: int) -> Array:
         """Entries k/64 in [-3, 3], off the multiples of 1/8, so at least 1/64 from the kinks that losses have."""
-        grid = np.array([k for k in range(-192, 193) if k % 8 != 0]) / 64.0
-        return rng.choice(grid, size=shape)
+        return rng.choice(_GRID, size=shape)
 
 
 @dataclass(frozen=True)

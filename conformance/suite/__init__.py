@@ -29,7 +29,6 @@ FAMILIES = (
     "determinism",
     "extremes",
     "sizes",
-    "rows",
     "space",
     "refusals",
     "quirks",

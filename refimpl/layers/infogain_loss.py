@@ -99,8 +99,8 @@ class InfogainLoss(LogitsLoss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         labels, counted = self.read_labels(bottom)
-        self.keep_softmax(bottom, top)
-        terms = self._by_class(self._rows(bottom)[labels]) * -log_softmax(bottom[0].wide, self.axis, FLOOR)
+        probability = self.keep_softmax(bottom, top)
+        terms = self._by_class(self._rows(bottom)[labels]) * -log_softmax(bottom[0].wide, self.axis, FLOOR, probability)
         top[0].data[...] = exact_sum(np.where(self.along_classes(counted), terms, 0.0)) / self.divisor(counted)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

@@ -65,11 +65,12 @@ class LogitsLoss(LossLayer):
     def divisor(self, counted: NDArray[np.bool_]) -> float:
         return self.normalisation.divisor(math.prod(self.positions[: self.axis]), counted)
 
-    def keep_softmax(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Compute the softmax, for backward and the second top."""
+    def keep_softmax(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> Any:
+        """Compute the softmax, for backward and the second top; as it is before either of them rounds it."""
         probability = softmax(bottom[0].wide, self.axis)
         for blob in (self.probability, *top[1:]):
             blob.data[...] = probability
+        return probability
 
     def second_top_asks(self, top: Sequence[Blob]) -> bool:
         """Whether a second top's diff has anything to send down."""

@@ -24,11 +24,12 @@ _RARE = -70.0
 """The logarithm of a probability that every type but the halves holds with all its digits, and of none much rarer."""
 
 
-def log_softmax(x: Any, axis: int, floor: float = 0.0) -> Any:
+def log_softmax(x: Any, axis: int, floor: float = 0.0, known: Any = None) -> Any:
     """``log(max(softmax(x), floor))`` along ``axis``; in the shape of x.
 
     The value is ``x_i - max x - log1p(sum of the other exponentials)``, which stays accurate where a probability is
     near 1; the bound holds for the logarithm of the softmax, too, but, without a floor, for what no type may hold.
+    ``known`` is the softmax, where that has been computed.
     """
     largest = _largest(x, axis)
     shifted = x - np.take_along_axis(x, largest, axis)
@@ -36,7 +37,9 @@ def log_softmax(x: Any, axis: int, floor: float = 0.0) -> Any:
     others = exact_sum(np.where(first, shifted, np.exp(shifted)), axis)  # the largest's own shift is 0, or NaN
     accurate = shifted - np.expand_dims(np.log1p(others), axis)
     if floor:
-        return covering(np.maximum(accurate, np.log(floor)), floored_log(softmax(x, axis), floor))
+        return covering(
+            np.maximum(accurate, np.log(floor)), floored_log(softmax(x, axis) if known is None else known, floor)
+        )
     kept = value_of(accurate) > _RARE
     return covering(accurate, np.where(kept, np.log(np.where(kept, softmax(x, axis), 1.0 + 0.0 * x)), accurate))
 

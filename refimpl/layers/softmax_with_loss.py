@@ -70,9 +70,9 @@ class SoftmaxWithLoss(LogitsLoss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         labels, counted = self.read_labels(bottom)
-        self.keep_softmax(bottom, top)
+        probability = self.keep_softmax(bottom, top)
         logarithm = np.take_along_axis(
-            log_softmax(bottom[0].wide, self.axis, FLOOR), self.along_classes(labels), self.axis
+            log_softmax(bottom[0].wide, self.axis, FLOOR, probability), self.along_classes(labels), self.axis
         )
         losses = self.weighed(-np.squeeze(logarithm, self.axis), labels, bottom)
         top[0].data[...] = exact_sum(np.where(counted, losses, 0.0)) / self.divisor(counted)

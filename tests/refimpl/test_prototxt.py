@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import refimpl.messages as messages
+from refimpl import textformat
 from refimpl.messages import (
     BlobShape,
     LayerParameter,
@@ -286,3 +287,53 @@ def test_stored_blobs_pass_through() -> None:
 
 def test_unknown_layer_types_are_read() -> None:
     assert layer("type: 'NoSuchLoss'").type == "NoSuchLoss"
+
+
+# Two readers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a: 1 b: -2.5e-3f c: 0x1F; d: -inf, e: true",
+        "a { b { c: 'x' \"y\\n\" } } d < e: 1 > f: { g: 2 } h: < i: 3 >",
+        "a: [1, -2, x] b [{ c: 1 }, < d: 2 >] e: [] f [] # end\n\t g\n:\n1",
+        "a: 'not # a comment' # 'a comment\nb: 1",
+    ],
+)
+def test_what_is_read_by_hand_is_what_the_grammar_says(text: str) -> None:
+    by_hand, by_grammar = textformat._ByHand(text).document(), textformat._parser().parse(text)
+    assert placed(by_hand) == placed(by_grammar)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a:",
+        "a 1",
+        "a {",
+        "a }",
+        "a { >",
+        "a: - 'x'",
+        "a [1]",
+        "a: [1,]",
+        "a: [1, {}]",
+        "a: 1,, b: 2",
+        "a: 09",
+        "= 1",
+    ],
+)
+def test_what_is_no_text_format_is_left_to_the_grammar(text: str) -> None:
+    with pytest.raises(textformat._Unread):
+        textformat._ByHand(text).document()
+
+
+def placed(value: Any) -> Any:
+    """A tree with the places that its equality leaves out."""
+    if isinstance(value, Scalar):
+        return (value.kind, value.text, value.line, value.column)
+    if isinstance(value, Field):
+        return (value.name, value.bracketed, value.line, value.column, [placed(each) for each in value.values])
+    return (value.line, value.column, [placed(each) for each in value.fields])
