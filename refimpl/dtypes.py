@@ -83,6 +83,14 @@ class Dtype:
                 wide = np.where(np.isfinite(wide), np.rint(wide / last) * last, wide)
             return wide.astype(self.numpy).astype(np.float64)
 
+    def truncated(self, values: ArrayLike) -> NDArray[np.float64]:
+        """``values`` rounded to this type toward zero, as float64 of the same shape; what is not finite as it is."""
+        wide = np.asarray(values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            last = np.ldexp(1.0, np.frexp(np.maximum(np.absolute(wide), self.smallest_normal))[1] - self.significand)
+            whole = np.clip(np.trunc(wide / last) * last, -self.largest, self.largest)
+        return np.where(np.isfinite(wide), whole, wide)
+
     def holds(self, values: ArrayLike) -> NDArray[np.bool_]:
         """Which of the ``values`` are numbers of this type."""
         return np.asarray(self.rounded(values) == values)

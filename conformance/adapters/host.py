@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import selectors
 import signal
 import subprocess
@@ -66,11 +67,11 @@ class End:
 class Host:
     """Starts a process and has a keeper (`conformance.adapters.keeper`) end it and all that it starts.
 
-    ``scratch`` is the process's TMPDIR, a folder that is removed with it; ``limit`` is in bytes for one line; it works
-    in ``folder``, or where this process does. Deadlines are points of ``time.monotonic()``. Standard error is read
-    whenever anything is waited for, so that a flood of it blocks nobody; its last 64 KiB since `forget_errors` are
+    ``scratch`` is the process's TMPDIR, a folder that the keeper makes and removes; ``limit`` is in bytes for one line;
+    it works in ``folder``, or where this process does. Deadlines are points of ``time.monotonic()``. Standard error is
+    read whenever anything is waited for, so that a flood of it blocks nobody; its last 64 KiB since `forget_errors` are
     kept. Where this process dies, by whatever signal, the keeper does what `end` does. Raises `OSError` where the
-    command cannot be started.
+    folder cannot be made or the command cannot be started.
     """
 
     def __init__(
@@ -81,13 +82,9 @@ class Host:
         folder: str | None = None,
     ) -> None:
         self._end: End | None = None
-        self.scratch = tempfile.mkdtemp(prefix="lossconf-")
-        try:
-            surroundings = os.environ if environment is None else environment
-            self._popen, self._watch = _kept(command, surroundings, self.scratch, folder)
-        except BaseException:
-            remove(self.scratch)
-            raise
+        self.scratch = os.path.join(tempfile.gettempdir(), f"lossconf-{secrets.token_hex(8)}")
+        surroundings = os.environ if environment is None else environment
+        self._popen, self._watch = _kept(command, surroundings, self.scratch, folder)
         assert self._popen.stdin and self._popen.stdout and self._popen.stderr
         self._in, self._out, self._err = self._popen.stdin, self._popen.stdout, self._popen.stderr
         self._limit = limit
@@ -188,7 +185,7 @@ class Host:
         for stream in (self._out, self._err):
             with contextlib.suppress(OSError):
                 stream.close()
-        remove(self.scratch)
+        remove(self.scratch)  # where the keeper was killed itself
         self._end = End(status, self.errors)
         return self._end
 
@@ -276,7 +273,8 @@ def _kept(
     if failed:
         os.close(watch)
         popen.communicate()
-        raise OSError(int(failed), os.strerror(int(failed)), command[0])
+        number, what = os.fsdecode(failed).split(" ", 1)
+        raise OSError(int(number), os.strerror(int(number)), what)
     return popen, watch
 
 

@@ -1,9 +1,10 @@
 """Keeper: a process between the suite and somebody's, that outlives either for as long as it takes to leave nothing.
 
-It starts a command, waits, and ends as the command ended. Whatever the command has started ends with it, also what left
-its group or session: orphans become the keeper's own children where the system has that (Linux), and are killed until
-there are none. The same happens at once where the suite dies or closes its end of a pipe, and then the scratch folder
-is removed as well. Run by its path, with nothing but the standard library.
+It makes a scratch folder, starts a command, waits, removes the folder and ends as the command ended. Whatever the
+command has started ends with it, also what left its group or session: orphans become the keeper's own children where
+the system has that (Linux), and are killed until there are none. The same happens at once where the suite dies or
+closes its end of a pipe. The folder is the keeper's from beginning to end: at no moment would the suite's death leave
+one. Run by its path, with nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -34,15 +35,19 @@ def main() -> None:
     os.set_inheritable(watch, False)
     os.set_inheritable(tell, False)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        _tell(tell, error, folder)
+        os._exit(_NOT_FOUND)
     leader = _started(command, tell)
     os.close(tell)
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    status, orphaned = _waited(leader, watch)
+    status = _waited(leader, watch)
     _end_all(leader)
-    if orphaned:
-        remove(folder)
+    remove(folder)
     _end_as(status)
 
 
@@ -81,7 +86,7 @@ def _move_up(path: str, to: str) -> None:
 
 
 def _started(command: list[str], tell: int) -> int:
-    """Starts the command at the head of a session of its own; one that cannot be started tells its error's number."""
+    """Starts the command at the head of a session of its own; one that cannot be started tells why."""
     keeper = os.getpid()
     leader = os.fork()
     if leader:
@@ -94,13 +99,18 @@ def _started(command: list[str], tell: int) -> int:
         if os.getppid() == keeper:
             os.execvp(command[0], command)
     except OSError as error:
-        os.write(tell, str(error.errno).encode())
+        _tell(tell, error, command[0])
     finally:
         os._exit(_NOT_FOUND)
 
 
-def _waited(leader: int, watch: int) -> tuple[int | None, bool]:
-    """Waits for the leader's end or the suite's: the leader's wait status, if it ended, and whether the suite did."""
+def _tell(tell: int, error: OSError, what: str) -> None:
+    """What could not be made or started, behind its error's number."""
+    os.write(tell, os.fsencode(f"{error.errno} {what}"))
+
+
+def _waited(leader: int, watch: int) -> int | None:
+    """Waits for the leader's end or the suite's: the leader's wait status, if it ended."""
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -114,10 +124,10 @@ def _waited(leader: int, watch: int) -> tuple[int | None, bool]:
     while True:
         while (found := _reaped())[0]:
             if found[0] == leader:
-                return found[1], False
+                return found[1]
         ready = [fd for fd, _ in poll.poll()]
         if watch in ready:
-            return None, True
+            return None
         os.read(woken, 1 << 10)
 
 

@@ -15,12 +15,13 @@ from rich.progress import track
 from conformance.cli.completing import layers
 from conformance.cli.on_option import on_option, refuse_beside
 from conformance.cli.saying import say
+from conformance.cli.types_option import TYPES
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
 from conformance.engine.cluster import cluster_at
 from conformance.losses import KNOWN, LOSSES
-from conformance.mutants import Mutant, all_mutants
+from conformance.mutants import Mutant, all_mutants, half_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.pool import Hands
 from conformance.mutants.summary import Summary
@@ -42,6 +43,14 @@ _FORMATS = (".json", ".md")
     multiple=True,
     shell_complete=layers,
     help="Only mutants of this layer, as ids spell it, or net; repeatable.",
+)
+@click.option(
+    "--dtype",
+    "claims",
+    multiple=True,
+    type=TYPES,
+    metavar="TYPES",
+    help="In these types, and instead of the others the mutants that half types show; repeatable.",
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes to run in.")
 @on_option
@@ -70,6 +79,7 @@ _FORMATS = (".json", ".md")
 def command(
     ids: tuple[str, ...],
     stems: tuple[str, ...],
+    claims: tuple[str, ...],
     jobs: int,
     on: str,
     paths: tuple[Path, ...],
@@ -95,6 +105,7 @@ def command(
       lossconf mutants -j 2 --once
       lossconf mutants --on tcp://scheduler:8786
       lossconf mutants --mutant LAYER/MUTANT
+      lossconf mutants --dtype 'float16, loss float32 (computed float32)'
       lossconf mutants --sensitivity
       lossconf mutants --diagnosis --sample 60 --seed 11
     """
@@ -107,6 +118,8 @@ def command(
         raise UsageError("--kernels: goes with --drawn")
     if once and (listing or requirements or sensitivity or diagnosis or drawn or checkers):
         raise UsageError("--once: is of the matrix, which this does not run")
+    if claims and (requirements or sensitivity or diagnosis or drawn or checkers):
+        raise UsageError("--dtype: is of the matrix, which this does not run")
     if on:
         refuse_beside("jobs")
     if on and (listing or requirements or sensitivity or checkers):
@@ -115,7 +128,7 @@ def command(
         return _sensitivity(paths)
     if drawn:
         return _drawn(stems, seed, (count, kernels), _hands(jobs, on), paths)
-    mutants = _chosen(ids, stems)
+    mutants = _chosen(ids, stems, bool(claims))
     if listing:
         for mutant in mutants:
             say(f"{mutant.id}\t{mutant.cause.value}\t{mutant.wrong}")
@@ -126,7 +139,7 @@ def command(
         return _diagnosis(mutants, sample, seed, _hands(jobs, on), paths)
     if checkers:
         return _checkers(mutants, paths)
-    return _matrix(mutants, _hands(jobs, on), paths, once)
+    return _matrix(mutants, claims or ("",), _hands(jobs, on), paths, once)
 
 
 @contextmanager
@@ -139,8 +152,8 @@ def _hands(jobs: int, on: str) -> Iterator[Hands]:
         yield cluster
 
 
-def _chosen(ids: tuple[str, ...], stems: tuple[str, ...]) -> list[Mutant]:
-    whole = all_mutants()
+def _chosen(ids: tuple[str, ...], stems: tuple[str, ...], narrow: bool) -> list[Mutant]:
+    whole = half_mutants() if narrow else all_mutants()
     for what, names, known in (
         ("mutant", ids, [mutant.id for mutant in whole]),
         ("layer", stems, list(dict.fromkeys(mutant.stem for mutant in whole))),
@@ -157,10 +170,12 @@ def _shown(results: Iterable[T], count: int) -> list[T]:
     return list(track(results, "mutants", count, console=console, disable=not console.is_terminal))
 
 
-def _matrix(mutants: list[Mutant], working: Working, paths: tuple[Path, ...], once: bool) -> int:
+def _matrix(
+    mutants: list[Mutant], claims: tuple[str, ...], working: Working, paths: tuple[Path, ...], once: bool
+) -> int:
     started = time.monotonic()
     with working as hands:
-        rows = _shown(kill_matrix(mutants, hands, once), len(mutants))
+        rows = _shown(kill_matrix(mutants, hands, once, claims), len(mutants) * len(claims))
     summary = Summary(rows, time.monotonic() - started, once)
     for line in summary.lines():
         say(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from conformance.contract.dtypes import DEFAULT
+from conformance.contract.dtypes import DEFAULT, FLOAT, TypeClaim
 from conformance.contract.session import Session
 from conformance.contract.verdict import Verdict
 
@@ -24,7 +24,7 @@ class Check:
     version of the suite that first had the check. ``forms`` are the forks' meanings of its layer types that it is
     about, as TYPE:FORM. A check of layer types ``together`` is about what is between them: who has not all of them has
     no part in it. ``dtypes`` are those of Caffe's types in which it says anything; what runs in all of them runs in any
-    other claim of types, too.
+    other claim of types, too, and what runs in C's float alone, being about many terms, in any that adds up in as much.
     """
 
     id: str
@@ -44,7 +44,9 @@ class Check:
 
     def runs_in(self, claim: str) -> bool:
         """Whether the check says anything in a claim of types."""
-        return claim in self.dtypes or (claim not in DEFAULT and set(DEFAULT) <= set(self.dtypes))
+        if claim in DEFAULT or set(DEFAULT) <= set(self.dtypes):
+            return claim not in DEFAULT or claim in self.dtypes
+        return FLOAT.name in self.dtypes and TypeClaim.named(claim).accumulated.significand >= FLOAT.significand
 
     def among(self, wanted: Iterable[str], differences: Iterable[str] = ()) -> Iterator[str]:
         """The claims of types that it runs in: of those ``wanted``, and of those that are there for the sake of

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from conformance.contract.case import Case, Pass, forms_by_type
 from conformance.contract.outcome import LayerRecord
 from refimpl.blob import Blob
@@ -72,6 +74,7 @@ def enter(net: Net, one: Pass) -> None:
     _fill(net, one)
 
 
+@np.errstate(over="ignore")
 def _feed(net: Net, one: Pass, stage: str) -> bool:
     """Put a pass's inputs and parameters into the net; whether a shape has changed."""
     reshaped = False

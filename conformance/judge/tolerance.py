@@ -195,8 +195,10 @@ def large_count_bound(terms: int, dtype: str) -> float:
     """The relative error that a sum of ``terms`` numbers of one sign may have where it is blocked or accumulated wider.
 
     ``unit * (additions + roundings)``, the bound of N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd
-    ed., section 4.2, for a chain of that many additions; it grows like the square root of the count.
+    ed., section 4.2, for a chain of that many additions; it grows like the square root of the count. The additions are
+    of the type that is added up in, the roundings of that computed in; the result is rounded once to a narrower one.
     """
-    return TypeClaim.named(dtype).accumulated.unit_roundoff * (
-        LARGE_COUNT_ADDITIONS * float(np.sqrt(terms)) + LARGE_COUNT_ROUNDINGS
-    )
+    claim = TypeClaim.named(dtype)
+    added = claim.accumulated.unit_roundoff * LARGE_COUNT_ADDITIONS * float(np.sqrt(terms))
+    stored = claim.loss.unit_roundoff if claim.loss != claim.computed else 0.0
+    return added + claim.computed.unit_roundoff * LARGE_COUNT_ROUNDINGS + stored

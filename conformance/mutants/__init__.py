@@ -10,11 +10,11 @@ from conformance.losses import KNOWN
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.record.cause import Cause
 
-__all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "mutants_by_id"]
+__all__ = ["Cause", "Mutant", "MutantImplementation", "all_mutants", "half_mutants", "mutants_by_id"]
 
 
 def all_mutants() -> tuple[Mutant, ...]:
-    """Every mutant, loss by loss, then the net's and those of the layers around."""
+    """Every mutant of Caffe's types, loss by loss, then the net's and those of the layers around."""
     modules = (
         import_module(f"{__name__}.{name}")
         for name in (*KNOWN, "lasting", "sharing", "net", "around", "together", "accepting")
@@ -22,7 +22,13 @@ def all_mutants() -> tuple[Mutant, ...]:
     return tuple(mutant for module in modules for mutant in module.MUTANTS)
 
 
+def half_mutants() -> tuple[Mutant, ...]:
+    """Those that are wrong in half types, which only a claim of such types shows."""
+    found: tuple[Mutant, ...] = import_module(f"{__name__}.half").MUTANTS
+    return found
+
+
 @cache
 def mutants_by_id() -> Mapping[str, Mutant]:
-    """The same by their ids."""
-    return {mutant.id: mutant for mutant in all_mutants()}
+    """All of them by their ids."""
+    return {mutant.id: mutant for mutant in (*all_mutants(), *half_mutants())}

@@ -80,6 +80,28 @@ def _over_item(x: Any, axis: int) -> Any:
     return powers / powers.sum(axis=tuple(range(axis, x.ndim)), keepdims=True)
 
 
+BLOCK = 64
+"""Classes that a kernel works on at once."""
+
+
+def _by_blocks(rescaled: Callable[[Any, Any], Any]) -> Softmax:
+    """A softmax whose sum is made block by block; ``rescaled`` is the factor of what there is, from the maximum that
+    it was made with and the new one."""
+
+    def of_blocks(x: Any, axis: int) -> Any:
+        rows = np.moveaxis(x, axis, 0)
+        largest, total = np.full(rows.shape[1:], -np.inf), np.zeros(rows.shape[1:])
+        with np.errstate(all="ignore"):
+            for start in range(0, len(rows), BLOCK):
+                block = rows[start : start + BLOCK]
+                most = np.maximum(largest, block.max(axis=0))
+                factor = rescaled(largest, most) if start else 0.0
+                total, largest = total * factor + np.exp(block - most).sum(axis=0), most
+            return np.moveaxis(np.exp(rows - largest) / total, 0, axis)
+
+    return of_blocks
+
+
 def _with_axis(axis: Callable[[int], int]) -> Alter:
     """Another axis than the prototxt names."""
 
@@ -160,6 +182,22 @@ LOGITS = (
         "a softmax whose maximum is taken over a wrong range",
         Cause.OVERFLOW,
         with_softmax(_maximum_of_batch),
+    ),
+    Slip(
+        "first-block-masked",
+        "Where the first 64 classes are all minus infinity, the row is NaN.",
+        "an online softmax that subtracts a running maximum of minus infinity from itself",
+        Cause.AT_SCALE,
+        with_softmax(_by_blocks(lambda before, now: np.exp(before - now))),
+        at_scale=True,
+    ),
+    Slip(
+        "rescaling-overflows",
+        "The sum of the blocks before is rescaled by a quotient of two exponentials, which overflow.",
+        "a chunked softmax that rescales by exp(m) over exp(m')",
+        Cause.AT_SCALE,
+        with_softmax(_by_blocks(lambda before, now: np.exp(before) / np.exp(now))),
+        at_scale=True,
     ),
     Slip(
         "softmax-over-item",

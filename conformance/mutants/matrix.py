@@ -74,13 +74,15 @@ def concerned(mutant: Mutant, checks: Iterable[Check], large: bool = False) -> I
             yield check
 
 
-def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers, once: bool = False) -> Row:
+def run_mutant(
+    mutant: Mutant, checks: Iterable[Check], right: RightAnswers, once: bool = False, claim: str = ""
+) -> Row:
     """Run a mutant through every family that concerns it, each up to its first kill, or ``once``: through no more
-    families than it takes to kill it."""
+    families than it takes to kill it; in Caffe's types or in a ``claim`` of others."""
     started = time.perf_counter()
     kills: dict[str, Kill | None] = {}
     noticed: dict[str, Kill] = {}
-    for check, dtype in _ordered(concerned(mutant, checks, mutant.at_scale)):
+    for check, dtype in _ordered(concerned(mutant, checks, mutant.at_scale), (claim,) if claim else DTYPES):
         if kills.setdefault(check.family, None) is None:
             broken = _broken(check, dtype, mutant, right)
             kills[check.family] = next((_kill(v) for v in broken if v.level is not Level.SHOULD), None)
@@ -89,13 +91,14 @@ def run_mutant(mutant: Mutant, checks: Iterable[Check], right: RightAnswers, onc
             if once and kills[check.family]:
                 break
     noticed = {family: kill for family, kill in noticed.items() if kills[family] is None}
-    return Row(mutant.id, mutant.cause.value, mutant.equivalent, kills, noticed, time.perf_counter() - started)
+    name = f"{mutant.id} [{claim}]" if claim else mutant.id
+    return Row(name, mutant.cause.value, mutant.equivalent, kills, noticed, time.perf_counter() - started)
 
 
-def _ordered(checks: Iterable[Check]) -> list[tuple[Check, str]]:
+def _ordered(checks: Iterable[Check], dtypes: Sequence[str]) -> list[tuple[Check, str]]:
     """All checks in one dtype, then in the other; within it, those that serve many requirements after the others."""
     several = sorted(checks, key=lambda check: (check.family, len(check.requirements)))
-    return [(check, dtype) for dtype in DTYPES for check in several if dtype in check.dtypes]
+    return [(check, dtype) for dtype in dtypes for check in several if check.runs_in(dtype)]
 
 
 def _broken(check: Check, dtype: str, mutant: Mutant, right: RightAnswers) -> list[Verdict]:
@@ -110,20 +113,25 @@ def _kill(verdict: Verdict) -> Kill:
     return Kill(verdict.check, verdict.dtype, verdict.requirement, verdict.reason)
 
 
-def kill_matrix(mutants: Sequence[Mutant], hands: Hands = 1, once: bool = False) -> Iterator[Row]:
-    """The rows of the mutants, in their order, each as soon as it and those before it are known."""
+def kill_matrix(
+    mutants: Sequence[Mutant], hands: Hands = 1, once: bool = False, claims: Sequence[str] = ("",)
+) -> Iterator[Row]:
+    """The rows of the mutants, in their order, each as soon as it and those before it are known; of each in every one
+    of the ``claims``, of which an empty one stands for Caffe's types."""
     if hands == 1:
-        yield from (_row(mutant, once) for mutant in mutants)
+        yield from (_row(mutant, claim, once) for mutant in mutants for claim in claims)
         return
-    yield from in_processes(partial(_row_by_id, once=once), [mutant.id for mutant in mutants], hands)
+    named = [(mutant.id, claim) for mutant in mutants for claim in claims]
+    yield from in_processes(partial(_row_by_id, once=once), named, hands)
 
 
-def _row(mutant: Mutant, once: bool) -> Row:
-    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect), once)
+def _row(mutant: Mutant, claim: str, once: bool) -> Row:
+    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect), once, claim)
 
 
-def _row_by_id(mutant: str, once: bool) -> Row:
-    return _row(mutants_by_id()[mutant], once)
+def _row_by_id(named: tuple[str, str], once: bool) -> Row:
+    mutant, claim = named
+    return _row(mutants_by_id()[mutant], claim, once)
 
 
 @cache

@@ -52,7 +52,7 @@ class Mutant:
 
 
 class MutantImplementation:
-    """A mutant as the suite sees it: an implementation of nets in both dtypes."""
+    """A mutant as the suite sees it: an implementation of nets in whatever types are asked for."""
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
@@ -63,6 +63,7 @@ class MutantImplementation:
             dtypes=DEFAULT,
             dialect=self.mutant.dialect,
             determinism=self.mutant.determinism,
+            any_types=True,
         )
 
     def run(self, case: Case, dtype: str) -> Outcome | Refusal:

@@ -29,6 +29,7 @@ FAMILIES = (
     "determinism",
     "extremes",
     "sizes",
+    "rows",
     "space",
     "refusals",
     "quirks",

@@ -23,7 +23,7 @@ from conformance.judge.side import touched_by
 from conformance.losses import Loss
 from conformance.requirements import CATALOGUE
 from conformance.suite.agreement import allowed_by, arrays_of, differing
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 from conformance.suite.judged import failed_to_answer
 
 __all__ = ["after_another", "alone"]
@@ -37,7 +37,7 @@ def after_another(check_id: str, loss: Loss, cases: Sequence[Case]) -> Check:
     def run(session: Session) -> Iterator[Verdict]:
         for case in cases:
             try:
-                yield _verdict(session, renewed(case, session.fresh))
+                yield _verdict(session, asked(case, session))
             except DoesNotStart:
                 raise
             except ImplementationError as error:

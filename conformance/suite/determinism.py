@@ -20,7 +20,7 @@ from conformance.contract.verdict import Status, Verdict
 from conformance.losses import LOSSES, Loss, Variant
 from conformance.requirements import CATALOGUE
 from conformance.suite.agreement import allowed_by, arrays_of, differing
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 
 __all__ = ["checks"]
 
@@ -44,7 +44,7 @@ def _small(variant: Variant) -> Check:
     case, between = (variant.case(check_id, weights=(WEIGHT,), seed=seed) for seed in (8, 9))
 
     def run(session: Session) -> Iterator[Verdict]:
-        fresh, other = (renewed(each, session.fresh) for each in (case, between))
+        fresh, other = (asked(each, session) for each in (case, between))
         yield _verdict(session, check_id, AGAIN, _again(session, fresh, other))
 
     return Check(check_id, FAMILY, variant.loss.stem, (AGAIN,), run, layer_types=(variant.loss.type,))
@@ -54,7 +54,7 @@ def _large(variant: Variant) -> Check:
     check_id = f"{FAMILY}/{variant.loss.stem}-large"
 
     def run(session: Session) -> Iterator[Verdict]:
-        case = renewed(_enlarged(variant).case(check_id, weights=(WEIGHT,), seed=8), session.fresh)
+        case = asked(_enlarged(variant).case(check_id, weights=(WEIGHT,), seed=8), session)
         again = _again(session, case)
         yield _verdict(session, check_id, AGAIN, again)
         told = isinstance(session.implementation, Threaded)

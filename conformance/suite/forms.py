@@ -16,7 +16,7 @@ from conformance.contract.verdict import Verdict
 from conformance.losses import LOSSES, Loss
 from conformance.losses.examples import FormNet
 from conformance.losses.nets import layer, source
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 from conformance.suite.judged import judged
 from refimpl.layers import every_form
 
@@ -54,4 +54,4 @@ def _judged(loss: Loss, served: tuple[str, ...], session: Session) -> Iterator[V
     for net in loss.form_nets:
         for form in every_form(loss.type) if session.description.any_forms else [""]:
             case = case_of(loss, net, form)
-            yield from judged(session, case.id, served, renewed(case, session.fresh))
+            yield from judged(session, case.id, served, asked(case, session))

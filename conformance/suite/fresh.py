@@ -1,4 +1,5 @@
-"""Fresh: a fixed case with other values of the same kind, so that its answer cannot be remembered.
+"""Fresh: a case as a session asks for it: on labels that its types hold, and where it says so with other values of the
+same kind, so that its answer cannot be remembered.
 
 Every number is moved by up to 2^-6 of itself, as a seed says, and the same number everywhere by the same: so what was
 equal stays equal, what was the opposite stays the opposite, and signs and magnitudes stay. Left alone are labels and
@@ -8,20 +9,21 @@ stand beside a floor or an overflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conformance.contract.case import Array, Case, Pass
-from conformance.contract.dtypes import FLOAT
+from conformance.contract.dtypes import FLOAT, TypeClaim
+from conformance.contract.session import Session
 from conformance.losses import Variant, loss_of_type
 from conformance.losses.roles import Probabilities, Role, Scores
 from refimpl.errors import NetError
 from refimpl.prototxt import parse_net
 
-__all__ = ["MOVED", "renewed", "renewed_values"]
+__all__ = ["MOVED", "asked", "renewed", "renewed_values"]
 
 MOVED = (2.0**-20, 32.0)
 """The magnitudes that are moved, from and to."""
@@ -33,20 +35,35 @@ _GOLDEN, _ODD, _ODDER = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E
 OOPSLA 2014)."""
 
 
+def asked(case: Case, session: Session) -> Case:
+    """The case as it is put to a session's implementation.
+
+    A label that the type of its blob does not hold would be rounded to another, perhaps to one that is no class; so it
+    is the next one nearer to zero, which is a class where the label was.
+    """
+    fresh, held = renewed(case, session.fresh), TypeClaim.named(session.dtype).scores
+    if held.integers >= FLOAT.integers:
+        return fresh
+    labels = {name for name, role in _roles(fresh) if role.integers}
+    return _with(fresh, lambda name, array: held.truncated(array) if name in labels else array)
+
+
 def renewed(case: Case, seed: int) -> Case:
     """The case with its values drawn anew from a seed; 0: as it is."""
     if not seed:
         return case
     read_as = dict(_roles(case))
+    return _with(case, lambda name, array: _moved(array, seed, read_as.get(name)))
 
-    def moved(name: str, array: Array) -> Array:
-        return _moved(array, seed, read_as.get(name))
+
+def _with(case: Case, change: Callable[[str, Array], Array]) -> Case:
+    """The case with every array that it gives changed, which is told of its name."""
 
     def inputs(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: moved(name, array) for name, array in arrays.items()}
+        return {name: change(name, array) for name, array in arrays.items()}
 
     def params(layers: Mapping[str, tuple[Array, ...]]) -> dict[str, tuple[Array, ...]]:
-        return {name: tuple(moved(name, array) for array in arrays) for name, arrays in layers.items()}
+        return {name: tuple(change(name, array) for array in arrays) for name, arrays in layers.items()}
 
     def later(one: Pass) -> Pass:
         return replace(one, inputs=inputs(one.inputs), params=params(one.params))

@@ -18,7 +18,7 @@ from conformance.contract.verdict import Verdict
 from conformance.fixtures import Fixture, case_ids, load
 from conformance.fixtures.forks import Recording, recordings
 from conformance.losses import KNOWN, LOSSES, Loss, profile_of
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 from conformance.suite.judged import bundle, judged_answer
 
 __all__ = ["checks"]
@@ -68,7 +68,7 @@ def _served(stem: str, recording: Recording) -> tuple[str, ...]:
 
 
 def _judged(fixture: Fixture, session: Session) -> list[Verdict]:
-    return judged_answer(session, fixture.id, fixture.requirements, session.run(renewed(fixture.case, session.fresh)))
+    return judged_answer(session, fixture.id, fixture.requirements, session.run(asked(fixture.case, session)))
 
 
 def _stem(requirements: tuple[str, ...]) -> str:

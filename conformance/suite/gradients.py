@@ -25,7 +25,7 @@ from conformance.judge.tolerance import rounding_of
 from conformance.losses import LOSSES, Loss, Variant, variants
 from conformance.requirements import CATALOGUE
 from conformance.suite.differences import compare, derivative_verdicts, loss_of
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 from conformance.suite.judged import judged, single
 from refimpl.running_error import Approx
 
@@ -51,7 +51,7 @@ def _check(variant: Variant) -> Check:
     case = variant.case(check_id, weights=(WEIGHT,), seed=1)
 
     def run(session: Session) -> list[Verdict]:
-        fresh = renewed(case, session.fresh)
+        fresh = asked(case, session)
         if not TypeClaim.named(session.dtype).differenceable:
             return judged(session, check_id, [requirement], fresh)
         return differenced(session, check_id, stem, fresh, variant.learned)

@@ -22,7 +22,7 @@ from conformance.contract.verdict import Status, Verdict
 from conformance.judge.fingerprint import Told, fingerprint_of
 from conformance.judge.judgement import judgement_of, verdicts_of
 from conformance.requirements import CATALOGUE
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 
 __all__ = ["Served", "bundle", "failed_to_answer", "judged", "judged_answer", "single"]
 
@@ -96,7 +96,7 @@ def single(check_id: str, layer: str, requirements: Sequence[str], case: Case, *
         check_id.partition("/")[0],
         layer,
         tuple(requirements),
-        lambda session: judged(session, check_id, requirements, renewed(case, session.fresh)),
+        lambda session: judged(session, check_id, requirements, asked(case, session)),
         **fields,  # type: ignore[arg-type]
     )
 
@@ -111,7 +111,7 @@ def bundle(check_id: str, layer: str, cases: Served, **fields: object) -> Check:
     def run(session: Session) -> Iterator[Verdict]:
         for made, requirements in cases:
             case = made if isinstance(made, Case) else made()
-            yield from judged(session, case.id, requirements, renewed(case, session.fresh))
+            yield from judged(session, case.id, requirements, asked(case, session))
 
     together = tuple(dict.fromkeys(name for _, requirements in cases for name in requirements))
     return Check(check_id, check_id.partition("/")[0], layer, together, run, **fields)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from conformance.losses import LOSSES, Loss, Variant
 from conformance.losses.nets import layer, source
 from conformance.requirements import CATALOGUE
 from conformance.suite.agreement import allowed_by, arrays_of, differing, keeps_bits
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 from conformance.suite.judged import bundle, judged_answer, single
 from conformance.suite.stock import DISTANCE
 
@@ -89,11 +89,11 @@ def _scaling(variant: Variant) -> Check:
     requirement = f"{variant.loss.stem}.weight-scaling"
 
     def run(session: Session) -> Iterator[Verdict]:
-        plain = renewed(variant.case(check_id, weights=(1.0,)), session.fresh)
+        plain = asked(variant.case(check_id, weights=(1.0,)), session)
         bits = keeps_bits(session, plain)
         whole = session.run(plain)
         for weight in (4.0, -0.5):
-            weighted = renewed(variant.case(check_id, weights=(weight,)), session.fresh)
+            weighted = asked(variant.case(check_id, weights=(weight,)), session)
             part, want = session.run(weighted), _scaled(whole, weight, variant.learned)
             allowed = None if bits else allowed_by(session, (weighted, 1.0), (plain, weight))
             yield _same(check_id, requirement, session.dtype, part, want, variant.learned, allowed)
@@ -118,7 +118,7 @@ def _removed(variant: Variant) -> Check:
     first = replace(variant, unforced=True)
 
     def run(session: Session) -> Iterator[Verdict]:
-        alone, beside = (renewed(_case(first, check_id, weights), session.fresh) for weights in ((), (0.0,)))
+        alone, beside = (asked(_case(first, check_id, weights), session) for weights in ((), (0.0,)))
         with_both = session.run(beside)
         yield from judged_answer(session, check_id, ["net.zero-loss-weight"], with_both)
         allowed = None if keeps_bits(session, alone) else allowed_by(session, (beside, 1.0), (alone, 1.0))

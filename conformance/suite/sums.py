@@ -26,7 +26,7 @@ from conformance.losses import Loss
 from conformance.losses.options import Options
 from conformance.losses.roles import Probabilities, Scores, Shape, Targets
 from conformance.requirements import CATALOGUE
-from conformance.suite.fresh import renewed
+from conformance.suite.fresh import asked
 
 __all__ = ["COUNTED", "SHAPE", "sum_checks"]
 
@@ -66,13 +66,13 @@ def _check(loss: Loss, name: str, options: Options, shape: Shape = SHAPE, ignore
     requirement, case_id = f"{loss.stem}.sum-accuracy", f"sizes/{loss.stem}/{name}"
 
     def run(session: Session) -> Iterator[Verdict]:
-        asked = renewed(_case(loss, case_id, options, shape, ignored), session.fresh)
-        answer, level = session.run(asked), CATALOGUE[requirement].level
+        case = asked(_case(loss, case_id, options, shape, ignored), session)
+        answer, level = session.run(case), CATALOGUE[requirement].level
         if isinstance(answer, Refusal):
             reason = f"refused at {answer.stage}: {answer.message}"
             yield Verdict(case_id, requirement, session.dtype, Status.FAILED, level, reason=reason)
             return
-        told = min(_measured(asked, answer, session.dtype), key=lambda one: one.headroom)
+        told = min(_measured(case, answer, session.dtype), key=lambda one: one.headroom)
         place = (told.got, told.want, told.bound)
         reason = "" if told.accepted else "net loss: got {:.9g}, want {:.9g} within {:.2g}".format(*place)
         element = None if told.accepted else Element("total", (), *place)

@@ -66,6 +66,7 @@ FAMILIES: Mapping[str, str] = {
     "properties": "relations between runs, and generated cases",
     "quirks": "nets that each touch one place where Caffe departs from its documentation",
     "refusals": "nets that Caffe refuses, each at its stage",
+    "rows": "rows of thousands of classes: a score far above, the maximum last or twice, masks of minus infinity",
     "siblings": "several layers of one type, or of two types in turn, in one net, unlike in everything",
     "sizes": "thousands of items, entries and positions, and sums of tens of thousands of terms",
     "space": "rows in which every pair of a loss's options, roles and shapes meets",

@@ -88,6 +88,18 @@ def test_nothing_is_left_where_the_suite_is_killed(tmp_path: Path, worker: str) 
     assert gone(lambda: not list(scratch.iterdir()))
 
 
+BEFORE_THE_KEEPER = "import subprocess; subprocess.Popen = lambda *a, **k: os.kill(os.getpid(), 9); Host(['true'])"
+AFTER_THE_KEEPER = "host = Host(['true']); host._popen.wait(); os.kill(os.getpid(), 9)"
+
+
+@pytest.mark.parametrize("moment", [BEFORE_THE_KEEPER, AFTER_THE_KEEPER], ids=["before", "after"])
+def test_no_folder_is_left_where_the_suite_is_killed_while_no_keeper_runs(tmp_path: Path, moment: str) -> None:
+    suite = f"import os; from conformance.adapters.host import Host; {moment}"
+    around = {**os.environ, "TMPDIR": str(tmp_path)}
+    assert subprocess.run([sys.executable, "-c", suite], env=around, check=False).returncode == -signal.SIGKILL
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_process_that_kills_its_parent_ends_as_killed() -> None:
     host = Host([sys.executable, "-c", "import os, time; os.kill(os.getppid(), 9); time.sleep(3600)"])
     assert gone(lambda: not host.alive)
@@ -99,6 +111,14 @@ def test_a_command_that_cannot_be_started_is_an_error_as_before(tmp_path: Path) 
     for name, error in (("no-such-command", FileNotFoundError), (str(tmp_path / "no-program"), PermissionError)):
         with pytest.raises(error):
             Host([name])
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match=r"none/lossconf-"):
+        Host(["true"])
 
 
 def test_an_implementation_finds_the_signals_as_a_shell_leaves_them() -> None:

@@ -25,23 +25,25 @@ from conformance.contract.session import Session
 from conformance.contract.verdict import Level, Status, Verdict
 from conformance.engine.cluster import Cluster, Lost, cluster_at
 from conformance.losses import LOSSES, Variant, profile_of
-from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants
+from conformance.mutants import Cause, Mutant, MutantImplementation, all_mutants, half_mutants, mutants_by_id
 from conformance.mutants.checkers import CHECKERS, Probe, kills
 from conformance.mutants.common import COMMON
 from conformance.mutants.diagnosed import Diagnosed, diagnosed, to_markdown, wrong_ones
+from conformance.mutants.half import CLAIMS
 from conformance.mutants.matrix import Kill, Row, concerned, kill_matrix, run_mutant
 from conformance.mutants.pool import apply, in_processes
 from conformance.mutants.right_answers import RightAnswers
 from conformance.mutants.sensitivity import Reading, power_of
 from conformance.mutants.slips import Slip, loss, mutants_of
 from conformance.mutants.summary import Summary
+from conformance.suite import extremes
 from conformance.suite.judged import single
 from refimpl.layers import FORMS
 from refimpl.layers.euclidean_loss import EuclideanLoss
 from refimpl.net import Net
 from refimpl.running_error import Approx, Rounding
 
-MUTANTS = all_mutants()
+MUTANTS = (*all_mutants(), *half_mutants())
 WRONG = [mutant for mutant in MUTANTS if mutant.equivalent is None]
 PLAIN: Variant = LOSSES["euclidean_loss"].plain
 
@@ -79,7 +81,8 @@ class TestTheList:
         assert all(m.cause is Cause.NONE for m in MUTANTS if m.id.partition("/")[2].startswith("control"))
 
     def test_leaves_at_most_a_tenth_without_a_name_and_a_sixth_of_the_forks_own_formulas(self) -> None:
-        ours = [mutant.cause for mutant in WRONG if profile_of(mutant.stem) == "bvlc"]
+        wide = [mutant for mutant in WRONG if mutant not in half_mutants()]
+        ours = [mutant.cause for mutant in wide if profile_of(mutant.stem) == "bvlc"]
         forks = [mutant.cause for mutant in WRONG if profile_of(mutant.stem) != "bvlc"]
         assert ours.count(Cause.UNNAMEABLE) <= len(ours) / 10
         assert forks.count(Cause.UNNAMEABLE) <= len(forks) / 6
@@ -136,6 +139,13 @@ class TestEcho:
 def _made_slowly(folder: str) -> None:
     time.sleep(0.02)
     os.mkdir(folder)
+
+
+@pytest.mark.parametrize("option", ["--drawn", "--sensitivity", "--requirements", "--diagnosis"])
+def test_types_are_refused_where_there_is_no_matrix(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["mutants", "--dtype", "bfloat16", option])
+    assert ended.value.code == 2 and "--dtype" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--drawn", "--list", "--requirements", "--diagnosis"])
@@ -211,6 +221,16 @@ class LosingCluster(Cluster[int]):
 
 
 class TestMatrix:
+    @pytest.mark.parametrize("claim", CLAIMS)
+    def test_kills_in_half_types_what_float_does_not_show(self, claim: str) -> None:
+        checks = [each for each in extremes.checks() if each.layer == "softmax_with_loss"]
+        for name in ("probability-rounded-first", "log-sum-exp-in-half", "mask-finite", "small-gradients-flushed"):
+            mutant = mutants_by_id()[f"softmax_with_loss/{name}"]
+            row = run_mutant(mutant, checks, RightAnswers("documented"), claim=claim)
+            assert row.killed_by == ["extremes"] and row.mutant == f"{mutant.id} [{claim}]"
+        control = mutants_by_id()["softmax_with_loss/control-in-half"]
+        assert run_mutant(control, checks, RightAnswers("documented"), claim=claim).as_it_should
+
     def test_names_the_verdict_that_kills(self) -> None:
         row = run_mutant(named("euclidean_loss/half-forgotten"), [check("golden")], RightAnswers("bvlc"))
         kill = row.kills["golden"]

@@ -142,3 +142,14 @@ def test_only_a_type_with_the_range_of_float_may_flush() -> None:
     flushing = [dtype.name for dtype in TYPES.values() if dtype.underflow == dtype.smallest_normal]
     assert flushing == ["bfloat16", *DEFAULT]
     assert HALF.underflow == 2.0**-25
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in TYPES.values() if dtype is not DOUBLE])
+def test_truncated_is_the_next_number_of_the_type_toward_zero(dtype: Dtype) -> None:
+    values = np.random.default_rng(3).standard_normal(400) * 2.0 ** np.linspace(-8, 12, 400)
+    values = np.concatenate([values, [0.0, 2.0**-1000, dtype.largest * 2]])
+    held = dtype.truncated(values)
+    assert dtype.holds(held).all() and (np.abs(held) <= np.abs(values)).all()
+    nearest = dtype.rounded(values)
+    np.testing.assert_array_equal(held[np.abs(nearest) <= np.abs(values)], nearest[np.abs(nearest) <= np.abs(values)])
+    np.testing.assert_array_equal(dtype.truncated([np.inf, -np.inf, np.nan]), [np.inf, -np.inf, np.nan])

@@ -16,7 +16,7 @@ from conformance.contract.verdict import Status
 from conformance.losses import LOSSES
 from conformance.suite import determinism, loss_weight, passes, properties
 from conformance.suite.extremes import of_many_digits
-from conformance.suite.fresh import MOVED, SHARE, renewed
+from conformance.suite.fresh import MOVED, SHARE, asked, renewed
 from conformance.suite.golden import checks as golden
 
 CASE = LOSSES["softmax_with_loss"].plain.case("c")
@@ -35,6 +35,20 @@ def test_scores_move_by_a_little_and_labels_stay() -> None:
     np.testing.assert_array_equal(fresh.inputs["y"], CASE.inputs["y"])
     assert (renewed(CASE, 6).inputs["x"] != after).any()
     assert renewed(CASE, 5).digest() == fresh.digest()
+
+
+def test_a_label_that_its_type_does_not_hold_is_the_next_class_below() -> None:
+    reference = ReferenceImplementation()
+    case = LOSSES["softmax_with_loss"].sized((4, 1031)).case("c")
+    case = replace(case, inputs={**case.inputs, "y": np.array([1030.0, 257.0, 100.875, -1.0])})
+    for claim, labels in (
+        ("bfloat16", [1024.0, 256.0, 100.5, -1.0]),
+        ("float16, loss float32", [1030.0, 257.0, 100.875, -1.0]),
+        ("float32", [1030.0, 257.0, 100.875, -1.0]),
+    ):
+        given = asked(case, Session(reference, reference.describe(), claim)).inputs
+        np.testing.assert_array_equal(given["y"], labels)
+        np.testing.assert_array_equal(given["x"], case.inputs["x"])
 
 
 def test_what_is_equal_stays_equal_and_what_is_special_stays() -> None:
