@@ -7,7 +7,9 @@ from typing import Any
 
 from conformance.adapters.single_layers import SingleLayers
 from conformance.contract.case import Case, forms_by_type
+from conformance.contract.dtypes import FLOAT, TypeClaim
 from conformance.contract.implementation import Declined, Description
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.losses import KNOWN
 from refimpl.fast.layers import Layers, of_forms
 from refimpl.layer import Layer
@@ -23,6 +25,15 @@ class KernelLayers(SingleLayers):
         super().__init__(of_forms(kernels, {}), description, timeout)
         self._kernels = kernels
         self._chosen: dict[tuple[object, ...], Mapping[str, type[Layer]]] = {}
+
+    def run(self, case: Case, dtype: str) -> Outcome | Refusal:
+        """Raises `Declined` for types in which no kernel is."""
+        claim = TypeClaim.named(dtype)
+        if claim.scores != claim.gradients:
+            raise Declined("gradients of another type than the scores")
+        if claim.computed.significand > max(claim.scores.significand, FLOAT.significand):
+            raise Declined(f"{claim.scores.name} computed in {claim.computed.name}")
+        return super().run(case, dtype)
 
     def layers_of(self, case: Case) -> Mapping[str, type[Layer]]:
         """Every loss that is known, in the first form of it that the case names; without a kernel, one that declines

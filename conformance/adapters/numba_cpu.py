@@ -36,6 +36,7 @@ class NumbaCpuImplementation(KernelLayers):
             dtypes=DEFAULT,
             dialect="documented",
             determinism="bitwise",
+            any_types=True,
             any_forms=True,
             environment={"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__},
         )

@@ -1,7 +1,8 @@
 """The loss layers on Numba, for a net: ``refimpl.Net(text, layers=LAYERS)``.
 
 Each is the reference's layer, which reads the parameters, checks and shapes the blobs, with the numbers from a kernel;
-which one takes what follows from the parameters of its function. A net of these takes float32 or float64 storage.
+which one takes what follows from the parameters of its function. A net of these takes storage of any type of
+`refimpl.dtypes` that is the same for data and diffs; the softmax that a layer keeps is never of a half type.
 `refimpl.fast.cuda.layers` puts the same layers on a GPU.
 
 Where the net's dialect means by a type what some fork makes of it, `of_forms` chooses among `KERNELS`.
@@ -12,13 +13,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from refimpl.blob import Blob
+from refimpl.dtypes import FLOAT
 from refimpl.errors import LayerError
 from refimpl.fast import cpu
 from refimpl.fast.cpu import softmax
 from refimpl.fast.parameters import Parameters, losses_in
+from refimpl.fast.stored import BITS
 from refimpl.layer import Layer, LayerContext
 from refimpl.layers import BVLC, CLASSES, REGISTRY, class_of
 from refimpl.layers.logits_loss import LogitsLoss
@@ -83,6 +89,13 @@ class KernelLayer(_Reference):
             )
         super().__init__(param, context)
 
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().setup(bottom, top)
+        stored = bottom[0].data.dtype
+        self._kept = FLOAT.numpy if stored in BITS else stored
+        if self.takes.kept:
+            self.probability.move(*[partial(np.zeros, dtype=self._kept)] * 2)
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.refuse_empty_batch(bottom)
         if "normalization" not in self.takes.options:  # divides by num(), which a blob of five axes does not have
@@ -105,10 +118,21 @@ class KernelLayer(_Reference):
             inputs[0] = self.probability.data
         wanted = zip(outputs, bottom, propagate_down, strict=False)
         given = {name: blob.diff if asked else None for name, blob, asked in wanted}
-        with _refusals():
-            self.kernels.backward(*inputs, **self._options(), top_diff=float(top[0].diff), **given)
-        if self.takes.kept and self.second_top_asks(top):
-            self.softmax.backward(top[1].data, top[1].diff, axis=self.axis, out=bottom[0].diff)
+        both = self.takes.kept and self.second_top_asks(top)
+        if both:  # added up before they are stored
+            given["out"] = np.empty_like(inputs[0])
+        weight = float(top[0].diff)
+        if weight:
+            with _refusals():
+                self.kernels.backward(*inputs, **self._options(), top_diff=weight, **given)
+        else:  # 0 even for NaN and infinities, as BLAS takes such a factor in Caffe
+            for gradient in given.values():
+                if gradient is not None:
+                    gradient[...] = 0
+        if both:
+            diff = top[1].diff.astype(inputs[0].dtype, copy=False)
+            self.softmax.backward(inputs[0], diff, axis=self.axis, out=given["out"])
+            bottom[0].diff[...] = given["out"]
 
     def _inputs(self, bottom: Sequence[Blob]) -> list[Any]:
         """An input that is no bottom is a blob that the layer read from a file, or absent; of weights for more entries
@@ -116,7 +140,7 @@ class KernelLayer(_Reference):
         inputs = [blob.data for blob in bottom]
         for i, name in enumerate(self.takes.inputs):
             if i >= len(bottom) and name not in self.takes.optional:
-                inputs.append(getattr(self, name).data)
+                inputs.append(getattr(self, name).data.astype(self._kept, copy=False))
             elif i < len(bottom) and name in self.takes.optional and inputs[i].size > inputs[0].size:
                 inputs[i] = inputs[i].reshape(-1)[: inputs[0].size]
         return inputs

@@ -32,6 +32,7 @@ from refimpl.dtypes import FLOAT
 
 __all__ = [
     "FLAGS",
+    "INLINED",
     "INT_MIN",
     "cross_entropy",
     "exp",
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 FLAGS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
+
+INLINED: dict[str, Any] = {**FLAGS, "forceinline": True}
 
 SINGLE = FLOAT.numpy.type
 """The narrower of the two types, which compiled code calls to convert."""
@@ -249,7 +252,7 @@ def log_of_one_and(z: Any) -> Any:
     return exact if whole > one else z
 
 
-@njit(**FLAGS, forceinline=True)
+@njit(**INLINED)
 def cross_entropy(x: Any, t: Any, tail: Any) -> Any:
     """The cross entropy of the sigmoid of x and a target t, `tail` being e^-|x|; x - x is 0, but NaN for an infinite x,
     where Caffe's x - 2 x [x >= 0] is NaN."""

@@ -7,7 +7,7 @@ short.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from refimpl import dtypes
 from refimpl.fast.scalar import INT_MIN
+from refimpl.fast.stored import BITS, as_bits, as_numbers
 
 __all__ = [
     "DOUBLE",
@@ -22,7 +23,10 @@ __all__ = [
     "NO_LABEL",
     "Output",
     "Positions",
+    "beside",
     "floats",
+    "given_as",
+    "held_as",
     "ignored",
     "integers",
     "labels_of_samples",
@@ -37,6 +41,9 @@ __all__ = [
 SINGLE, DOUBLE = dtypes.FLOAT.numpy, dtypes.DOUBLE.numpy
 """The quick path compares dtypes with these by identity: Numba may take foreign byte order for the native one."""
 
+HELD: Mapping[np.dtype[Any], np.dtype[Any]] = {SINGLE: SINGLE, DOUBLE: DOUBLE, **BITS}
+"""The types that arrays may be of, and what they are to a kernel."""
+
 MODES = {"VALID": 0, "FULL": 1, "BATCH_SIZE": 2, "NONE": 3}
 """LossParameter.NormalizationMode, as the kernels know it."""
 
@@ -44,20 +51,39 @@ NO_LABEL = 2**40
 """An ``ignore_label`` that no label equals."""
 
 
-def floats(array: Any, name: str, like: NDArray[Any] | None = None) -> NDArray[Any]:
-    """`array` as a contiguous float32 or float64 array with at least one entry; copied only if it is not one already.
+def floats(array: Any, name: str, like: Any = None, also: Collection[np.dtype[Any]] = ()) -> NDArray[Any]:
+    """`array` as a contiguous array of floating-point numbers as kernels take it, with at least one entry; copied only
+    if it is not one already.
 
-    Raises TypeError for another dtype (or one other than that of `like`), ValueError for an empty array.
+    Raises TypeError for a dtype that is not among `HELD` (or is neither that of `like`, which kernels take, nor one of
+    `also`), ValueError for an empty array.
     """
     made = np.asarray(array)
     dtype = made.dtype.newbyteorder("=")
-    if dtype not in (SINGLE, DOUBLE):
-        raise TypeError(f"{name} has dtype {made.dtype}: give {SINGLE} or {DOUBLE}")
-    if like is not None and dtype != like.dtype:
-        raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
+    held = held_as(dtype, name, like, also)
     if made.size == 0:
         raise ValueError(f"{name} is empty (shape {made.shape}): a batch of 0 has no loss")
-    return made if _plain(made) else made.astype(dtype, order="C")
+    return (made if _plain(made) else made.astype(dtype, order="C")).view(held)
+
+
+def held_as(dtype: np.dtype[Any], name: str, like: Any = None, also: Collection[np.dtype[Any]] = ()) -> np.dtype[Any]:
+    """What arrays of a dtype of native byte order are to a kernel. Raises as `floats`."""
+    held = HELD.get(dtype)
+    if held is None:
+        raise TypeError(f"{name} has dtype {dtype}: give {dtypes.ONE_OF}")
+    if like is not None and held != like.dtype and held not in also:
+        raise TypeError(f"{name} has dtype {dtype}: give it the dtype of the first input, {given_as(like.dtype)}")
+    return held
+
+
+def given_as(held: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of which callers give what kernels take as another."""
+    return next((dtype for dtype, bits in BITS.items() if bits == held), held)
+
+
+def beside(x: Any) -> Collection[np.dtype[Any]]:
+    """What else than the type of x other arrays may be of to a kernel: float32 and half types go together."""
+    return tuple(BITS.values()) if x.dtype == SINGLE else (SINGLE,) if x.dtype in BITS.values() else ()
 
 
 def of_every_entry(made: Any, name: str, x: Any) -> None:
@@ -92,18 +118,20 @@ def _plain(array: NDArray[Any]) -> bool:
     return array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
 
 
-def integers(labels: Any, name: str, like: NDArray[Any]) -> NDArray[Any]:
-    """Labels as a flat contiguous array of the dtype of `like`, int32 or int64; kernels truncate them toward zero.
+def integers(labels: Any, name: str, like: Any, also: Collection[np.dtype[Any]] = ()) -> NDArray[Any]:
+    """Labels as a flat contiguous array of the dtype of `like` or one of `also`, int32 or int64; kernels truncate them
+    toward zero.
 
     Raises TypeError for what is no real number.
     """
     made = np.asarray(labels)
-    if made.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {made.dtype}: give numbers")
     dtype = made.dtype.newbyteorder("=")
-    if dtype in (like.dtype, np.int32, np.int64):
-        return (made if _plain(made) else made.astype(dtype, order="C")).reshape(-1)
-    return (_truncated(made) if dtype.kind == "f" else made.astype(np.int64)).reshape(-1)
+    if made.dtype.kind not in "biuf" and dtype not in HELD:
+        raise TypeError(f"{name} has dtype {made.dtype}: give numbers")
+    held = HELD.get(dtype)
+    if dtype in (np.int32, np.int64) or (held is not None and held in (like.dtype, *also)):
+        return as_bits(made if _plain(made) else made.astype(dtype, order="C")).reshape(-1)
+    return (made.astype(np.int64) if dtype.kind in "biu" else _truncated(made)).reshape(-1)
 
 
 def _truncated(labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -131,20 +159,30 @@ class Output:
     The kernel gets the caller's own array where it can write there directly, otherwise one to copy back in `finish`.
     """
 
-    def __init__(self, given: Any, name: str, like: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        given: Any,
+        name: str,
+        like: NDArray[Any],
+        dtype: np.dtype[Any] | None = None,
+        also: Collection[np.dtype[Any]] = (),
+    ) -> None:
+        """`dtype` is what a kernel is to write, by default that of `like`, unless the array is one of `also`."""
         self.given = given
-        self.flat: NDArray[Any] = np.empty(0, like.dtype)
+        wanted = like.dtype if dtype is None else dtype
+        self.flat: NDArray[Any] = np.empty(0, wanted)
         if given is None:
             return
         if not isinstance(given, np.ndarray):
             raise TypeError(f"{name} is a {type(given).__name__}: give a numpy array")
-        if given.dtype != like.dtype or given.shape != like.shape:
+        held = HELD.get(given.dtype)
+        if held not in (wanted, *also) or given.shape != like.shape:
             raise ValueError(
-                f"{name} is {given.dtype} of shape {given.shape}: its input is {like.dtype} of shape {like.shape}"
+                f"{name} is {given.dtype} of shape {given.shape}: it should be {given_as(wanted)} of shape {like.shape}"
             )
         if not given.flags.writeable:
             raise ValueError(f"{name} is read-only: give an array that can be written")
-        self.flat = (given if _plain(given) else np.empty(given.shape, given.dtype)).reshape(-1)
+        self.flat = (given if _plain(given) else np.empty(given.shape, given.dtype)).view(held).reshape(-1)
 
     def shaped(self, *shape: int) -> NDArray[Any] | None:
         """The array for a kernel that takes None for an absent one."""
@@ -153,13 +191,13 @@ class Output:
     def finish(self) -> None:
         """Bring the result to where the caller wants it."""
         if self.given is not None and not _plain(self.given):
-            self.given[...] = self.flat.reshape(self.given.shape)
+            self.given[...] = self.flat.view(self.given.dtype).reshape(self.given.shape)
 
 
-def square(matrix: Any, classes: int, like: NDArray[Any]) -> NDArray[Any]:
+def square(matrix: Any, classes: int, like: Any, also: Collection[np.dtype[Any]] = ()) -> NDArray[Any]:
     """An infogain matrix, contiguous, in its own shape. Raises as `floats`, and ValueError for another number of
     entries."""
-    made = floats(matrix, "matrix", like)
+    made = floats(matrix, "matrix", like, also)
     if made.size != classes**2:
         raise ValueError(
             f"matrix has {made.size} entries (shape {made.shape}) for {classes} classes: give {classes} x {classes}"
@@ -199,6 +237,7 @@ def refuse_labels(labels: NDArray[Any], classes: int, shape: Sequence[int], igno
 
     Kernels read nothing out of bounds for such a label; only where they tell of one are the labels looked through.
     """
+    labels = as_numbers(labels)
     truncated = _truncated(labels)
     wrong = ((truncated < 0) | (truncated >= classes)) & (truncated != ignore)
     if wrong.any():

@@ -37,6 +37,7 @@ from refimpl.fast.cpu.kernel import (
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import like, truncated
+from refimpl.fast.stored import number, stored
 
 __all__ = ["backward", "contrastive_loss"]
 
@@ -45,7 +46,7 @@ __all__ = ["backward", "contrastive_loss"]
 def _squared_distance(a: Any, b: Any) -> float:
     result = 0.0
     for i in range(a.size):
-        d = np.float64(a[i]) - np.float64(b[i])
+        d = np.float64(number(a[i])) - np.float64(number(b[i]))
         result += d * d
     return result
 
@@ -58,7 +59,7 @@ def _pull(a: Any, b: Any, factor: float, scale: float, out: Any) -> None:
         return
     factor *= scale
     for i in range(out.size):
-        out[i] = (np.float64(a[i]) - np.float64(b[i])) * factor
+        out[i] = stored((np.float64(number(a[i])) - np.float64(number(b[i]))) * factor, out.dtype)
 
 
 @helper()
@@ -95,14 +96,14 @@ def _work(
     legacy: int,
     scale: float,
 ) -> int:
-    offset = np.float64(like(a[0], 1e-4))
+    offset = np.float64(like(number(a[0]), 1e-4))
     rows = _rows(dim)
     for chunk in range(first, last):
         loss = 0.0
         for n in range(chunk * rows, min(a.size // dim, (chunk + 1) * rows)):
             start, stop = n * dim, (n + 1) * dim
             x, y = a[start:stop], b[start:stop]
-            part, factor = _pair(_squared_distance(x, y), truncated(similar[n]) != 0, margin, legacy, offset)
+            part, factor = _pair(_squared_distance(x, y), truncated(number(similar[n])) != 0, margin, legacy, offset)
             loss += part
             _pull(x, y, factor, scale, out_a[start:stop])
             _pull(x, y, factor, -scale, out_b[start:stop])
@@ -158,10 +159,10 @@ def contrastive_loss(
 ) -> float:
     """The loss, and in the same pass the gradients for a and for b, where there are arrays to write them to.
 
-    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
-    shape. `similar`: numbers, at least N of them; one that is not 0 after truncation toward zero means that its pair is
-    similar. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff`
-    (the top's diff, that is the weight). `threads`: at most so many.
+    `a`, `b`: of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the same number of
+    entries, in any shape. `similar`: numbers, at least N of them; one that is not 0 after truncation toward zero means
+    that its pair is similar. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the
+    given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """

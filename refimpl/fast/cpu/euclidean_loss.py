@@ -33,6 +33,7 @@ from refimpl.fast.cpu.kernel import (
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.formula import Formula
 from refimpl.fast.parameters import gradient_alone
+from refimpl.fast.stored import number, stored
 
 __all__ = ["FORMULA", "backward", "euclidean_loss"]
 
@@ -57,15 +58,15 @@ def _squares(a: Any, b: Any, difference: Any) -> float:
     """The sum of squared differences of a block, which are kept."""
     loss = 0.0
     for i in range(a.size):
-        difference[i] = _slope_at(np.float64(a[i]), np.float64(b[i]), ())
-        loss += _value_at(np.float64(a[i]), np.float64(b[i]), ())
+        difference[i] = _slope_at(np.float64(number(a[i])), np.float64(number(b[i])), ())
+        loss += _value_at(np.float64(number(a[i])), np.float64(number(b[i])), ())
     return loss
 
 
 @helper()
 def _scaled(difference: Any, scale: float, out: Any) -> None:
     for i in range(out.size):
-        out[i] = difference[i] * scale
+        out[i] = stored(difference[i] * scale, out.dtype)
 
 
 @helper()
@@ -108,9 +109,9 @@ def euclidean_loss(
 ) -> float:
     """The loss, and in the same pass the gradients for a and for b, where there are arrays to write them to.
 
-    `a`, `b`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
-    shape. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the given `top_diff`
-    (the top's diff, that is the weight). `threads`: at most so many.
+    `a`, `b`: of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the same number of
+    entries, in any shape. `out_a`, `out_b`: like a and b, sharing no memory with them; receive the gradients for the
+    given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """

@@ -38,6 +38,7 @@ from refimpl.fast.cpu.kernel import (
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import like, truncated
+from refimpl.fast.stored import number, stored
 
 __all__ = ["L2", "backward", "hinge_loss", "margin_of", "norm_of", "slope", "value"]
 
@@ -70,7 +71,7 @@ _margin, _value, _slope = helper()(margin_of), helper()(value), helper()(slope)
 def _margins(x: Any, margin: Any) -> None:
     """The margins of a block as if no entry were a label's."""
     for i in range(x.size):
-        margin[i] = _margin(np.float64(x[i]), False)
+        margin[i] = _margin(np.float64(number(x[i])), False)
 
 
 @helper(**ADDING)
@@ -89,13 +90,13 @@ def _sum(margin: Any, norm: int) -> float:
 def _gradients(x: Any, margin: Any, norm: int, scale: float, out: Any) -> None:
     """The gradients of a block as if no entry were a label's. x > -1 is 1 + x > 0, and takes half the memory."""
     if norm == L1:
-        one, some, none = like(x[0], 1), like(x[0], scale), like(x[0], 0)
+        one, some, none = like(number(x[0]), 1), stored(scale, out.dtype), stored(0.0, out.dtype)
         for i in range(out.size):
-            out[i] = some if x[i] > -one else none
+            out[i] = some if number(x[i]) > -one else none
     else:
         twice = 2 * scale
         for i in range(out.size):
-            out[i] = margin[i] * twice
+            out[i] = stored(margin[i] * twice, out.dtype)
 
 
 @helper()
@@ -107,19 +108,19 @@ def _block(
     samples = range(start // classes, (start + x.size - 1) // classes + 1)
     bad = False
     for n in samples:
-        label = truncated(labels[n])
+        label = truncated(number(labels[n]))
         bad |= label < 0 or label >= classes
         i = n * classes + label - start
         if 0 <= i < x.size:
-            margin[i] = _margin(np.float64(x[i]), True)
+            margin[i] = _margin(np.float64(number(x[i])), True)
     if bad:
         return 0.0, WRONG_LABEL
     if out.size > 0:
         _gradients(x, margin, norm, scale, out)
         for n in samples:
-            i = n * classes + truncated(labels[n]) - start
+            i = n * classes + truncated(number(labels[n])) - start
             if 0 <= i < x.size:
-                out[i] = -_slope(margin[i], norm == L2) * scale
+                out[i] = stored(-_slope(margin[i], norm == L2) * scale, out.dtype)
     return _sum(margin, norm), DONE
 
 
@@ -169,10 +170,10 @@ def hinge_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `x`: scores, float32 or float64; N samples along the first axis, everything else flattened to classes. `labels`:
-    numbers, truncated toward zero, at least N of them in any shape (what follows the first N is not read, as in Caffe).
-    `norm`: "L1" or "L2". `out`: like x, sharing no memory with it; receives the gradient for the given `top_diff` (the
-    top's diff, that is the weight). `threads`: at most so many.
+    `x`: scores of a type of `refimpl.dtypes`; N samples along the first axis, everything else flattened to classes.
+    `labels`: numbers, truncated toward zero, at least N of them in any shape (what follows the first N is not read, as
+    in Caffe). `norm`: "L1" or "L2". `out`: like x, sharing no memory with it; receives the gradient for the given
+    `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for too few labels, an empty batch, an unknown `norm`, and a label
     that is no class (`out` is then undefined).

@@ -41,16 +41,20 @@ from refimpl.fast.cpu.softmax import (
     cut,
     divide,
     exponentials,
+    exponentials_of,
     exponentiate,
+    kept_in,
     largest,
     load,
     mark,
     multiply,
     place,
+    rooms,
     scratch,
     store,
 )
 from refimpl.fast.scalar import like, log
+from refimpl.fast.stored import number, numbers, stored
 
 __all__ = ["backward", "infogain_loss"]
 
@@ -68,7 +72,7 @@ def _weigh(marks: Any, classes: int, matrix: Any, weights: Any, sums: Any) -> No
         of_label = matrix[row * classes : (row + 1) * classes]
         total = 0.0
         for c in range(classes):
-            weight = np.float64(of_label[c])
+            weight = np.float64(number(of_label[c]))
             weights[c * count + p] = weight
             total += weight
         sums[p] = total
@@ -153,8 +157,8 @@ def _logarithm(x: Any, top: Any, logarithm: Any, floor: Any) -> Any:
 def _part_loss(row: Any, weights: Any, top: Any, logarithm: Any, floor: Any) -> tuple[Any, Any]:
     loss, total = like(top, 0), like(top, 0)
     for j in range(row.size):
-        loss -= weights[j] * _logarithm(row[j], top, logarithm, floor)
-        total += weights[j]
+        loss -= number(weights[j]) * _logarithm(row[j], top, logarithm, floor)
+        total += number(weights[j])
     return loss, total
 
 
@@ -176,23 +180,24 @@ def _row_gradient(kept: Any, weights: Any, share: Any, scale: Any, out: Any) -> 
     """Write the gradient of a row, whose exponentials are in `kept` or, where that is empty, in `out` already."""
     if kept.size > 0:
         for j in range(out.size):
-            out[j] = kept[j] * share - weights[j] * scale
+            out[j] = stored(kept[j] * share - number(weights[j]) * scale, out.dtype)
     else:
         for j in range(out.size):
-            out[j] = out[j] * share - weights[j] * scale
+            out[j] = stored(number(out[j]) * share - number(weights[j]) * scale, out.dtype)
 
 
 @helper()
 def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, out: Any, prob: Any, task: Any) -> int:
     """Chunks that are rows of many classes."""
-    room, marks, classes = np.empty(PART, x.dtype), np.empty(1, np.int64), task.classes
-    status, kept, ahead = DONE, prob if prob.size > 0 else out, min(classes, AHEAD)
+    marks, classes, status = np.empty(1, np.int64), task.classes, DONE
+    room, logits = rooms(x, classes)
+    kept, ahead = kept_in(prob, out), min(classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
         for p in range(where.size):
             start, stop = where.base + p * classes, where.base + (p + 1) * classes
-            row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
+            row, softmax, gradient = numbers(x[start:stop], logits), prob[start:stop], out[start:stop]
             later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
             total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
@@ -202,7 +207,7 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, matrix: Any, ou
                 part, weight = _row_loss(row, weights, top, log(total))
                 loss += part
                 share, scale = like(top, weight * task.scale / total), like(top, task.scale)
-                _row_gradient(softmax, weights, share, scale, gradient)
+                _row_gradient(exponentials_of(softmax, room, out), weights, share, scale, gradient)
             else:
                 for j in range(gradient.size):
                     gradient[j] = 0
@@ -272,10 +277,11 @@ def infogain_loss(
 ) -> float:
     """The loss, and in the same pass the gradient and the softmax, if there are arrays to write them to.
 
-    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
-    (as many as x has without `axis`), in any shape. `matrix`: classes * classes weights of the dtype of x, a row per
-    label, in any shape. `out` receives the gradient for the given `top_diff` (the top's diff, that is the weight),
-    `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it. `threads`: at most so many.
+    `x`: logits of a type of `refimpl.dtypes`, classes along `axis`. `labels`: numbers, truncated toward zero, one per
+    position (as many as x has without `axis`), in any shape. `matrix`: classes * classes weights of the dtype of x, a
+    row per label, in any shape. `out` receives the gradient for the given `top_diff` (the top's diff, that is the
+    weight), `prob` the softmax; both have the shape and dtype of `x` (of a half type the softmax is float32), and share
+    no memory with it. `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
     `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).

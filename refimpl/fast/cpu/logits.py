@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.fast.cpu.arguments import Output, Positions, floats, ignored, integers, mode_of, refuse_labels, square
+from refimpl.fast.cpu.arguments import (
+    SINGLE,
+    Output,
+    Positions,
+    beside,
+    floats,
+    given_as,
+    ignored,
+    integers,
+    mode_of,
+    refuse_labels,
+    square,
+)
 from refimpl.fast.cpu.kernel import WIDE, WRONG_LABEL, call
 from refimpl.fast.cpu.normaliser import divisor_of
 from refimpl.fast.cpu.softmax import Task, by_rows, chunks
 from refimpl.fast.cpu.threads import spread
+from refimpl.fast.stored import narrow, working
 
 __all__ = ["Kernels", "gradient_of_softmax", "loss_of_logits"]
 
@@ -38,8 +53,8 @@ def loss_of_logits(
     axis, ignore_label, normalization, top_diff = options
     ignore, mode = ignored(ignore_label), mode_of(normalization)
     x = floats(x, "x")
-    labels, positions, extra = _checked(x, labels, axis, matrix)
-    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x)
+    labels, positions, extra = _checked(x, labels, axis, matrix, beside(x) if narrow(x) else ())
+    gradient, softmax = Output(out, "out", x), Output(prob, "prob", x, working(x, 0).dtype)
     outer, classes, inner = positions.form
     if x.size <= WIDE:
         rows = outer, classes * inner
@@ -67,8 +82,10 @@ def gradient_of_softmax(
     axis, ignore_label, normalization, top_diff = options
     ignore, mode = ignored(ignore_label), mode_of(normalization)
     prob = floats(prob, "prob")
-    labels, positions, extra = _checked(prob, labels, axis, matrix)
-    gradient = Output(out, "out", prob)
+    if narrow(prob):
+        raise TypeError(f"prob has dtype {given_as(prob.dtype)}: the softmax of a half type is kept in {SINGLE}")
+    labels, positions, extra = _checked(prob, labels, axis, matrix, beside(prob))
+    gradient = Output(out, "out", prob, also=beside(prob))
     outer, classes, inner = positions.form
     scale = float(top_diff) / divisor_of(mode, outer, labels, ignore, threads)
     task = Task(outer, classes, inner, ignore, scale)
@@ -80,10 +97,10 @@ def gradient_of_softmax(
 
 
 def _checked(
-    x: NDArray[Any], labels: Any, axis: int, matrix: Any
+    x: NDArray[Any], labels: Any, axis: int, matrix: Any, also: Collection[np.dtype[Any]] = ()
 ) -> tuple[NDArray[Any], Positions, tuple[NDArray[Any], ...]]:
     """Flat labels, the division of x into positions, and the infogain matrix, if there is one."""
-    labels = integers(labels, "labels", x)
+    labels = integers(labels, "labels", x, also)
     positions = Positions(x.shape, axis)
     positions.check_labels(labels)
-    return labels, positions, () if matrix is None else (square(matrix, positions.classes, x),)
+    return labels, positions, () if matrix is None else (square(matrix, positions.classes, x, also),)

@@ -34,6 +34,7 @@ from refimpl.fast.cpu.kernel import (
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import log, truncated
+from refimpl.fast.stored import number, stored
 
 __all__ = ["FLOOR", "backward", "multinomial_logistic_loss"]
 
@@ -51,16 +52,16 @@ def _work(first: int, last: int, sums: Any, p: Any, labels: Any, out: Any, class
             gradient[i] = 0
         loss = 0.0
         for n in range(start // classes, (stop - 1) // classes + 1):
-            label = truncated(labels[n])
+            label = truncated(number(labels[n]))
             if label < 0 or label >= classes:
                 status = WRONG_LABEL
             i = n * classes + label
             if start <= i < stop:
-                value = np.float64(p[i])
+                value = np.float64(number(p[i]))
                 value = FLOOR if value < FLOOR else value
                 loss -= log(value)
                 if gradient.size > 0:
-                    gradient[i - start] = -scale / value
+                    gradient[i - start] = stored(-scale / value, gradient.dtype)
         sums[chunk] = loss
     return status
 
@@ -91,9 +92,9 @@ def multinomial_logistic_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `p`: probabilities, float32 or float64; N samples along the first axis, everything else flattened to classes.
-    `labels`: N numbers in any shape, truncated toward zero. `out`: like p, sharing no memory with it; receives the
-    gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
+    `p`: probabilities of a type of `refimpl.dtypes`; N samples along the first axis, everything else flattened to
+    classes. `labels`: N numbers in any shape, truncated toward zero. `out`: like p, sharing no memory with it; receives
+    the gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for another number of labels, an empty batch, and a label that is no
     class (`out` is then undefined).

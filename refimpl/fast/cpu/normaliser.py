@@ -11,6 +11,7 @@ from refimpl.fast.cpu.arguments import MODES, NO_LABEL
 from refimpl.fast.cpu.kernel import DONE, helper, kernel
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.scalar import truncated
+from refimpl.fast.stored import number
 
 __all__ = ["divisor", "divisor_of"]
 
@@ -22,7 +23,7 @@ CHUNK = 1 << 16
 def _counted(labels: Any, ignore: int) -> int:
     count = 0
     for i in range(labels.size):
-        count += truncated(labels[i]) != ignore
+        count += truncated(number(labels[i])) != ignore
     return count
 
 

@@ -37,6 +37,7 @@ from refimpl.fast.cpu.normaliser import divisor, divisor_of
 from refimpl.fast.cpu.threads import spread
 from refimpl.fast.formula import Formula, at_entry
 from refimpl.fast.scalar import truncated
+from refimpl.fast.stored import number, stored
 
 __all__ = ["Kernels", "pointwise"]
 
@@ -154,7 +155,7 @@ def _kernels(formula: Formula, costly: bool) -> Kernels:
     def values(x: Any, t: Any, u: Any, v: Any, settings: Any, norm: Any) -> float:
         loss = 0.0
         for i in range(x.size):
-            one = value(np.float64(x[i]), np.float64(t[i]), _weight(u, i), _weight(v, i), settings)
+            one = value(np.float64(number(x[i])), np.float64(number(t[i])), _weight(u, i), _weight(v, i), settings)
             loss += one if counted(t[i], norm) else 0.0
         return loss
 
@@ -162,7 +163,7 @@ def _kernels(formula: Formula, costly: bool) -> Kernels:
     @own
     def slopes(x: Any, t: Any, u: Any, v: Any, settings: Any, norm: Any, kept: Any) -> None:
         for i in range(x.size):
-            one = slope(np.float64(x[i]), np.float64(t[i]), _weight(u, i), _weight(v, i), settings)
+            one = slope(np.float64(number(x[i])), np.float64(number(t[i])), _weight(u, i), _weight(v, i), settings)
             kept[i] = one if counted(t[i], norm) else 0.0
 
     @helper(**ADDING)
@@ -170,7 +171,7 @@ def _kernels(formula: Formula, costly: bool) -> Kernels:
     def both(x: Any, t: Any, u: Any, v: Any, settings: Any, norm: Any, kept: Any) -> float:
         loss = 0.0
         for i in range(x.size):
-            a, b, c, d = np.float64(x[i]), np.float64(t[i]), _weight(u, i), _weight(v, i)
+            a, b, c, d = np.float64(number(x[i])), np.float64(number(t[i])), _weight(u, i), _weight(v, i)
             kept[i] = slope(a, b, c, d, settings) if counted(t[i], norm) else 0.0
             loss += value(a, b, c, d, settings) if counted(t[i], norm) else 0.0
         return loss
@@ -245,7 +246,7 @@ def _kernels(formula: Formula, costly: bool) -> Kernels:
 @helper()
 def _scaled(kept: Any, scale: float, out: Any) -> None:
     for i in range(out.size):
-        out[i] = kept[i] * scale
+        out[i] = stored(kept[i] * scale, out.dtype)
 
 
 @helper()
@@ -265,7 +266,7 @@ def _every(label: Any, norm: Any) -> bool:
 
 @helper()
 def _is_counted(label: Any, norm: Any) -> bool:
-    return truncated(label) != norm[1]
+    return truncated(number(label)) != norm[1]
 
 
 @helper()
@@ -289,7 +290,7 @@ def _weight(weights: Any, i: int) -> Any:
     """The weight of an entry in float64, 1 where there are none."""
     if weights is None:
         return 1.0
-    return np.float64(weights[i])
+    return np.float64(number(weights[i]))
 
 
 @helper()

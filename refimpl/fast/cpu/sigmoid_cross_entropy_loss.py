@@ -37,6 +37,7 @@ from refimpl.fast.cpu.threads import spread
 from refimpl.fast.formula import Formula
 from refimpl.fast.parameters import gradient_alone
 from refimpl.fast.scalar import cross_entropy, exp, like, sigmoid, truncated
+from refimpl.fast.stored import number, stored, working
 
 __all__ = ["FORMULA", "backward", "sigmoid_cross_entropy_loss"]
 
@@ -57,7 +58,7 @@ FORMULA = Formula("sigmoid_cross_entropy_loss", _value, _slope, names=("x", "t")
 def _exponentials(x: Any, tail: Any) -> None:
     """e^-|x|, in the type of `tail`."""
     for i in range(x.size):
-        tail[i] = exp(-abs(like(tail[i], x[i])))
+        tail[i] = exp(-abs(like(tail[i], number(x[i]))))
 
 
 @helper()
@@ -65,7 +66,7 @@ def _losses(x: Any, t: Any, tail: Any) -> None:
     """Replace the exponentials by the losses."""
     for i in range(x.size):
         e = tail[i]
-        tail[i] = cross_entropy(like(e, x[i]), like(e, t[i]), e)
+        tail[i] = cross_entropy(like(e, number(x[i])), like(e, number(t[i])), e)
 
 
 @helper()
@@ -73,14 +74,14 @@ def _losses_and_gradients(x: Any, t: Any, tail: Any, scale: Any, out: Any) -> No
     """The same, and write the gradients."""
     for i in range(x.size):
         e = tail[i]
-        one, v, y = like(e, 1), like(e, x[i]), like(e, t[i])
+        one, v, y = like(e, 1), like(e, number(x[i])), like(e, number(t[i]))
         part = one if v >= like(e, 0) else e
         whole = one + e
         inverse = one / whole
         share = part * inverse
         # What the sum and the quotient lost counts where a target is near the sigmoid.
         lost = (part - share * whole) - share * (e - (whole - one))
-        out[i] = (share - y) * scale + lost * (inverse * scale)
+        out[i] = stored((share - y) * scale + lost * (inverse * scale), out.dtype)
         tail[i] = cross_entropy(v, y, e)
 
 
@@ -88,7 +89,7 @@ def _losses_and_gradients(x: Any, t: Any, tail: Any, scale: Any, out: Any) -> No
 def _forget(t: Any, ignore: int, losses: Any, out: Any) -> None:
     """Take ignored entries out of the losses and the gradient."""
     for i in range(t.size):
-        if truncated(t[i]) == ignore:
+        if truncated(number(t[i])) == ignore:
             losses[i] = 0
             if out.size > 0:
                 out[i] = 0
@@ -115,7 +116,7 @@ def _work(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: in
 
 @kernel(nogil=True)
 def _chunks(first: int, last: int, sums: Any, x: Any, t: Any, out: Any, ignore: int, scale: float) -> int:
-    room = np.empty(BLOCK // x.itemsize, x.dtype)
+    room = working(x, BLOCK // working(x, 0).itemsize)
     return _work(first, last, flat(sums), flat(x), flat(t), flat(out), ignore, scale, room)
 
 
@@ -143,11 +144,11 @@ def sigmoid_cross_entropy_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `x`, `t`: logits and targets, float32 or float64, both the same; N samples along the first axis with the same number
-    of entries. Targets may be any number; one whose integral part is `ignore_label` does not count. `normalization`:
-    divide by the entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x, sharing no memory
-    with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so
-    many.
+    `x`, `t`: logits and targets, of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the
+    same number of entries. Targets may be any number; one whose integral part is `ignore_label` does not count.
+    `normalization`: divide by the entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x,
+    sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight).
+    `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch and an unknown
     `normalization`.

@@ -75,11 +75,11 @@ def sigmoid_focal_loss(
 ) -> float:
     """The loss, and in the same pass the gradient, if there is an array to write it to.
 
-    `x`, `t`: scores and targets, float32 or float64, both the same; N samples along the first axis with the same number
-    of entries. Targets may be any number; one whose integral part is `ignore_label` does not count. `normalization`:
-    divide by the entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x, sharing no memory
-    with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight). `threads`: at most so
-    many.
+    `x`, `t`: scores and targets, of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the
+    same number of entries. Targets may be any number; one whose integral part is `ignore_label` does not count.
+    `normalization`: divide by the entries (FULL), those that count (VALID), N (BATCH_SIZE) or 1 (NONE). `out`: like x,
+    sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight).
+    `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, a negative `gamma` and an
     unknown `normalization`.

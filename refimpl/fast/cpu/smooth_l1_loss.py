@@ -65,10 +65,10 @@ def smooth_l1_loss(
 ) -> float:
     """The loss, and in the same pass the gradients for x and for t, where there are arrays to write them to.
 
-    `x`, `t`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
-    shape. `u`, `v`: inside and outside weights, one for every entry of x and of its type; absent ones are 1. `out_a`,
-    `out_b`: like x and t, sharing no memory with them; receive the gradients for the given `top_diff` (the top's diff,
-    that is the weight). `threads`: at most so many.
+    `x`, `t`: of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the same number of
+    entries, in any shape. `u`, `v`: inside and outside weights, one for every entry of x and of its type; absent ones
+    are 1. `out_a`, `out_b`: like x and t, sharing no memory with them; receive the gradients for the given `top_diff`
+    (the top's diff, that is the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from refimpl.fast.cpu.kernel import ADDING, CHUNK, DONE, WRONG_LABEL, helper
 from refimpl.fast.cpu.prefetch import claim, fetch
-from refimpl.fast.scalar import FLAGS, SINGLE, SINGLE_TYPE, exp, like, log, truncated
+from refimpl.fast.scalar import FLAGS, INLINED, SINGLE, SINGLE_TYPE, exp, like, log, truncated
+from refimpl.fast.stored import narrow, number, stored, working
 from refimpl.layers.softmax import softmax_gradient
 
 __all__ = [
@@ -34,13 +35,16 @@ __all__ = [
     "cut",
     "divide",
     "exponentials",
+    "exponentials_of",
     "exponentiate",
+    "kept_in",
     "largest",
     "load",
     "mark",
     "multiplied",
     "multiply",
     "place",
+    "rooms",
     "scratch",
     "store",
 ]
@@ -128,10 +132,53 @@ def place(chunk: int, task: Task) -> Place:
 def scratch(task: Task, kind: Any) -> Tile:
     """Scratch arrays for the largest tile of a task, to compute in the type of `kind`."""
     size = width(task.outer, task.classes, task.inner)
-    room = np.empty((task.classes + 3) * size, kind.dtype)
+    room = working(kind, (task.classes + 3) * size)
     values, stats = room[: task.classes * size], room[task.classes * size :]
     top, total, factor = stats[:size], stats[size : 2 * size], stats[2 * size :]
     return Tile(values, top, total, factor, np.empty(size), np.empty(size, np.int64))
+
+
+@helper()
+def rooms(x: Any, classes: int) -> tuple[Any, Any]:
+    """Scratch for a row: for exponentials that nobody keeps, and for the numbers of x; see `kept_in`."""
+    return working(x, classes if narrow(x) else PART), working(x, classes if narrow(x) else 0)
+
+
+def kept_in(prob: Any, out: Any) -> Any:
+    """Where the exponentials of rows are kept: in the softmax if it is wanted, else where the gradient will be. A half
+    type would round them there: its rows are kept one by one, in a scratch array."""
+    raise NotImplementedError
+
+
+def exponentials_of(softmax: Any, room: Any, out: Any) -> Any:
+    """A row's exponentials, or an empty array where they are in `out` already."""
+    raise NotImplementedError
+
+
+def _in_either(prob: Any, out: Any) -> Any:
+    return prob if prob.size > 0 else out
+
+
+def _in_softmax(prob: Any, out: Any) -> Any:
+    return prob
+
+
+def _of_softmax(softmax: Any, room: Any, out: Any) -> Any:
+    return softmax
+
+
+def _of_either(softmax: Any, room: Any, out: Any) -> Any:
+    return softmax if softmax.size > 0 else room
+
+
+@overload(kept_in, jit_options=INLINED)
+def _kept_in(prob: Any, out: Any) -> Any:
+    return _in_either if prob.dtype == out.dtype else _in_softmax
+
+
+@overload(exponentials_of, jit_options=INLINED)
+def _exponentials_of(softmax: Any, room: Any, out: Any) -> Any:
+    return _of_softmax if softmax.dtype == out.dtype else _of_either
 
 
 @helper()
@@ -153,10 +200,10 @@ def load(x: Any, where: Place, classes: int, tile: Tile) -> None:
         run, into = x[start:], tile.values[c * count : (c + 1) * count]
         if where.per_position == 1:
             for p in range(count):
-                into[p] = run[p]
+                into[p] = number(run[p])
         else:
             for p in range(count):
-                into[p] = run[np.uint64(p) * step]
+                into[p] = number(run[np.uint64(p) * step])
     for p in range(count):
         top[p] = tile.values[p]
     for c in range(1, classes):
@@ -190,10 +237,10 @@ def store(tile: Tile, classes: int, out: Any, where: Place) -> None:
         run, into = tile.values[c * count : (c + 1) * count], out[start:]
         if where.per_position == 1:
             for p in range(count):
-                into[p] = run[p] * factor[p]
+                into[p] = stored(run[p] * factor[p], into.dtype)
         else:
             for p in range(count):
-                into[np.uint64(p) * step] = run[p] * factor[p]
+                into[np.uint64(p) * step] = stored(run[p] * factor[p], into.dtype)
 
 
 @helper()
@@ -201,7 +248,7 @@ def mark(labels: Any, classes: int, ignore: int, marks: Any) -> int:
     """Write the classes that labels name, -1 for an ignored one and for one that is no class; return the status."""
     status = DONE
     for p in range(marks.size):
-        label = truncated(labels[p])
+        label = truncated(number(labels[p]))
         known = label != ignore and 0 <= label < classes
         marks[p] = label if known else -1
         if not known and label != ignore:
@@ -265,14 +312,14 @@ def _largest(row: Any) -> Any:
 def multiply(row: Any, factor: Any) -> None:
     """Multiply a row in place."""
     for j in range(row.size):
-        row[j] = row[j] * factor
+        row[j] = stored(number(row[j]) * factor, row.dtype)
 
 
 @helper()
 def multiplied(row: Any, factor: Any, result: Any) -> None:
     """Write a row times a factor elsewhere. (In place the compiler must doubt the order of reads and writes.)"""
     for j in range(row.size):
-        result[j] = row[j] * factor
+        result[j] = stored(number(row[j]) * factor, result.dtype)
 
 
 @helper(**ADDING)
@@ -302,5 +349,5 @@ def exponentials(row: Any, top: Any, result: Any, later: Any, later_result: Any)
 
 
 def backward(prob: NDArray[Any], diff: NDArray[Any], *, axis: int = 1, out: NDArray[Any]) -> None:
-    """Add to `out` what the diff of a softmax sends to its logits; all three have one shape and dtype."""
-    out += softmax_gradient(prob.astype(np.float64), diff.astype(np.float64), axis)
+    """Add to `out` what the diff of a softmax sends to its logits; all three have one shape."""
+    out[...] = out.astype(np.float64) + softmax_gradient(prob.astype(np.float64), diff.astype(np.float64), axis)

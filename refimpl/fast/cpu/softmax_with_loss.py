@@ -32,24 +32,27 @@ from refimpl.fast.cpu.logits import Kernels, gradient_of_softmax, loss_of_logits
 from refimpl.fast.cpu.normaliser import divisor
 from refimpl.fast.cpu.prefetch import AHEAD
 from refimpl.fast.cpu.softmax import (
-    PART,
     Task,
     chunks,
     clear,
     cut,
     divide,
     exponentials,
+    exponentials_of,
     exponentiate,
+    kept_in,
     largest,
     load,
     mark,
     multiplied,
     multiply,
     place,
+    rooms,
     scratch,
     store,
 )
 from refimpl.fast.scalar import exp, like, log
+from refimpl.fast.stored import number, numbers, stored
 
 __all__ = ["backward", "softmax_with_loss"]
 
@@ -71,7 +74,7 @@ def _tile_losses(x: Any, where: Any, tile: Any) -> float:
     for p in range(where.size):
         if marks[p] >= 0:
             logit = logits[marks[p] * where.per_class + p * where.per_position]
-            loss += _capped(tile.logs[p] - (np.float64(logit) - np.float64(tile.top[p])))
+            loss += _capped(tile.logs[p] - (np.float64(number(logit)) - np.float64(tile.top[p])))
     return loss
 
 
@@ -86,7 +89,8 @@ def _tile_gradient(tile: Any, task: Any, out: Any, where: Any) -> None:
     for p in range(where.size):
         if marks[p] >= 0:
             share = np.float64(tile.values[marks[p] * where.size + p]) * np.float64(tile.factor[p])
-            gradient[marks[p] * where.per_class + p * where.per_position] = share - task.scale
+            at = marks[p] * where.per_class + p * where.per_position
+            gradient[at] = stored(share - task.scale, out.dtype)
 
 
 @helper()
@@ -125,20 +129,21 @@ def _row_gradient(row: Any, kept: Any, total: float, top: Any, label: int, scale
         multiplied(kept, like(top, scale / total), out)
     else:
         multiply(out, like(top, scale / total))
-    out[label] = (np.float64(e) / total - 1) * scale
+    out[label] = stored((np.float64(e) / total - 1) * scale, out.dtype)
 
 
 @helper()
 def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob: Any, task: Any) -> int:
     """Chunks that are rows of many classes."""
-    room, marks = np.empty(PART, x.dtype), np.empty(1, np.int64)
-    status, kept, ahead = DONE, prob if prob.size > 0 else out, min(task.classes, AHEAD)
+    room, logits = rooms(x, task.classes)
+    marks, status = np.empty(1, np.int64), DONE
+    kept, ahead = kept_in(prob, out), min(task.classes, AHEAD)
     for chunk in range(first, last):
         where = place(chunk, task)
         loss = 0.0
         for p in range(where.size):
             start, stop = where.base + p * task.classes, where.base + (p + 1) * task.classes
-            row, softmax, gradient = x[start:stop], prob[start:stop], out[start:stop]
+            row, softmax, gradient = numbers(x[start:stop], logits), prob[start:stop], out[start:stop]
             later, later_kept = x[start + ahead : stop + ahead], kept[start + ahead : stop + ahead]
             top = largest(row)
             total = exponentials(row, top, kept[start:stop] if kept.size > 0 else room, later, later_kept)
@@ -146,7 +151,7 @@ def _rows(first: int, last: int, sums: Any, x: Any, labels: Any, out: Any, prob:
             if marks[0] >= 0:
                 loss += _capped(log(total) - (np.float64(row[marks[0]]) - np.float64(top)))
             if gradient.size > 0:
-                _row_gradient(row, softmax, total, top, marks[0], task.scale, gradient)
+                _row_gradient(row, exponentials_of(softmax, room, out), total, top, marks[0], task.scale, gradient)
             if softmax.size > 0:
                 multiply(softmax, like(top, 1 / total))
         sums[chunk] = loss
@@ -181,7 +186,7 @@ def _scaled(source: Any, scale: float, room: Any, out: Any) -> None:
         for i in range(part.size):
             room[i] = part[i]
         for i in range(into.size):
-            into[i] = room[i] * scale
+            into[i] = stored(room[i] * scale, into.dtype)
 
 
 @helper()
@@ -198,7 +203,8 @@ def _from_softmax(where: Any, task: Any, prob: Any, out: Any, marks: Any, chosen
             _scaled(softmax[start:stop], task.scale, room, gradient[start:stop])
     for p in range(where.size):
         if marks[p] >= 0:
-            gradient[marks[p] * where.per_class + p * where.per_position] = (chosen[p] - 1) * task.scale
+            at = marks[p] * where.per_class + p * where.per_position
+            gradient[at] = stored((chosen[p] - 1) * task.scale, out.dtype)
         else:
             for c in range(classes):
                 gradient[c * where.per_class + p * where.per_position] = 0
@@ -234,10 +240,10 @@ def softmax_with_loss(
 ) -> float:
     """The loss, and in the same pass the gradient and the softmax, if there are arrays to write them to.
 
-    `x`: logits, float32 or float64, classes along `axis`. `labels`: numbers, truncated toward zero, one per position
-    (as many as x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the top's
-    diff, that is the weight), `prob` the softmax; both have the shape and dtype of `x`, and share no memory with it.
-    `threads`: at most so many.
+    `x`: logits of a type of `refimpl.dtypes`, classes along `axis`. `labels`: numbers, truncated toward zero, one per
+    position (as many as x has without `axis`), in any shape. `out` receives the gradient for the given `top_diff` (the
+    top's diff, that is the weight), `prob` the softmax; both have the shape and dtype of `x` (of a half type the
+    softmax is float32), and share no memory with it. `threads`: at most so many.
 
     Raises TypeError for other dtypes; ValueError for shapes that do not fit, an empty batch, an unknown
     `normalization`, and a label that is neither a class nor ignored (`out` and `prob` are then undefined).

@@ -59,10 +59,10 @@ def wing_loss(
 ) -> float:
     """The loss, and in the same pass the gradient for x, if there is an array to write it to.
 
-    `x`, `t`: float32 or float64, both the same; N samples along the first axis with the same number of entries, in any
-    shape. `w`, `epsilon`: positive numbers. `sign_of_0`: -1, or 0 as wqvbjhc/caffe-ssd@df6d9fdc has it. `out`: like x,
-    sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is the weight).
-    `threads`: at most so many.
+    `x`, `t`: of a type of `refimpl.dtypes`, both the same; N samples along the first axis with the same number of
+    entries, in any shape. `w`, `epsilon`: positive numbers. `sign_of_0`: -1, or 0 as wqvbjhc/caffe-ssd@df6d9fdc has it.
+    `out`: like x, sharing no memory with it; receives the gradient for the given `top_diff` (the top's diff, that is
+    the weight). `threads`: at most so many.
 
     Raises TypeError for other dtypes, ValueError for shapes that do not fit and for an empty batch.
     """

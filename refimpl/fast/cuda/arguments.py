@@ -46,12 +46,13 @@ def floats(device: Device, given: Any, name: str, like: Any = None) -> Input:
     Raises TypeError for another dtype (or one other than that of `like`), ValueError for an empty array and for a
     device array that is not C-contiguous.
     """
-    if _on_device(given) is None:
+    made = _adopted(device, given, name) if _on_device(given) is not None else None
+    dtype = np.asarray(given).dtype if made is None else made.dtype
+    if dtype.newbyteorder("=") not in (host.SINGLE, host.DOUBLE):
+        raise TypeError(f"{name} has dtype {dtype}: give {host.SINGLE} or {host.DOUBLE}")
+    if made is None:
         array = host.floats(given, name, like)
         return Input(device.copy(array), array.shape)
-    made = _adopted(device, given, name)
-    if made.dtype not in (host.SINGLE, host.DOUBLE):
-        raise TypeError(f"{name} has dtype {made.dtype}: give {host.SINGLE} or {host.DOUBLE}")
     if like is not None and made.dtype != like.dtype:
         raise TypeError(f"{name} has dtype {made.dtype}: give it the dtype of the first input, {like.dtype}")
     if made.size == 0:

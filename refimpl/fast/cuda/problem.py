@@ -144,7 +144,7 @@ def host_functions(cpu: ModuleType, prepare: Callable[..., Problem]) -> tuple[Fu
 DEVICE = """
 
 On the current device (`refimpl.fast.cuda.device`). All arrays are NumPy's or a device's
-(`refimpl.fast.cuda.arguments`); `top_diff` may be an array of one, too."""
+(`refimpl.fast.cuda.arguments`), of float32 or float64; `top_diff` may be an array of one, too."""
 
 LOSS = """ `loss`: an array of one entry that receives the loss, which is then not returned.
 
