@@ -6,7 +6,7 @@ It reads the report's evidence and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformance.contract.verdict import Level, Status
 from conformance.record.cause import Cause
@@ -14,7 +14,7 @@ from conformance.record.evidence import Evidence, evidence_of
 from conformance.record.grade import Grade
 from conformance.record.report import Report
 
-__all__ = ["Diagnosis", "causes_of", "diagnose", "diagnosis_of", "is_same_factor"]
+__all__ = ["Diagnosis", "Group", "causes_of", "diagnose", "diagnosis_of", "is_same_factor"]
 
 _APART = 1e-4
 """How far, relatively, two estimates of one factor may be apart."""
@@ -25,21 +25,38 @@ _NEARER = 4.0
 _SHARED = 3
 """Cases of different inputs, and half of those off by any factor, that have to share it for it to be no coincidence."""
 
+_REPEATED = 5
+"""Cases of different inputs in which a mere pattern has to repeat to tell of a mistake where another is known."""
+
 _COMPARED = 200
 """Cases whose factors are compared with each other."""
 
 Clues = Mapping[Cause, Grade]
 
-Found = Sequence[tuple[Cause, list[Evidence]]]
-"""Causes with the cases that they explain."""
+
+@dataclass(frozen=True)
+class Group:
+    """What one mistake is taken to have done: the cases that ``cause`` explains, and those ``beside`` them.
+
+    Those are wrong in the same arrays of the same layers, are fewer, and neither this cause nor any other is shown by
+    them: more of this mistake than signs of another.
+    """
+
+    cause: Cause
+    explained: Sequence[Evidence]
+    beside: Sequence[Evidence] = ()
+
+    @property
+    def cases(self) -> list[Evidence]:
+        return [*self.explained, *self.beside]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
     """What explains the failures that break conformance, and what explains those that only break recommendations."""
 
-    failures: Found
-    recommendations: Found
+    failures: Sequence[Group]
+    recommendations: Sequence[Group]
 
     def by_case(self) -> dict[tuple[str, str], Cause]:
         """The likeliest cause of every failing case, by check and dtype."""
@@ -52,9 +69,14 @@ class Diagnosis:
         """
         return _by_case(self.recommendations)
 
+    def beside(self) -> frozenset[tuple[str, str]]:
+        """The failing cases that their group's cause does not foretell, by check and dtype."""
+        groups = (*self.recommendations, *self.failures)
+        return frozenset((piece.check, piece.dtype) for group in groups for piece in group.beside)
 
-def _by_case(found: Found) -> dict[tuple[str, str], Cause]:
-    return {(piece.check, piece.dtype): cause for cause, pieces in found for piece in pieces}
+
+def _by_case(groups: Iterable[Group]) -> dict[tuple[str, str], Cause]:
+    return {(piece.check, piece.dtype): group.cause for group in groups for piece in group.cases}
 
 
 def diagnosis_of(report: Report) -> Diagnosis:
@@ -81,24 +103,57 @@ def causes_of(report: Report) -> dict[tuple[str, str], Cause]:
     return diagnosis_of(report).by_case()
 
 
-def diagnose(pieces: Sequence[Evidence]) -> list[tuple[Cause, list[Evidence]]]:
+def diagnose(pieces: Sequence[Evidence]) -> list[Group]:
     """The causes in the order in which they explain most of what is left, each with the cases it explains.
 
     One mistake fails many cases, and each case fits several mistakes; so the mistake that fits best over all is taken
     for what it explains, and the rest is looked at again. What foretells the first array that is wrong explains the
     case: what is computed after it follows from it, or is another mistake's, whose own cases show it. Another formula
     explains whatever it likes: where that is the mistake, what is left is named for numbers that are foretold, and for
-    no mere pattern.
+    no mere pattern. A few cases that show no cause of their own tell of no second mistake where the first is at work:
+    they stand beside those that it explains.
     """
     factors = [(piece.factor, _inputs(piece)) for piece in pieces if piece.factor is not None][:_COMPARED]
     left = [(piece, _with_first(piece, _with_shared_factor(piece, factors))) for piece in pieces if piece.causes]
-    found: list[tuple[Cause, list[Evidence]]] = []
+    found: list[Group] = []
     while left:
         cause = _best(causes for _, causes in left)
         fits = [cause in piece.first or cause in _fitting(causes) or _covered(cause, causes) for piece, causes in left]
-        found.append((cause, [piece for (piece, _), fit in zip(left, fits, strict=True) if fit]))
+        group = Group(cause, [piece for (piece, _), fit in zip(left, fits, strict=True) if fit])
+        host = None if _is_shown(group) else next((i for i, one in enumerate(found) if _hosts(one, group)), None)
+        if host is None:
+            found.append(group)
+        else:
+            found[host] = replace(found[host], beside=[*found[host].beside, *group.explained])
         left = [each for each, fit in zip(left, fits, strict=True) if not fit]
     return found
+
+
+def _is_shown(group: Group) -> bool:
+    """Whether the cases of a group show its cause: one by all of its numbers, several by some, more by their places."""
+    if group.cause is Cause.UNNAMEABLE:
+        return False
+    inputs: dict[Grade, set[str]] = {grade: set() for grade in Grade}
+    for piece in group.explained:
+        grade = piece.causes.get(group.cause, Grade.HINT)
+        inputs[max(grade, Grade.PARTLY) if group.cause in piece.first else grade].add(_inputs(piece) or piece.check)
+    some = inputs[Grade.PARTLY]
+    return bool(inputs[Grade.EXACT]) or len(some) >= _SHARED or len(some | inputs[Grade.PATTERN]) >= _REPEATED
+
+
+def _hosts(group: Group, rest: Group) -> bool:
+    """Whether a rest is of the arrays that a group's mistake gets wrong, and smaller."""
+    places = {place for piece in group.explained for place in _places(piece)}
+    own = {place for piece in rest.explained for place in _places(piece)[:1]}
+    return own <= places and len(group.beside) + len(rest.explained) < len(group.explained)
+
+
+def _places(piece: Evidence) -> list[tuple[str, str]]:
+    """The kinds of arrays that are wrong, the first first: of which type of layer, and which of its arrays.
+
+    The total is of whatever it is summed from.
+    """
+    return [(array.layer_type, array.aspect) for array in piece.wrong if array.aspect != "total"]
 
 
 def _covered(cause: Cause, causes: Clues) -> bool:

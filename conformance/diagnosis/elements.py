@@ -30,6 +30,9 @@ _LARGE = 30.0
 """A score whose exponential is large enough to think of overflow."""
 
 
+_MANY = 8
+"""Elements that are not all off by no more than float32 rounds unless something is rounded to it."""
+
 _BEYOND_SMALL = 256
 """Entries that a small case does not have; no block of threads is smaller."""
 
@@ -45,7 +48,7 @@ def element_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue
         if (got * want < 0)[difference.rejected].all() and difference.is_explained_by(np.abs(want) * np.sign(got)):
             yield Cause.SIGN, Grade.PARTLY
         if _mostly_rounding(difference):
-            yield Cause.FLOAT32, Grade.EXACT
+            yield Cause.FLOAT32, Grade.EXACT if difference.rejected.sum() >= _MANY else Grade.PARTLY
     yield from _ignored(rejection, difference)
     if not np.any(got) and difference.aspect in ("backward", "parameter"):
         yield Cause.GRADIENT_MISSING, Grade.EXACT

@@ -30,7 +30,7 @@ def ratio_clues(rejection: Rejection, difference: Difference) -> Iterator[Clue]:
             in_doubt = cause is Cause.NORMALISATION_MODE and rejection.in_one_pass_only(difference.node)
             yield cause, Grade.PATTERN if in_doubt else grade
     if _in_float32(difference):
-        yield Cause.FLOAT32, Grade.EXACT
+        yield Cause.FLOAT32, Grade.PARTLY
     elif not named:
         yield Cause.COMMON_FACTOR, Grade.PATTERN if grade is Grade.EXACT else Grade.HINT
 

@@ -132,8 +132,8 @@ def _grouped(
     """
     refusing = {Cause.REFUSES: Grade.EXACT}
     groups = [
-        (cause, [broken[piece.check, piece.dtype] for piece in group])
-        for cause, group in diagnose([pieces.get(key) or Evidence(*key, refusing) for key in broken])
+        (group.cause, [broken[piece.check, piece.dtype] for piece in group.cases])
+        for group in diagnose([pieces.get(key) or Evidence(*key, refusing) for key in broken])
     ]
     told = {(verdicts[0].check, verdicts[0].dtype) for _, group in groups for verdicts in group}
     rest = [verdicts for key, verdicts in broken.items() if key not in told]

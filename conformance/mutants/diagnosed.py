@@ -46,7 +46,8 @@ WITHOUT = ("properties",)
 class Diagnosed:
     """``declared`` beforehand by the mutant, ``named`` by the diagnosis of ``cases`` failing cases; None of none.
 
-    ``groups`` is how many causes the failures are put down to: one mistake should be one.
+    ``groups`` is how many causes the failures are put down to: one mistake should be one. ``beside`` of the cases are
+    in a group whose cause does not foretell them.
     """
 
     mutant: str
@@ -54,6 +55,7 @@ class Diagnosed:
     named: str | None
     cases: int
     groups: int
+    beside: int
 
     @property
     def right(self) -> bool:
@@ -94,7 +96,9 @@ def to_markdown(found: Sequence[Diagnosed]) -> str:
     lines = [f"Of {len(found)} mutants the cause named first is: {told}."]
     if named:
         groups = sorted(each.groups for each in named)
+        beside = sum(each.beside for each in named) / sum(each.cases for each in named)
         lines.append(f"Causes per mutant: median {median(groups):g}, 90th percentile {groups[9 * len(groups) // 10]}.")
+        lines.append(f"Of their failing cases {beside:.1%} stand beside those that the cause foretells.")
     lines += [
         "",
         "| declared cause | mutants | right |",
@@ -127,8 +131,9 @@ def _diagnosed(mutant: Mutant, checks: Iterable[Check]) -> Diagnosed:
                 pieces[piece.check, dtype] = piece
             failed[place] += any(verdict.status.breaks for verdict in verdicts)
     found = diagnose(list(pieces.values()))
-    named = found[0][0].value if found else None
-    return Diagnosed(mutant.id, mutant.cause.value, named, len(pieces), len(found))
+    named = found[0].cause.value if found else None
+    beside = sum(len(group.beside) for group in found)
+    return Diagnosed(mutant.id, mutant.cause.value, named, len(pieces), len(found), beside)
 
 
 def _diagnosed_by_id(mutant: str) -> Diagnosed:

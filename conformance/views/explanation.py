@@ -12,6 +12,7 @@ from conformance.record.evidence import Evidence
 from conformance.views.case import arrays_of, given, titled
 from conformance.views.failing_case import FailingCase
 from conformance.views.text import printable
+from conformance.views.words import NOT_FORETOLD
 
 __all__ = ["explanation"]
 
@@ -69,6 +70,8 @@ def _cause(found: FailingCase) -> Iterator[str]:
         yield "  none is named: nothing of the case is in the report"
         return
     yield f"  {found.cause.sentence} [{found.cause.value}]"
+    if found.beside:
+        yield f"  {NOT_FORETOLD}"
     causes = found.evidence.causes if found.evidence is not None else ()
     others = [cause for cause in causes if cause not in (found.cause, Cause.UNNAMEABLE)][:_ALSO]
     if others:

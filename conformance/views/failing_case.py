@@ -11,7 +11,7 @@ from conformance.contract.case import Case
 from conformance.contract.errors import UsageError, one_line, unknown
 from conformance.contract.intake import Malformed, decoding, json_of
 from conformance.contract.item import TYPE
-from conformance.diagnosis.diagnosis import causes_of
+from conformance.diagnosis.diagnosis import diagnosis_of
 from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence, evidence_of
 from conformance.record.reader import read_report
@@ -28,12 +28,16 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class FailingCase:
-    """The verdicts that broke on a case in one dtype, its evidence and likeliest cause, where the report has any."""
+    """The verdicts that broke on a case in one dtype, its evidence and likeliest cause, where the report has any.
+
+    ``beside``: that cause foretells other cases of its group, and not this one.
+    """
 
     report: Report
     broken: tuple[Judged, ...]
     evidence: Evidence | None
     cause: Cause | None
+    beside: bool = False
 
     @property
     def not_kept(self) -> str:
@@ -65,7 +69,8 @@ def failing_case(path: Path, name: str, dtype: str | None) -> FailingCase:
     if piece is None or (piece.case is None and not piece.left_out):
         case = _carried(key[0], same)
         piece = replace(piece or Evidence(*key, {}), case=case).bounded() if case else piece
-    return FailingCase(report, same, piece, causes_of(report).get(key))
+    diagnosis = diagnosis_of(report)
+    return FailingCase(report, same, piece, diagnosis.by_case().get(key), key in diagnosis.beside())
 
 
 def _split(name: str, dtype: str | None, checks: set[str]) -> tuple[str, str | None]:

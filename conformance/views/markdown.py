@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from conformance.contract.verdict import Verdict
-from conformance.diagnosis.diagnosis import causes_of
+from conformance.diagnosis.diagnosis import Diagnosis, diagnosis_of
 from conformance.gate import Baseline, decision_on
 from conformance.gate.gate import broken
-from conformance.record.cause import Cause
 from conformance.record.conclusion import Conclusion, Musts, implementation_of
 from conformance.record.readings import readings_of
 from conformance.record.report import Report
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import markdown
+from conformance.views.words import beside_told
 
 __all__ = ["markdown_page"]
 
@@ -44,7 +44,7 @@ def _lines(report: Report, baseline: Baseline | None) -> Iterator[str]:
     covered = set(map(id, known))
     new = [verdict for verdict in broken(report) if id(verdict) not in covered]
     if new:
-        yield from _failures(new, causes_of(report))
+        yield from _failures(new, diagnosis_of(report))
     if baseline and known:
         yield from _known(known, baseline)
     yield from (f"- {markdown(error, 600)}" for error in suite_errors(report)[:_SHOWN])
@@ -128,7 +128,8 @@ def _counted(failures: Sequence[Verdict]) -> str:
     return ", ".join(f"{markdown(name)} {count}" for name, count in counts)
 
 
-def _failures(failures: list[Verdict], causes: dict[tuple[str, str], Cause]) -> Iterator[str]:
+def _failures(failures: list[Verdict], diagnosis: Diagnosis) -> Iterator[str]:
+    causes, beside = diagnosis.by_case(), diagnosis.beside()
     groups: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in failures:
         cause = causes.get((verdict.check, verdict.dtype))
@@ -137,9 +138,12 @@ def _failures(failures: list[Verdict], causes: dict[tuple[str, str], Cause]) -> 
     yield "### New failures, by likely cause"
     yield ""
     for title, members in ranked[:_SHOWN]:
-        first = members[0]
+        others = {(v.check, v.dtype) for v in members} & beside
+        first = next((v for v in members if (v.check, v.dtype) not in others), members[0])
         yield f"- **{len(members)} x {markdown(title)}** ({_counted(members)})  "
         yield f"  first: {markdown(first.check)} in {markdown(first.dtype)}: {markdown(first.reason)}"
+        if others:
+            yield f"  also {beside_told(len(others))}"
     if len(ranked) > _SHOWN:
         yield f"- and {sum(len(m) for _, m in ranked[_SHOWN:])} more, of {len(ranked) - _SHOWN} kinds"
     yield ""

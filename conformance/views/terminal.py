@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -23,6 +23,7 @@ from conformance.views.advice import meaning_of, next_steps
 from conformance.views.console import PlainConsole
 from conformance.views.forms import forms_told
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
+from conformance.views.words import beside_told
 
 __all__ = ["output", "render"]
 
@@ -72,11 +73,12 @@ def render(report: Report, console: Console, path: str) -> None:
     musts = [each for each in report.judged if each.verdict.status.breaks and is_must(each.verdict)]
     shoulds = [each for each in report.judged if each.verdict.status.breaks and not is_must(each.verdict)]
     diagnosis = diagnosis_of(report)
+    beside = diagnosis.beside()
     if musts:
-        console.print(_failures("Failures", "red", musts, _titles(diagnosis.by_case())))
+        console.print(_failures("Failures", "red", musts, _titles(diagnosis.by_case()), beside))
     if shoulds:
         recommended = _titles(diagnosis.by_recommended_case()) | {_case(each): _BESIDE for each in musts}
-        console.print(_failures("Recommendations not followed", "yellow", shoulds, recommended))
+        console.print(_failures("Recommendations not followed", "yellow", shoulds, recommended, beside))
     for error in suite_errors(report)[:_SHOWN]:
         console.print(Text(error, style="bold red"))
     if readings := readings_of(report):
@@ -185,13 +187,15 @@ def _case(each: Judged) -> _Case:
     return each.verdict.check, each.verdict.dtype
 
 
-def _failures(title: str, style: str, failures: Iterable[Judged], titles: Mapping[_Case, str]) -> RenderableType:
+def _failures(
+    title: str, style: str, failures: Iterable[Judged], titles: Mapping[_Case, str], beside: Collection[_Case]
+) -> RenderableType:
     groups: dict[_Kind, list[Judged]] = defaultdict(list)
     for each in failures:
         groups[_kind(each, titles)].append(each)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1]))
     lines: list[RenderableType] = [Text(f"\n{title}", style=f"bold {style}")]
-    lines += [_group(kind, members, style) for kind, members in ranked[:_SHOWN]]
+    lines += [_group(kind, members, style, beside) for kind, members in ranked[:_SHOWN]]
     if len(ranked) > _SHOWN:
         hidden = sum(len(members) for _, members in ranked[_SHOWN:])
         lines.append(Text(f"and {hidden} more, of {len(ranked) - _SHOWN} kinds", style="dim"))
@@ -204,8 +208,9 @@ def _kind(each: Judged, titles: Mapping[_Case, str]) -> _Kind:
     return _Kind(_NUMBER.sub("#", one_line(each.verdict.reason)), each.verdict.status.value)
 
 
-def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
-    first = members[0].verdict
+def _group(kind: _Kind, members: Sequence[Judged], style: str, beside: Collection[_Case]) -> Text:
+    others = {_case(each) for each in members if _case(each) in beside}
+    first = next((each for each in members if _case(each) not in others), members[0]).verdict
     where = f"{one_line(first.check)} ({first.dtype})" + (f", layer {one_line(first.layer)}" if first.layer else "")
     told = _requirements(members)
     text = Text(f"  {len(members)} x ", style=style)
@@ -213,6 +218,8 @@ def _group(kind: _Kind, members: Sequence[Judged], style: str) -> Text:
     text.append("" if kind.status else f"\n      {told}", style="not bold default")
     text.append(f"\n      {one_line(first.reason)}", style="not bold default")
     text.append(f"\n      first at {where}", style="dim default")
+    if others and not kind.status:
+        text.append(f"\n      also {beside_told(len(others))}", style="dim default")
     output = str(first.detail.get("stderr", "")).strip().splitlines()
     for line in output[-_QUOTED:]:
         text.append(f"\n      | {one_line(line, 160)}", style="dim default")

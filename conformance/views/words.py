@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["FAMILIES", "WORDS"]
+__all__ = ["FAMILIES", "NOT_FORETOLD", "WORDS", "beside_told"]
+
+NOT_FORETOLD = "it foretells other cases and not the numbers of this one, which is wrong in arrays of the same kind"
+"""What is said of a case that stands beside those which its group's cause explains."""
+
+
+def beside_told(count: int) -> str:
+    """So many of those, behind "also"."""
+    return f"{count} case{'s' if count > 1 else ''} that it does not foretell, wrong in arrays of the same kind"
+
 
 WORDS: Mapping[str, str] = {
     "advisory": "Told and shuts no gate: a must that is newer than the version of the suite that a gate has pinned.",

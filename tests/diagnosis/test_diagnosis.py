@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from conformance.adapters.reference import ReferenceImplementation
+from conformance.contract.aspect import Aspect
 from conformance.contract.case import Case, Pass
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.diagnosis.clues import clues_of
@@ -19,6 +20,7 @@ from conformance.judge.judgement import judge_outcome
 from conformance.losses import KNOWN, Loss
 from conformance.losses.examples import Misreading
 from conformance.record.cause import Cause
+from conformance.record.deviation import Deviation
 from conformance.record.evidence import Evidence
 from conformance.record.grade import Grade
 from conformance.suite.forms import case_of
@@ -186,7 +188,7 @@ def piece(check: str, factor: float | None = None, case: Case | None = None, **g
 
 
 def named(pieces: list[Evidence]) -> list[tuple[Cause, list[str]]]:
-    return [(cause, [each.check for each in found]) for cause, found in diagnose(pieces)]
+    return [(group.cause, [each.check for each in group.cases]) for group in diagnose(pieces)]
 
 
 def test_the_cause_that_fits_most_cases_is_taken_for_them() -> None:
@@ -205,6 +207,72 @@ def test_what_foretells_the_first_wrong_array_explains_the_case() -> None:
     assert named([first]) == [(Cause.FACTOR_2, ["b"])]
     again = Evidence.from_json(first.to_json())
     assert again.first == first.first
+
+
+def wrong_in(layer_type: str, aspect: Aspect, each: Evidence) -> Evidence:
+    one = np.ones(1)
+    array = Deviation(aspect, "x", "l", layer_type, (1,), one, one, one, np.zeros(1, np.int64), 1)
+    return replace(each, arrays=(array,))
+
+
+def in_groups(*pieces: Evidence) -> list[tuple[Cause, str, str]]:
+    names = [[" ".join(e.check for e in some) for some in (g.explained, g.beside)] for g in diagnose(pieces)]
+    return [(group.cause, *said) for group, said in zip(diagnose(pieces), names, strict=True)]  # type: ignore[misc]
+
+
+SIGNS = [wrong_in("HingeLoss", "backward", piece(f"s{i}", SIGN=Grade.EXACT)) for i in range(3)]
+ALL_SIGNS = "s0 s1 s2"
+
+
+def test_a_few_cases_that_nothing_foretells_stand_beside_the_mistake_of_the_same_arrays() -> None:
+    rest = wrong_in("HingeLoss", "backward", piece("r", UNNAMEABLE=Grade.HINT, MARGIN=Grade.HINT))
+    pattern = wrong_in("HingeLoss", "backward", piece("p", MARGIN=Grade.PATTERN))
+    assert in_groups(*SIGNS, rest) == [(Cause.SIGN, ALL_SIGNS, "r")]
+    assert in_groups(*SIGNS, rest, pattern) == [(Cause.SIGN, ALL_SIGNS, "p r")]
+    of_the_total = wrong_in("net", "total", piece("t", TOTAL=Grade.PATTERN))
+    assert in_groups(*SIGNS, of_the_total) == [(Cause.SIGN, ALL_SIGNS, "t")]
+
+
+@pytest.mark.parametrize(("layer_type", "aspect"), [("HingeLoss", "forward"), ("EuclideanLoss", "backward")])
+def test_what_is_wrong_elsewhere_is_another_mistake(layer_type: str, aspect: Aspect) -> None:
+    rest = wrong_in(layer_type, aspect, piece("r", UNNAMEABLE=Grade.HINT))
+    assert in_groups(*SIGNS, rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.UNNAMEABLE, "r", "")]
+
+
+def test_numbers_that_are_foretold_are_another_mistake_in_the_same_arrays_too() -> None:
+    other = wrong_in("HingeLoss", "backward", piece("o", FACTOR_2=Grade.EXACT))
+    assert in_groups(*SIGNS, other) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.FACTOR_2, "o", "")]
+
+
+def test_few_foretold_numbers_are_another_mistake_where_several_inputs_have_them() -> None:
+    def of(name: str, value: float) -> Evidence:
+        case = Case(name, "", {"x": np.array([value])})
+        return wrong_in("HingeLoss", "backward", piece(name, None, case, FACTOR_2=Grade.PARTLY))
+
+    signs = [replace(SIGNS[0], check=f"s{i}") for i in range(5)]
+    names = " ".join(one.check for one in signs)
+    assert in_groups(*signs, *(of(f"f{i}", i) for i in range(3)))[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
+    first = [
+        replace(of(f"f{i}", i), causes={Cause.MARGIN: Grade.HINT}, first=frozenset({Cause.FACTOR_2})) for i in range(3)
+    ]
+    assert in_groups(*signs, *first)[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
+    assert in_groups(*signs, *(of(f"f{i}", 1) for i in range(3))) == [(Cause.SIGN, names, "f0 f1 f2")]
+
+
+def test_a_pattern_is_another_mistake_where_it_repeats() -> None:
+    signs = [replace(SIGNS[0], check=f"s{i}") for i in range(6)]
+    names = " ".join(one.check for one in signs)
+    margins = [wrong_in("HingeLoss", "backward", piece(f"m{i}", MARGIN=Grade.PATTERN)) for i in range(5)]
+    assert in_groups(*signs, *margins[:4]) == [(Cause.SIGN, names, "m0 m1 m2 m3")]
+    assert in_groups(*signs, *margins)[1] == (Cause.MARGIN, "m0 m1 m2 m3 m4", "")
+    strange = [replace(each, causes={Cause.UNNAMEABLE: Grade.HINT}) for each in margins]
+    assert in_groups(*signs, *strange) == [(Cause.SIGN, names, "m0 m1 m2 m3 m4")]
+
+
+def test_the_rest_is_smaller_than_what_it_stands_beside() -> None:
+    rest = [wrong_in("HingeLoss", "backward", piece(f"r{i}", MARGIN=Grade.PATTERN)) for i in range(3)]
+    assert in_groups(*SIGNS, *rest[:2]) == [(Cause.SIGN, ALL_SIGNS, "r0 r1")]
+    assert in_groups(*SIGNS, *rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.MARGIN, "r0 r1 r2", "")]
 
 
 def test_a_diagnosis_ends_however_the_grades_lie() -> None:

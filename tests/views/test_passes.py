@@ -13,6 +13,7 @@ import numpy as np
 from conformance.contract.case import Pass
 from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status
+from conformance.diagnosis.diagnosis import Group
 from conformance.diagnosis.investigator import with_expectation
 from conformance.losses import LOSSES
 from conformance.record.cause import Cause
@@ -65,7 +66,7 @@ def test_what_a_case_is_given_is_shown_pass_by_pass() -> None:
         assert said in text
     single = "\n".join(given(replace(CASE, passes=(), each_pass=False)))
     assert "of pass" not in single
-    (detail,) = details_of([(Cause.STALE_BUFFER, [evidence()])]).values()
+    (detail,) = details_of([Group(Cause.STALE_BUFFER, [evidence()])]).values()
     assert detail["steps"] == "forward, backward; forward, backward; backward"
     assert [entry[0] for entry in detail["inputs"]] == ["x", "z", "x in pass 2", "z in pass 2"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from conformance.record.cause import Cause
 from conformance.record.evidence import Evidence, evidence_of
 from conformance.record.grade import Grade
 from conformance.record.reader import read_report
+from conformance.views.words import NOT_FORETOLD
 from tests.reports import failed, failing_run, passed, report_of, saved
 
 CASE = "loss_weight/euclidean_loss/plain/tenth"
@@ -84,6 +86,24 @@ def test_what_was_found_then_is_shown(name: str, report: Path, tmp_path: Path) -
     saved(path, report_of(passed("h/1"), failed("h/2"), evidence=[then.to_json()]))
     shown = alone(tmp_path, name, path, "h/2").stdout
     assert ("1000.05" in shown, f"lossconf {VERSION}" in shown or "something else" in shown) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["terminal", "html", "markdown", "explain"])
+def test_a_case_beside_those_that_a_cause_foretells_is_told_as_such(name: str, report: Path, tmp_path: Path) -> None:
+    foretold = next(each for each in evidence_of(read_report(report)) if each.check == CASE)
+    pieces = [replace(foretold, check=f"h/{i}") for i in (1, 2)]
+    beside = replace(foretold, check="h/3", causes={Cause.UNNAMEABLE: Grade.HINT}, first=frozenset())
+    failures = [failed(piece.check) for piece in (beside, *pieces)]
+    path = tmp_path / "beside.jsonl"
+    saved(path, report_of(*failures, evidence=[piece.to_json() for piece in (beside, *pieces)]))
+    shown = " ".join(alone(tmp_path, name, path, "h/3").stdout.split())
+    assert "off by a factor of the loss" in shown
+    if name != "explain":
+        assert "also 1 case that it does not foretell" in shown
+        assert re.search(r"first(: | at )h/1", shown)
+    if name in ("html", "explain"):
+        assert NOT_FORETOLD in shown
+    assert NOT_FORETOLD not in alone(tmp_path, "explain", path, "h/1").stdout
 
 
 @pytest.mark.parametrize(

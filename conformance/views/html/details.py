@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from conformance.contract.case import Case
 from conformance.contract.item import item_name
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.diagnosis.diagnosis import Group
 from conformance.record.cause import Cause
 from conformance.record.deviation import Deviation
 from conformance.record.evidence import Evidence
 from conformance.views.text import printable
+from conformance.views.words import NOT_FORETOLD
 
 __all__ = ["MOST", "details_of"]
 
@@ -31,28 +33,32 @@ _LEVELS = 10.0 ** np.arange(9)
 """Errors, in units of the bound, from which an element is drawn in the next darker shade."""
 
 
-def details_of(diagnosis: Iterable[tuple[Cause, list[Evidence]]]) -> dict[str, dict[str, Any]]:
+def details_of(diagnosis: Iterable[Group]) -> dict[str, dict[str, Any]]:
     """The details of failing cases by CHECK[TYPE]."""
     return {
-        item_name(printable(piece.check, 1000), piece.dtype): _details(piece, piece.case.rounded(piece.dtype), cause)
-        for cause, piece in _chosen(list(diagnosis))
+        item_name(printable(piece.check, 1000), piece.dtype): _details(
+            piece, piece.case.rounded(piece.dtype), group.cause, any(piece is other for other in group.beside)
+        )
+        for group, piece in _chosen(list(diagnosis))
         if piece.case is not None
     }
 
 
-def _chosen(diagnosis: list[tuple[Cause, list[Evidence]]]) -> list[tuple[Cause, Evidence]]:
+def _chosen(diagnosis: list[Group]) -> list[tuple[Group, Evidence]]:
     """The first cases of every cause, in turn."""
-    found: list[tuple[Cause, Evidence]] = []
-    for i in range(max((len(pieces) for _, pieces in diagnosis), default=0)):
-        found += [(cause, pieces[i]) for cause, pieces in diagnosis if i < len(pieces)]
+    found: list[tuple[Group, Evidence]] = []
+    cases = [group.cases for group in diagnosis]
+    for i in range(max(map(len, cases), default=0)):
+        found += [(group, own[i]) for group, own in zip(diagnosis, cases, strict=True) if i < len(own)]
     return found[:MOST]
 
 
-def _details(evidence: Evidence, case: Case, cause: Cause) -> dict[str, Any]:
+def _details(evidence: Evidence, case: Case, cause: Cause, beside: bool) -> dict[str, Any]:
     also = [c.sentence for c in evidence.causes if c not in (cause, Cause.UNNAMEABLE)][:3]
     answered = evidence.arrays if isinstance(evidence.answer, Outcome) else ()
     return {
         "also": also,
+        "beside": NOT_FORETOLD if beside else "",
         "formula": printable(evidence.formula),
         "net": printable(case.net, 20_000),
         "steps": "; ".join(", ".join(one.steps) for one in case.sequence),

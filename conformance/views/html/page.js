@@ -185,6 +185,7 @@
       const detail = Object.hasOwn(details, name) ? details[name] : null;
       if (row[CAUSE] >= 0) {
         parts.push(make("div", { class: "cause" }, make("p", {}, make("strong", {}, "Likely cause: "), word(row[CAUSE])),
+          detail && detail.beside ? make("p", { class: "note" }, detail.beside) : null,
           detail && detail.also.length ? make("p", { class: "note" }, `it would also fit: ${detail.also.join("; ")}`) : null));
       }
       if (row[STATE] < states.indexOf("passed")) parts.push(brief(row, detail));

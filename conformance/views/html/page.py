@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from conformance.diagnosis.diagnosis import diagnosis_of
+from conformance.diagnosis.diagnosis import Group, diagnosis_of
 from conformance.gate import Baseline, decision_on
-from conformance.record.cause import Cause
 from conformance.record.conclusion import Musts, implementation_of
-from conformance.record.evidence import Evidence
 from conformance.record.readings import readings_of
 from conformance.record.report import Report
 from conformance.views.forms import forms_told
@@ -24,7 +22,7 @@ from conformance.views.html.rows import STATES, Words, rows_of
 from conformance.views.html.strips import strips_of
 from conformance.views.summary import Grid, concluded, dialect_of, reasons, suite_errors
 from conformance.views.text import headroom_told, printable
-from conformance.views.words import FAMILIES, WORDS
+from conformance.views.words import FAMILIES, WORDS, beside_told
 
 __all__ = ["html_page"]
 
@@ -61,7 +59,7 @@ def html_page(report: Report, baseline: Baseline | None = None) -> str:
         slowest=_slowest(report),
         environment=_environment(report),
         shown=len(details),
-        kept=sum(len(pieces) for _, pieces in diagnosis),
+        kept=sum(len(group.cases) for group in diagnosis),
         most=MOST,
         glossary=WORDS,
         families=FAMILIES,
@@ -110,9 +108,13 @@ def _cell(musts: Musts | None) -> _Cell | None:
     return _Cell(musts, "failed" if musts.failed else "undecided" if musts.undecided else "passed")
 
 
-def _causes(diagnosis: Sequence[tuple[Cause, list[Evidence]]]) -> list[tuple[str, int, str]]:
-    """Sentence, number of cases and the first case of every cause, the largest first."""
-    told = [(cause.sentence, len(pieces), f"{pieces[0].check}[{pieces[0].dtype}]") for cause, pieces in diagnosis]
+def _causes(diagnosis: Sequence[Group]) -> list[tuple[str, int, str, str]]:
+    """Sentence, number of cases, the first case, and what of others, of every cause; the largest first."""
+    told = []
+    for group in diagnosis:
+        first, others = group.explained[0], len(group.beside)
+        also = f"also {beside_told(others)}" if others else ""
+        told.append((group.cause.sentence, len(group.cases), f"{first.check}[{first.dtype}]", also))
     return sorted(told, key=lambda each: -each[1])
 
 
