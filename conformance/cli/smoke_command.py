@@ -21,7 +21,7 @@ _DETAIL = 6
 @click.argument("implementation", shell_complete=implementations)
 @click.option(
     "--timeout",
-    type=Finite(0.1),
+    type=Finite(0.1, 1e7),
     default=60.0,
     show_default=True,
     metavar="S",

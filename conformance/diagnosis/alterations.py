@@ -15,7 +15,6 @@ import numpy as np
 from conformance.contract.case import Array, Case, Pass
 from conformance.diagnosis.rejection import Rejection, compared
 from conformance.losses import Loss, loss_of_layer
-from conformance.losses.loss import MODES
 from conformance.losses.roles import Labels, Matrix, Similarity, Targets
 from conformance.record.cause import Cause
 from conformance.record.grade import Clue, Grade
@@ -149,8 +148,10 @@ def _modes(layer: LayerParameter, node: Node) -> Iterator[Any]:
         yield _without(given, "normalization")
     elif given.has("normalize"):
         yield replace(given, normalize=not given.normalize)
-    else:
-        yield from (replace(given, normalization=mode) for mode in MODES)
+        return
+    for mode in given.schema["normalization"].numbers:
+        if mode != given.normalization:
+            yield replace(given, normalization=mode)
 
 
 def _message(layer: LayerParameter, node: Node, field: str) -> Any:

@@ -38,8 +38,8 @@ Clues = Mapping[Cause, Grade]
 class Group:
     """What one mistake is taken to have done: the cases that ``cause`` explains, and those ``beside`` them.
 
-    Those are wrong in the same arrays of the same layers, are fewer, and neither this cause nor any other is shown by
-    them: more of this mistake than signs of another.
+    Those are wrong in the same arrays of the same layers, are half as many at most, and neither this cause nor any
+    other is shown by them: more of this mistake than signs of another.
     """
 
     cause: Cause
@@ -142,10 +142,10 @@ def _is_shown(group: Group) -> bool:
 
 
 def _hosts(group: Group, rest: Group) -> bool:
-    """Whether a rest is of the arrays that a group's mistake gets wrong, and smaller."""
+    """Whether a rest is of the arrays that a group's mistake gets wrong, and no more than half of what it explains."""
     places = {place for piece in group.explained for place in _places(piece)}
     own = {place for piece in rest.explained for place in _places(piece)[:1]}
-    return own <= places and len(group.beside) + len(rest.explained) < len(group.explained)
+    return own <= places and 2 * (len(group.beside) + len(rest.explained)) <= len(group.explained)
 
 
 def _places(piece: Evidence) -> list[tuple[str, str]]:

@@ -45,6 +45,8 @@ PLAIN = Case("plain", loss(), {"x": X, "y": Y})
 WEIGHTED = Case("weighted", loss("loss_weight: 2.5"), {"x": X, "y": Y})
 NEARLY_ONE = Case("nearly-one", loss("loss_weight: 1.0000005"), {"x": X, "y": Y})
 IGNORING = Case("ignoring", loss("loss_param { ignore_label: 1 }"), {"x": X, "y": Y})
+X_Y = {"x": X, "y": Y}
+FULL = Case("full", loss("loss_param { ignore_label: 1 normalization: FULL }"), X_Y)
 SQUARED = Case("squared", loss("hinge_loss_param { norm: L2 }", "HingeLoss"), {"x": X, "y": Y})
 PREFILLED = replace(PLAIN, prefill_diff={"x": 7.0})
 
@@ -124,6 +126,11 @@ def test_a_wrong_gradient_is_taken_for_what_it_is(case: Case, change: Callable[[
         (IGNORING, PLAIN, Cause.IGNORED_LABEL),
         (IGNORING, Case("full", loss("loss_param { ignore_label: 1 normalization: FULL }"), IGNORING.inputs), None),
         (SQUARED, Case("l1", loss("", "HingeLoss"), SQUARED.inputs), Cause.OPTION_IGNORED),
+        (
+            FULL,
+            Case("none", loss("loss_param { ignore_label: 1 normalization: NONE }"), X_Y),
+            Cause.NORMALISATION_MODE,
+        ),
     ],
 )
 def test_a_case_read_as_another_is_told_from_the_answer(case: Case, read: Case, cause: Cause | None) -> None:
@@ -220,8 +227,8 @@ def in_groups(*pieces: Evidence) -> list[tuple[Cause, str, str]]:
     return [(group.cause, *said) for group, said in zip(diagnose(pieces), names, strict=True)]  # type: ignore[misc]
 
 
-SIGNS = [wrong_in("HingeLoss", "backward", piece(f"s{i}", SIGN=Grade.EXACT)) for i in range(3)]
-ALL_SIGNS = "s0 s1 s2"
+SIGNS = [wrong_in("HingeLoss", "backward", piece(f"s{i}", SIGN=Grade.EXACT)) for i in range(8)]
+ALL_SIGNS = " ".join(one.check for one in SIGNS)
 
 
 def test_a_few_cases_that_nothing_foretells_stand_beside_the_mistake_of_the_same_arrays() -> None:
@@ -249,30 +256,26 @@ def test_few_foretold_numbers_are_another_mistake_where_several_inputs_have_them
         case = Case(name, "", {"x": np.array([value])})
         return wrong_in("HingeLoss", "backward", piece(name, None, case, FACTOR_2=Grade.PARTLY))
 
-    signs = [replace(SIGNS[0], check=f"s{i}") for i in range(5)]
-    names = " ".join(one.check for one in signs)
-    assert in_groups(*signs, *(of(f"f{i}", i) for i in range(3)))[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
+    assert in_groups(*SIGNS, *(of(f"f{i}", i) for i in range(3)))[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
     first = [
         replace(of(f"f{i}", i), causes={Cause.MARGIN: Grade.HINT}, first=frozenset({Cause.FACTOR_2})) for i in range(3)
     ]
-    assert in_groups(*signs, *first)[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
-    assert in_groups(*signs, *(of(f"f{i}", 1) for i in range(3))) == [(Cause.SIGN, names, "f0 f1 f2")]
+    assert in_groups(*SIGNS, *first)[1] == (Cause.FACTOR_2, "f0 f1 f2", "")
+    assert in_groups(*SIGNS, *(of(f"f{i}", 1) for i in range(3))) == [(Cause.SIGN, ALL_SIGNS, "f0 f1 f2")]
 
 
 def test_a_pattern_is_another_mistake_where_it_repeats() -> None:
-    signs = [replace(SIGNS[0], check=f"s{i}") for i in range(6)]
-    names = " ".join(one.check for one in signs)
     margins = [wrong_in("HingeLoss", "backward", piece(f"m{i}", MARGIN=Grade.PATTERN)) for i in range(5)]
-    assert in_groups(*signs, *margins[:4]) == [(Cause.SIGN, names, "m0 m1 m2 m3")]
-    assert in_groups(*signs, *margins)[1] == (Cause.MARGIN, "m0 m1 m2 m3 m4", "")
+    assert in_groups(*SIGNS, *margins[:4]) == [(Cause.SIGN, ALL_SIGNS, "m0 m1 m2 m3")]
+    assert in_groups(*SIGNS, *margins)[1] == (Cause.MARGIN, "m0 m1 m2 m3 m4", "")
     strange = [replace(each, causes={Cause.UNNAMEABLE: Grade.HINT}) for each in margins]
-    assert in_groups(*signs, *strange) == [(Cause.SIGN, names, "m0 m1 m2 m3 m4")]
+    assert in_groups(*SIGNS, *strange[:4]) == [(Cause.SIGN, ALL_SIGNS, "m0 m1 m2 m3")]
 
 
-def test_the_rest_is_smaller_than_what_it_stands_beside() -> None:
-    rest = [wrong_in("HingeLoss", "backward", piece(f"r{i}", MARGIN=Grade.PATTERN)) for i in range(3)]
-    assert in_groups(*SIGNS, *rest[:2]) == [(Cause.SIGN, ALL_SIGNS, "r0 r1")]
-    assert in_groups(*SIGNS, *rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.MARGIN, "r0 r1 r2", "")]
+def test_the_rest_is_half_of_what_it_stands_beside_at_most() -> None:
+    rest = [wrong_in("HingeLoss", "backward", piece(f"r{i}", UNNAMEABLE=Grade.HINT)) for i in range(5)]
+    assert in_groups(*SIGNS, *rest[:4]) == [(Cause.SIGN, ALL_SIGNS, "r0 r1 r2 r3")]
+    assert in_groups(*SIGNS, *rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.UNNAMEABLE, "r0 r1 r2 r3 r4", "")]
 
 
 def test_a_diagnosis_ends_however_the_grades_lie() -> None:
