@@ -401,10 +401,11 @@ class TestDiagnosed:
 
     def test_what_is_named_is_right_vague_wrong_or_nothing(self) -> None:
         named = {"a": "sign", "b": "unnameable", "c": "margin", "d": None}
-        found = [Diagnosed(f"net/{name}", "sign", cause, 3, groups=2) for name, cause in named.items()]
+        found = [Diagnosed(f"net/{name}", "sign", cause, 3, groups=2, beside=1) for name, cause in named.items()]
         assert [each.share for each in found] == ["right", "vague", "wrong", "none"]
         page = to_markdown(found)
         assert "right 1 (25.0%), vague 1 (25.0%), none 1 (25.0%), wrong 1 (25.0%)" in page
+        assert "Of their failing cases 33.3% stand beside" in page
         assert "median 2, 90th percentile 2" in page and "| net/c | sign | margin | 3 |" in page
 
     @pytest.mark.slow
