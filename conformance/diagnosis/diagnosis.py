@@ -144,8 +144,8 @@ def _is_shown(group: Group) -> bool:
 def _hosts(group: Group, rest: Group) -> bool:
     """Whether a rest is of the arrays that a group's mistake gets wrong, and no more than half of what it explains."""
     places = {place for piece in group.explained for place in _places(piece)}
-    own = {place for piece in rest.explained for place in _places(piece)[:1]}
-    return own <= places and 2 * (len(group.beside) + len(rest.explained)) <= len(group.explained)
+    alike = all(piece.wrong and places.issuperset(_places(piece)[:1]) for piece in rest.explained)
+    return alike and 2 * (len(group.beside) + len(rest.explained)) <= len(group.explained)
 
 
 def _places(piece: Evidence) -> list[tuple[str, str]]:

@@ -246,6 +246,12 @@ def test_what_is_wrong_elsewhere_is_another_mistake(layer_type: str, aspect: Asp
     assert in_groups(*SIGNS, rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.UNNAMEABLE, "r", "")]
 
 
+def test_a_case_that_does_not_say_what_is_wrong_stands_beside_none() -> None:
+    """Neither one of an older report, which kept no arrays, nor one that compares several runs."""
+    rest = piece("r", UNNAMEABLE=Grade.HINT)
+    assert in_groups(*SIGNS, rest) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.UNNAMEABLE, "r", "")]
+
+
 def test_numbers_that_are_foretold_are_another_mistake_in_the_same_arrays_too() -> None:
     other = wrong_in("HingeLoss", "backward", piece("o", FACTOR_2=Grade.EXACT))
     assert in_groups(*SIGNS, other) == [(Cause.SIGN, ALL_SIGNS, ""), (Cause.FACTOR_2, "o", "")]
