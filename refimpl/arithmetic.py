@@ -185,10 +185,15 @@ def may_be_below(x: Any, bound: float) -> NDArray[np.bool_]:
 
 
 def floored_log(x: Any, floor: float) -> Any:
-    """log(max(x, floor)); finite even where x or its error reaches 0."""
-    if isinstance(x, Approx):
-        return x.through(lambda value: np.log(np.maximum(value, floor)), np.log)
-    return np.log(np.maximum(x, floor))
+    """log(max(x, floor)); finite even where x or its error reaches 0, but in a type that may hold the floor as 0."""
+    if not isinstance(x, Approx):
+        return np.log(np.maximum(x, floor))
+    logarithm = x.through(lambda value: np.log(np.maximum(value, floor)), np.log)
+    held = floor - float(x.rounding.of_constant(floor))
+    if held == floor:
+        return logarithm
+    lowered = np.log(floor) - np.log(held) if held > 0 else np.inf
+    return loosened(logarithm, np.where(may_be_below(x, floor), lowered, 0.0))
 
 
 def sigmoid(x: Any) -> Any:

@@ -330,7 +330,7 @@ class Approx(NDArrayOperatorsMixin):
                 return self.replaced(np.expm1(self.value), (np.exp(inputs[0]) - 1.0).error)
             if ufunc is np.square:
                 return inputs[0] * inputs[0]
-            operands = [part for x in inputs for part in (_value(x), self._error_of(x))]
+            operands = [part for x in inputs for part in (self._held(x), self._error_of(x))]
             if ufunc in _EXACT:
                 return self._settled(*_EXACT[ufunc](*operands))
             if ufunc in _ROUNDED:
@@ -352,6 +352,12 @@ class Approx(NDArrayOperatorsMixin):
         if isinstance(values, (list, tuple)):
             return [self.replaced(v, e) for v, e in zip(values, errors, strict=True)]
         return self.replaced(values, errors)
+
+    def _held(self, x: Any) -> Any:
+        """The value of an operand; a plain number that the arithmetic has no room for has overflowed."""
+        if isinstance(x, Approx) or self.rounding.narrow is None:
+            return _value(x)
+        return self._fit(np.asarray(x, np.float64))
 
     def _error_of(self, x: Any) -> Any:
         """The error of an operand: a plain number's, too, where the arithmetic does not hold it."""

@@ -14,6 +14,7 @@ import numpy as np
 from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.implementation import Implementation
 from conformance.contract.limits import Limits
 from conformance.contract.session import Session
@@ -46,7 +47,7 @@ class Loss:
     def __init__(self, case: Case, net: Net, node: Any) -> None:
         self.case = case
         self.type, self.param, self.weights = node.type, node.layer.param, node.loss_weights
-        self.bottoms: list[Array] = [np.array(net.blobs[name].data) for name in node.bottoms]
+        self.bottoms: list[Array] = [np.array(net.blobs[name].data, np.float64) for name in node.bottoms]
         self.scores = self.bottoms[0]
         axis = {"SoftmaxWithLoss": "softmax_param", "InfogainLoss": "infogain_loss_param"}.get(self.type)
         self.axis = getattr(self.param, axis).axis % self.scores.ndim if axis else 1
@@ -134,11 +135,11 @@ class Explainer:
         self.seen: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.unexplained: list[str] = []
 
-    def run(self, implementation: Implementation, checks: Iterable[Check]) -> None:
+    def run(self, implementation: Implementation, checks: Iterable[Check], claims: Sequence[str] = DEFAULT) -> None:
         description = implementation.describe()
         limits = Limits.of(description)
         for check in checks:
-            for dtype in check.dtypes:
+            for dtype in check.among(claims):
                 if not limits.of_check(check):
                     session = Session(implementation, description, dtype)
                     verdicts = execute(check, session)

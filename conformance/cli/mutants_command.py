@@ -16,6 +16,7 @@ from conformance.cli.completing import layers
 from conformance.cli.on_option import on_option, refuse_beside
 from conformance.cli.saying import say
 from conformance.cli.types_option import TYPES
+from conformance.contract.dtypes import DEFAULT
 from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
@@ -118,14 +119,14 @@ def command(
         raise UsageError("--kernels: goes with --drawn")
     if once and (listing or requirements or sensitivity or diagnosis or drawn or checkers):
         raise UsageError("--once: is of the matrix, which this does not run")
-    if claims and (requirements or sensitivity or diagnosis or drawn or checkers):
-        raise UsageError("--dtype: is of the matrix, which this does not run")
+    if claims and (requirements or diagnosis or drawn or checkers):
+        raise UsageError("--dtype: is of the matrix and of --sensitivity")
     if on:
         refuse_beside("jobs")
     if on and (listing or requirements or sensitivity or checkers):
         raise UsageError("--on: is for the matrix, --drawn and --diagnosis, which take long")
     if sensitivity:
-        return _sensitivity(paths)
+        return _sensitivity(claims or DEFAULT, paths)
     if drawn:
         return _drawn(stems, seed, (count, kernels), _hands(jobs, on), paths)
     mutants = _chosen(ids, stems, bool(claims))
@@ -195,15 +196,15 @@ def _requirements(mutants: list[Mutant]) -> int:
     return _code(not missing)
 
 
-def _sensitivity(paths: tuple[Path, ...]) -> int:
-    from conformance.mutants.sensitivity import AIM, powers, to_markdown
+def _sensitivity(claims: tuple[str, ...], paths: tuple[Path, ...]) -> int:
+    from conformance.mutants.sensitivity import powers, to_markdown
 
-    table = powers()
+    table = powers(claims)
     page = to_markdown(table)
     say(page, nl=False)
     short = [power for power in table if not power.suffices]
     for power in short:
-        say(f"short of 2^-{AIM[power.dtype]}: {power.layer} {power.quantity} {power.dtype}")
+        say(f"short of 2^-{power.aim}: {power.layer} {power.quantity} {power.dtype}")
     _write(paths, json.dumps([power.to_json() for power in table], indent=1) + "\n", page)
     return _code(not short)
 

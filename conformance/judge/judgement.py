@@ -8,8 +8,8 @@ from enum import IntEnum
 
 import numpy as np
 
-from conformance.contract.case import Case
-from conformance.contract.dtypes import FLOAT, TypeClaim
+from conformance.contract.case import Array, Case
+from conformance.contract.dtypes import FLOAT, Dtype, TypeClaim
 from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Run, Session
 from conformance.contract.verdict import Level, Status, Verdict
@@ -101,8 +101,10 @@ def _beyond_range(case: Case, dtype: str) -> str:
     claim = TypeClaim.named(dtype)
     if min(each.largest for each in claim.stored) >= FLOAT.largest:
         return ""
-    given = [("the input " + name, array, claim.scores) for one in case.sequence for name, array in one.inputs.items()]
+    given: list[tuple[str, Array, Dtype]] = []
     for one in case.sequence:
+        given += [("the input " + name, array, claim.scores) for name, array in one.inputs.items()]
+        given += [("a parameter of " + n, array, claim.scores) for n, arrays in one.params.items() for array in arrays]
         given += [
             (f"the diff of {n}", np.array(v), claim.loss) for n, v in {**one.prefill_diff, **one.top_diff}.items()
         ]

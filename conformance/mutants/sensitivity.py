@@ -1,6 +1,7 @@
 """Sensitivity: the smallest relative error of a loss or a gradient that the bounded judge rejects in 99 % of the cases.
 
-Taken from the golden cases' stored outcomes, which are right and carry an implementation's own roundings: the tops and
+Taken from the golden cases' stored outcomes, which are right and carry an implementation's own roundings (in half types
+from the reference's, rounded where it stores them): the tops and
 bottom gradients of the loss layers are made larger or smaller by 2^-k and judged again, a whole array at once or one
 element alone.
 
@@ -12,16 +13,17 @@ losses or gradients in that type. Elements below 1/8 of their scale are left out
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.case import Array
-from conformance.contract.dtypes import DOUBLE, FLOAT, TYPES
-from conformance.contract.outcome import Outcome
+from conformance.contract.dtypes import DEFAULT, DOUBLE, FLOAT, Dtype, TypeClaim
+from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.verdict import Level
 from conformance.fixtures import Fixture, load
 from conformance.judge.bounded import measure
@@ -34,8 +36,11 @@ from refimpl.running_error import Approx
 
 __all__ = ["AIM", "Power", "Reading", "power_of", "powers", "readings", "to_markdown"]
 
-AIM = {FLOAT.name: 16, DOUBLE.name: 40}
+AIM = {FLOAT: 16, DOUBLE: 40}
 """An error of 2^-k or more is to be rejected."""
+
+AIM_UNITS = 2
+"""In a type of fewer digits than float an error of 2^2 units roundoff or more, of who computes in float."""
 
 SHARE = 0.99
 """Of the cases, or of the elements."""
@@ -59,9 +64,10 @@ class Reading:
 
     @property
     def relative_bounds(self) -> NDArray[np.float64]:
-        """Bound over magnitude; infinite where the magnitude is 0."""
+        """Bound over magnitude; infinite where the magnitude is 0, or infinite itself."""
         with np.errstate(all="ignore"):
-            return np.where(self.got == 0, np.inf, self.wants[0].error / np.absolute(self.got))
+            relative = self.wants[0].error / np.absolute(self.got)
+            return np.where((self.got != 0) & np.isfinite(self.got), relative, np.inf)
 
     def only(self, chosen: NDArray[np.bool_]) -> Reading:
         """The reading of some of the elements."""
@@ -91,27 +97,45 @@ class Power:
     cancelled: int
 
     @property
+    def stored(self) -> Dtype:
+        """The type of the arrays."""
+        claim = TypeClaim.named(self.dtype)
+        return claim.loss if self.quantity == "loss" else claim.gradients
+
+    @property
+    def aim(self) -> int:
+        """0 where none is set: of who computes in half errors of any size may be right."""
+        if TypeClaim.named(self.dtype).computed.significand < FLOAT.significand:
+            return 0
+        return AIM.get(self.stored, self.stored.significand - AIM_UNITS)
+
+    @property
     def suffices(self) -> bool:
-        return min(self.uniform, self.single) >= AIM[self.dtype]
+        return min(self.uniform, self.single) >= self.aim
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def powers() -> list[Power]:
-    """The table, from every stored outcome of the core cases that have to pass."""
+def powers(claims: Sequence[str] = DEFAULT) -> list[Power]:
+    """The table in some claims of types, from the outcomes of the core cases that have to pass."""
     grouped: dict[tuple[str, str, str], list[Reading]] = defaultdict(list)
     for check in golden.checks():
         if check.core and any(CATALOGUE[name].level is Level.MUST for name in check.requirements):
-            for reading in readings(load(check.id)):
+            for reading in readings(load(check.id), claims):
                 grouped[reading.layer, reading.quantity, reading.dtype].append(reading)
     return [power_of(grouped[group]) for group in sorted(grouped)]
 
 
-def readings(fixture: Fixture) -> Iterator[Reading]:
-    """The losses and bottom gradients of a golden case's loss layers, as its oracle gave them."""
-    for dtype in fixture.dtypes:
-        outcome = fixture.expected(dtype)
+def readings(fixture: Fixture, claims: Sequence[str] = DEFAULT) -> Iterator[Reading]:
+    """The losses and bottom gradients of a golden case's loss layers, as its oracle gave them, or the reference in
+    types that the oracle has no answer in."""
+    for dtype in claims:
+        outcome: Outcome | Refusal | None = None
+        if dtype in fixture.dtypes:
+            outcome = fixture.expected(dtype)
+        elif dtype not in DEFAULT:
+            outcome = ReferenceImplementation().run(fixture.case, dtype)
         if not isinstance(outcome, Outcome):
             continue
         side = judge_outcome(fixture.case, outcome, dtype).side
@@ -147,7 +171,7 @@ def power_of(group: list[Reading]) -> Power:
 
 def _finest(rejected: Callable[[float], int], tried: int, dtype: str) -> int:
     """The largest k for which changes of 2^-k in either direction are rejected as often as they have to be."""
-    low, high = 0, TYPES[dtype].significand
+    low, high = 0, max(each.significand for each in TypeClaim.named(dtype).stored)
     while low < high:
         k = (low + high + 1) // 2
         if rejected(2.0**-k) + rejected(-(2.0**-k)) >= 2 * SHARE * tried:
@@ -160,17 +184,18 @@ def _finest(rejected: Callable[[float], int], tried: int, dtype: str) -> int:
 def to_markdown(table: list[Power]) -> str:
     """The table of layers by quantity and type, and how much was left out of it."""
     quantities: tuple[Quantity, ...] = ("loss", "gradient")
-    columns = [(quantity, dtype) for dtype in AIM for quantity in quantities]
+    claims = list(dict.fromkeys(power.dtype for power in table))
+    columns = [(quantity, claim) for claim in claims for quantity in quantities]
     rows = {(power.layer, power.quantity, power.dtype): power for power in table}
     head = [
         "layer",
-        *(f"{dtype} {name}" for dtype in AIM for name in ("loss", "gradient, all", "gradient, one element")),
+        *(f"{claim} {name}" for claim in claims for name in ("loss", "gradient, all", "gradient, one element")),
     ]
     lines = [head, ["---"] * len(head)]
     for layer in dict.fromkeys(power.layer for power in table):
         cells = [layer]
-        for quantity, dtype in columns:
-            power = rows[layer, quantity, dtype]
+        for quantity, claim in columns:
+            power = rows[layer, quantity, claim]
             cells += [f"2^-{power.single}"] if quantity == "loss" else [f"2^-{power.uniform}", f"2^-{power.single}"]
         lines.append(cells)
     elements, cancelled = sum(p.elements for p in table), sum(p.cancelled for p in table)

@@ -16,6 +16,7 @@ from conformance.contract.verdict import Status
 from conformance.fixtures import load
 from conformance.judge.judgement import judge
 from conformance.losses import LOSSES
+from conformance.requirements import CATALOGUE
 from conformance.suite import all_checks
 from tests.explained import (
     Explainer,
@@ -91,3 +92,13 @@ def test_every_verdict_against_torch_has_a_reason_on_the_page(torch_losses: Impl
     explainer.run(torch_losses, (check for check in all_checks() if check.layer == stem))
     assert not explainer.unexplained
     assert not explainer.stale(f"{stem}.")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("claim", ["bfloat16", "float16"])
+@pytest.mark.parametrize("stem", [*LOSSES, "net"])
+def test_in_half_types_there_are_no_further_reasons(torch_losses: Implementation, stem: str, claim: str) -> None:
+    explainer = Explainer(SITUATIONS, {reason: set(CATALOGUE) for reason in SITUATIONS})
+    explainer.run(torch_losses, (check for check in all_checks() if check.layer == stem), (claim,))
+    assert not explainer.unexplained

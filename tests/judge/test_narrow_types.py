@@ -112,3 +112,40 @@ def test_numbers_beyond_the_range_of_the_types_are_not_owed() -> None:
     (verdict,) = judge("it", ["euclidean_loss.backward"], case, answer, "float16")
     assert verdict.status is Status.NOT_APPLICABLE
     assert verdict.reason == "nothing is owed here: the loss_weight of loss is beyond the range of float16"
+
+
+def test_nothing_is_owed_of_a_parameter_beyond_the_range_of_the_types() -> None:
+    variant = replace(KNOWN["euclidean_loss"].plain, unforced=True)
+    values = variant.values()
+    values["x"][0, 0] = 70_000.0
+    case = variant.case("it", values=values)
+    assert case.params and not case.inputs
+    answer = ReferenceImplementation().run(case, "float16")
+    (verdict,) = judge("it", ["euclidean_loss.backward"], case, answer, "float16")
+    assert verdict.reason == "nothing is owed here: a parameter of x is beyond the range of float16"
+
+
+def test_a_count_beyond_the_range_may_have_overflowed_and_need_not() -> None:
+    """A gradient of 2 w / N over 65,599 items: N is infinite in float16, and 65,600 in a wider type."""
+    variant = KNOWN["hinge_loss"].sized((65599, 1))
+    case = variant.case("it", weights=(1.0,), values={"x": np.full((65599, 1), 0.5), "y": np.zeros(65599)})
+    answer = ReferenceImplementation().run(case, "float16")
+    assert isinstance(answer, Outcome)
+    gone = replace(answer, diff={**answer.diff, "x": 0 * answer.diff["x"]})
+    off = replace(answer, diff={**answer.diff, "x": 2 * answer.diff["x"]})
+    for each, right in ((answer, True), (gone, True), (off, False)):
+        (verdict,) = judge("it", ["hinge_loss.backward"], case, each, "float16")
+        assert (verdict.status is Status.PASSED) is right
+
+
+def test_a_floor_that_the_type_holds_as_zero_is_owed_by_nobody() -> None:
+    """Of a probability of 0 the logarithm is held at log(1e-20), which is the logarithm of 0 in float16 and not in
+    bfloat16."""
+    loss = KNOWN["multinomial_logistic_loss"]
+    case = loss.plain.case("it", values={**loss.plain.values(), "x": np.zeros(loss.plain.shapes["x"])})
+    for claim, owed in (("float16", False), ("bfloat16", True)):
+        answer = ReferenceImplementation().run(case, claim)
+        assert isinstance(answer, Outcome)
+        gone = replace(answer, data={**answer.data, "loss": answer.data["loss"] * np.inf}, loss=np.inf, loss_trace=None)
+        (verdict,) = judge("it", ["multinomial_logistic_loss.forward"], case, gone, claim)
+        assert (verdict.status is Status.FAILED) is owed
