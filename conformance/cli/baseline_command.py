@@ -43,9 +43,11 @@ def update(report: Path, baseline: Path, this_device: bool, pin: bool) -> int:
     from conformance.gate import Baseline, decision_on, read_baseline, write_baseline
     from conformance.gate.update import updated
     from conformance.record.reader import read_report
+    from conformance.record.whole import refuse_quick
 
     refuse_same(baseline, report)
     before, found = read_baseline(baseline) if baseline.exists() else Baseline(path=baseline), read_report(report)
+    refuse_quick(found, report)
     after = updated(before, found, this_device, pin)
     write_baseline(after)
     was, now = (len(decision_on(found, each, None).known) for each in (before, after))
@@ -78,9 +80,11 @@ def lock(report: Path, lock: Path) -> int:
     from conformance.gate import Lock, write_lock
     from conformance.record.conclusion import Conclusion
     from conformance.record.reader import read_report
+    from conformance.record.whole import refuse_quick
 
     refuse_same(lock, report)
     found = read_report(report)
+    refuse_quick(found, report)
     concluded = Conclusion(found)
     if concluded.share or not found.complete:
         raise UsageError(f"{report} is a share of a run, or incomplete: lock the report of a run that went to its end")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import click
@@ -21,7 +22,7 @@ from conformance.contract.errors import UsageError, unknown
 from conformance.contract.exit_codes import ExitCode
 from conformance.contract.paths import put
 from conformance.engine.cluster import cluster_at
-from conformance.losses import KNOWN, LOSSES
+from conformance.losses import KNOWN, LOSSES, profile_of
 from conformance.mutants import Mutant, all_mutants, half_mutants
 from conformance.mutants.matrix import kill_matrix
 from conformance.mutants.pool import Hands
@@ -67,7 +68,7 @@ _FORMATS = (".json", ".md")
 @click.option("--requirements", is_flag=True, help="Which musts no mutant fails, instead.")
 @click.option("--sensitivity", is_flag=True, help="The smallest relative errors that are rejected, instead.")
 @click.option("--diagnosis", is_flag=True, help="How often the likeliest cause is the one declared, instead.")
-@click.option("--sample", type=click.IntRange(1), help="Mutants that --diagnosis draws, instead of all.")
+@click.option("--sample", type=click.IntRange(1), help="Mutants that --diagnosis and --choose-quick draw, not all.")
 @click.option("--drawn", is_flag=True, help="Mutants drawn at random instead, with the interval of the power.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="What --drawn and --sample draw from."
@@ -76,6 +77,7 @@ _FORMATS = (".json", ".md")
 @click.option(
     "--kernels", type=click.IntRange(0), default=0, help="Besides, drawn mutants of each loss's Numba kernels."
 )
+@click.option("--choose-quick", "choosing", is_flag=True, help="Choose the checks of `lossconf run --quick`, instead.")
 @click.option("--checkers", is_flag=True, help="What Caffe's gradient checker and torch's would make of them, instead.")
 def command(
     ids: tuple[str, ...],
@@ -94,6 +96,7 @@ def command(
     seed: int,
     count: int,
     kernels: int,
+    choosing: bool,
     checkers: bool,
 ) -> int:
     """Run the suite on wrong implementations and say which it catches.
@@ -113,11 +116,11 @@ def command(
     for path in paths:
         if path.suffix not in _FORMATS:
             raise UsageError(f"{path}: cannot tell the format; end the name with {' or '.join(_FORMATS)}")
-    if sample is not None and not diagnosis:
-        raise UsageError("--sample: goes with --diagnosis")
+    if sample is not None and not (diagnosis or choosing):
+        raise UsageError("--sample: goes with --diagnosis and --choose-quick")
     if kernels and not drawn:
         raise UsageError("--kernels: goes with --drawn")
-    if once and (listing or requirements or sensitivity or diagnosis or drawn or checkers):
+    if once and (listing or requirements or sensitivity or diagnosis or drawn or choosing or checkers):
         raise UsageError("--once: is of the matrix, which this does not run")
     if claims and (requirements or diagnosis or drawn or checkers):
         raise UsageError("--dtype: is of the matrix and of --sensitivity")
@@ -138,6 +141,8 @@ def command(
         return _requirements(mutants)
     if diagnosis:
         return _diagnosis(mutants, sample, seed, _hands(jobs, on), paths)
+    if choosing:
+        return _choosing(mutants, sample, seed, _hands(jobs, on))
     if checkers:
         return _checkers(mutants, paths)
     return _matrix(mutants, claims or ("",), _hands(jobs, on), paths, once)
@@ -238,6 +243,24 @@ def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, working: Wo
     page = to_markdown(found)
     say(page, nl=False)
     _write(paths, json.dumps([each.to_json() for each in found], indent=1) + "\n", page)
+    return ExitCode.CONFORMS
+
+
+def _choosing(mutants: list[Mutant], sample: int | None, seed: int, working: Working) -> int:
+    """Print what ``conformance/suite/quick.txt`` is chosen from."""
+    from conformance.mutants.choosing import chosen, cost_of, killed, killers_of, kind_of
+    from conformance.suite import whole_suite
+
+    wrong = [mutant.id for mutant in mutants if mutant.equivalent is None and profile_of(mutant.stem) == "bvlc"]
+    wrong = sorted(Random(seed).sample(wrong, min(sample, len(wrong)))) if sample else wrong
+    with working as hands:
+        found = _shown(killers_of(wrong, hands), len(wrong))
+    killing = {kind for each in found for kind in each.kinds}
+    cost = cost_of(check for check in whole_suite() if kind_of(check.id) in killing)
+    taken = chosen(found, cost)
+    say(f"# {killed(taken, found)} of {len(found)} mutants killed in {sum(cost[kind] for kind in taken):.1f} s")
+    for kind in sorted(taken):
+        say(kind)
     return ExitCode.CONFORMS
 
 

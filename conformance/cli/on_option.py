@@ -17,9 +17,10 @@ on_option = click.option(
 )
 
 
-def refuse_beside(*names: str) -> None:
-    """Raises `UsageError` where one of these parameters was given beside ``--on``: they are about processes here."""
+def refuse_beside(*names: str, option: str = "--on", why: str = "the work is not done in processes here") -> None:
+    """Raises `UsageError` where one of these parameters was given beside an option; beside ``--on`` those that are
+    about processes here."""
     context = click.get_current_context()
     for parameter in context.command.params:
         if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"--on: does not go with {parameter.opts[0]}; the work is not done in processes here")
+            raise UsageError(f"{option}: does not go with {parameter.opts[0]}; {why}")

@@ -39,6 +39,10 @@ __all__ = ["command"]
 DEFAULT = "numba-cpu"
 
 
+_WHOLE = ("checks", "case_files", "losses", "explore", "baseline", "lock")
+"""Parameters that make no sense in a quick run."""
+
+
 class _Share(click.ParamType[tuple[int, int]]):
     """``3/8``: the third of eight parts."""
 
@@ -100,6 +104,7 @@ def _new_seed(stopped: StoppedRun | None, of: str = "seed") -> int:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Only the case in this file, a find of `lossconf explore` or a golden case; repeatable.",
 )
+@click.option("--quick", is_flag=True, help="Only the most telling checks, in seconds: no conformance run.")
 @click.option("-k", "keyword", default="", metavar="EXPR", help="Only checks that match, as pytest's -k does.")
 @workers_option
 @on_option
@@ -165,6 +170,7 @@ def command(
     losses: tuple[str, ...],
     checks: tuple[str, ...],
     case_files: tuple[Path, ...],
+    quick: bool,
     keyword: str,
     workers: int,
     on: str,
@@ -189,6 +195,7 @@ def command(
     Examples:
       lossconf run
       lossconf run reference --dialect bvlc -j 2
+      lossconf run reference --quick
       lossconf run reference --resume
       lossconf run reference --profile faces
       lossconf run reference --case-file nightly/finds/FIND.json
@@ -202,6 +209,8 @@ def command(
       lossconf run pycaffe:/opt/py36/bin/python --layer mylayer.prototxt
       lossconf run pycaffe:/opt/py36/bin/python --family golden --report caffe.jsonl
     """
+    if quick:
+        refuse_beside(*_WHOLE, option="--quick", why="it is no conformance run, and of checks that are chosen already")
     refuse_same(path, baseline, lock)
     if baseline:
         read_baseline(baseline)  # a run of minutes does not end with the news that there is none
@@ -240,6 +249,7 @@ def command(
         fresh=0 if fresh is None else fresh or _new_seed(stopped, "fresh"),
         max_time=max_time,
         max_hangs=max_hangs,
+        quick=quick,
     )
     code = run(order, workers, path, PlainConsole(stderr=True), stopped, on)
     render(read_report(path), output(), str(path))

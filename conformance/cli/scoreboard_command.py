@@ -46,6 +46,7 @@ def command(
     from conformance.gate import read_baseline
     from conformance.record.merging import joined
     from conformance.record.reader import read_report
+    from conformance.record.whole import refuse_quick
     from conformance.views.scoreboard import Scoreboard, entry_of, read_scoreboard, write_site
     from conformance.views.scoreboard import schema as document_schema
 
@@ -60,9 +61,12 @@ def command(
             raise UsageError(f"--baseline {report} {file}: {report} is not among the reports")
         known[report] = read_baseline(file)
     earlier = [path for path in reports if path.suffix == ".json"]
-    runs = joined({path: read_report(path) for path in reports if path not in earlier})
+    read = {path: read_report(path) for path in reports if path not in earlier}
+    for path, run in read.items():
+        refuse_quick(run, path)
+    whole = joined(read)
     entries = [entry for path in earlier for entry in read_scoreboard(path).entries]
-    entries += [entry_of(run, next((known[path] for path in paths if path in known), None)) for paths, run in runs]
+    entries += [entry_of(run, next((known[path] for path in paths if path in known), None)) for paths, run in whole]
     count = write_site(Scoreboard(entries), output, *reports, *(file for _, file in baselines))
     say(f"wrote {output / 'index.html'} and {count - 1} more files", err=True)
     return 0

@@ -26,7 +26,8 @@ class Order:
     begun, ``max_hangs`` the cases in a row that may hang before no other is begun, 0 for any of either, and ``hung``
     those that have when the order is given; ``only`` the names of the items that are to be run, None for all of the
     shares; ``folder`` the working directory in which it was given, where that is not the processes' own;
-    ``case_files`` cases that are all it is about, as the texts of their files.
+    ``case_files`` cases that are all it is about, as the texts of their files; ``quick`` whether it is about the few
+    checks of a quick run alone.
     """
 
     spec: str
@@ -50,6 +51,7 @@ class Order:
     only: frozenset[str] | None = None
     folder: str = ""
     case_files: tuple[str, ...] = ()
+    quick: bool = False
 
     def part(self, index: int, count: int) -> Order:
         """The order for one of ``count`` processes."""

@@ -135,6 +135,7 @@ class Recorder:
         assert self._ready is not None
         order = self._order
         selection = ("selection", "keyword", "shares", "snippets", *["case_files"] * bool(order.case_files))
+        selection += ("quick",) * order.quick
         return {
             "kind": "header",
             "schema": SCHEMA,

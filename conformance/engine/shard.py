@@ -68,7 +68,8 @@ def main() -> None:
 def _planned(order: Order, description: Description) -> list[Planned]:
     """The items of the run: case files alone, or the suite's; where nothing else is asked for, layers given as snippets
     are what it is about."""
-    from conformance.suite import case_file, formula_free, plan, profiles_asked
+    from conformance.suite import FAMILIES, case_file, formula_free, plan, profiles_asked
+    from conformance.suite.quick import golden_of, of_families, quick_of
 
     if order.case_files:
         return case_file.planned(order.case_files, description.dtypes, order.selection.dtypes)
@@ -77,7 +78,9 @@ def _planned(order: Order, description: Description) -> list[Planned]:
     if (snippets and not selection.names_checks) or (order.snippets and selection.families):
         selection = replace(selection, families=(*selection.families, formula_free.FAMILY))
     drawn = (order.seed, order.explore, profiles_asked(selection, description.profiles))
-    items = plan(selection, description.dtypes, description.differences, snippets, *drawn)
+    asked = partial(plan, selection, description.dtypes, description.differences, snippets, *drawn)
+    quick = {"golden": golden_of(), "families": of_families(FAMILIES)} if order.quick else {}
+    items = quick_of(asked(**quick)) if quick else asked()
     if selection.profiles or selection.names_checks or description.any_forms:
         return items
     known = set(description.layers)  # a type alone does not say which form it is

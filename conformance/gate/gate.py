@@ -140,7 +140,8 @@ def _news(report: Report, pinned: str) -> Iterator[Verdict]:
 
 def is_partial(report: Report) -> bool:
     """Whether a run was about a part of the suite only, or has not ended."""
-    return bool(report.selected or report.header["selection"].get("shares")) or not report.complete
+    chosen = report.header["selection"]
+    return bool(report.selected or chosen.get("shares") or chosen.get("quick")) or not report.complete
 
 
 def is_silent_on(report: Report, known: Known, check: str) -> bool:
@@ -164,6 +165,9 @@ def _silent(report: Report) -> Iterator[Objection]:
     if concluded.share:
         sentence = f"this is share {concluded.share} of a run: `lossconf merge` joins them, and a gate takes them all"
         yield Objection("a share", sentence, ExitCode.UNDECIDED)
+    if concluded.quick:
+        sentence = "this is a quick run, which is no conformance run: run without --quick"
+        yield Objection("a quick run", sentence, ExitCode.UNDECIDED)
     if concluded.in_process:
         sentence = "the implementation shared the judge's process (--in-process): nothing it answered is sure"
         yield Objection("in the judge's process", sentence, ExitCode.UNDECIDED)

@@ -158,6 +158,11 @@ class Conclusion:
         return " and ".join(f"{index}/{count}" for index, count in self.report.header["selection"].get("shares") or ())
 
     @property
+    def quick(self) -> bool:
+        """Whether only the few checks of a quick run were run: that is no conformance run, however it ends."""
+        return bool(self.report.header["selection"].get("quick"))
+
+    @property
     def code(self) -> ExitCode:
         if self.report.harness_errors:
             return ExitCode.HARNESS_BROKEN
@@ -165,7 +170,7 @@ class Conclusion:
             return ExitCode.DOES_NOT_CONFORM
         if not self.report.complete:
             return ExitCode.HARNESS_BROKEN
-        if self.share:
+        if self.share or (self.quick and self.musts.passed):
             return ExitCode.CONFORMS
         return ExitCode.UNDECIDED if self.open else ExitCode.CONFORMS
 
@@ -197,6 +202,8 @@ class Conclusion:
             return "undecided: it ran in the judge's own process"
         if not self.musts.decided:
             return "undecided: nothing was judged"
+        if self.quick:
+            return "nothing broke in a quick run, which is no conformance run: no conclusion"
         if self.refused:
             count = sum(self.refused.values())
             kinds = _listed(list(self.refused))
@@ -227,6 +234,7 @@ class Conclusion:
         told += [f"the {header['dialect']} dialect"] if header["dialect"] else []
         told += ["any form, as a case names it"] if header["implementation"].get("any_forms") else []
         told += [self._chosen(but="dtypes")] if self._chosen(but="dtypes") else []
+        told += [f"{self.report.header['items']} quick checks"] if self.quick else []
         return one_line("; ".join(told), 200)
 
     @cached_property

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from conformance.contract.errors import NotWhole
+from conformance.contract.errors import NotWhole, UsageError
 from conformance.contract.version import VERSION
 from conformance.record.conclusion import Conclusion
 from conformance.record.report import Report
 
-__all__ = ["digest_of_items", "footer_of", "lines_of", "refuse_cut"]
+__all__ = ["digest_of_items", "footer_of", "lines_of", "refuse_cut", "refuse_quick"]
 
 
 def digest_of_items(names: Iterable[str]) -> str:
@@ -35,6 +35,12 @@ def footer_of(report: Report, seconds: float) -> dict[str, Any]:
     concluded = Conclusion(report)
     told = {"seconds": round(seconds, 3), "exit": int(concluded.code), "conclusion": concluded.counts()}
     return {"kind": "footer", **lines_of(report), **told}
+
+
+def refuse_quick(report: Report, where: object) -> None:
+    """Raises `UsageError` for a quick run, of which nothing is kept that counts."""
+    if Conclusion(report).quick:
+        raise UsageError(f"{where} is of a quick run, which is no conformance run: run without --quick")
 
 
 def refuse_cut(report: Report, where: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
@@ -48,11 +48,13 @@ def all_checks(
     explore: int = 1,
     profiles: Sequence[str] = ("bvlc",),
     families: Sequence[str] = FAMILIES,
+    golden: Collection[str] = (),
 ) -> Iterator[Check]:
     """Every check of the suite, or of some ``families``, family by family, in an order that does not change.
 
     ``profiles`` are the sets of losses that they are about; those of nets come with BVLC Caffe's. ``snippets`` are
-    layers of types that the suite has no formula for; they get the checks that need none. Generated cases are the same
+    layers of types that the suite has no formula for; they get the checks that need none. Of golden
+    cases only those in ``golden`` are read, where that holds any. Generated cases are the same
     every time with ``seed`` 0, drawn from it otherwise, and ``explore`` times as many.
     Raises `UsageError` for one that makes no sense.
     """
@@ -60,7 +62,7 @@ def all_checks(
         for family in (*FAMILIES, exploration.FAMILY):
             if family not in families:
                 continue
-            drawn = (seed, explore) if family in _DRAWN else ()
+            drawn = (seed, explore) if family in _DRAWN else (golden,) if family == "golden" else ()
             for check in import_module(f"{__name__}.{family}").checks(PROFILES[profile], *drawn):
                 loss = KNOWN.get(check.layer)
                 yield replace(check, forms=loss.forms) if loss and loss.forms else check
@@ -81,14 +83,17 @@ def plan(
     seed: int = 0,
     explore: int = 1,
     profiles: Sequence[str] = ("bvlc",),
+    golden: Collection[str] = (),
+    families: Collection[str] = (),
 ) -> list[Planned]:
-    """The items of a selection, of which only the families that it can hold are made; the arguments are those of
-    `Selection.plan` and `all_checks`. Raises `UsageError` for a name that does not occur in the suite."""
+    """The items of a selection, of which only the families that it can hold are made, or some ``families`` of all; the
+    arguments are those of `Selection.plan` and `all_checks`. Raises `UsageError` for a name that does not occur in the
+    suite."""
     types = {stem: loss.type for stem, loss in KNOWN.items() if not loss.forms}
     asked = partial(all_checks, snippets, seed, explore, profiles)
-    named = set(selection.families) or {_family_of(check) for check in selection.checks}
+    named = set(selection.families or families) or {_family_of(check) for check in selection.checks}
     try:
-        return selection.plan(asked(tuple(named) or FAMILIES), dtypes, differences, types)
+        return selection.plan(asked(tuple(named) or FAMILIES, golden or selection.checks), dtypes, differences, types)
     except UsageError:  # what is refused is refused with all the names that there are
         return selection.plan(asked((*FAMILIES, *named)), dtypes, differences, types)
 

@@ -5,7 +5,7 @@ Nets that real forks were recorded on are a check for each loss: any form of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from math import prod
 from typing import Any
@@ -30,11 +30,11 @@ CORE = 64
 _PLUMBING = {"Input", "Parameter", "DummyData", "Split", "Silence"}
 
 
-def checks(losses: Mapping[str, Loss] = LOSSES) -> Iterator[Check]:
-    """One check per golden case, under the case's id."""
+def checks(losses: Mapping[str, Loss] = LOSSES, only: Collection[str] = ()) -> Iterator[Check]:
+    """One check per golden case, under the case's id; of those of BVLC Caffe's losses all, or ``only`` some."""
     profile = next(iter(losses.values())).profile
     for case_id in case_ids():
-        if profile_of(case_id.partition("/")[0]) != profile:
+        if profile_of(case_id.partition("/")[0]) != profile or (only and case_id not in only):
             continue
         fixture = load(case_id)
         answers = fixture.document["expected"].values()

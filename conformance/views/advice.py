@@ -20,6 +20,8 @@ def meaning_of(found: Conclusion) -> str:
         return "somewhere it computes other numbers than Caffe, or fails to; each group above is likely one mistake"
     if found.share:
         return "nothing yet: the other shares of the run have to be merged with this one"
+    if found.quick and found.musts.decided:
+        return "no mistake that the few most telling checks would show; what is right is told by a run without --quick"
     if found.in_process:
         return "nothing for sure: it ran where it could have changed the judge, so run it without --in-process"
     if not found.musts.decided:
@@ -41,6 +43,8 @@ def next_steps(found: Conclusion, path: str, failing: str = "") -> Iterator[tupl
     yield f"lossconf report {place} --html report.html", "all of it on one page"
     if found.musts.failed:
         yield f"lossconf baseline update --from {place}", "accept these failures as known, and no others"
+    elif found.quick:
+        yield "lossconf run without --quick", "whether it conforms"
     elif found.good:
         yield f"lossconf baseline lock --from {place}", "have a gate notice where checks vanish"
     yield "lossconf list words", "what must, golden, quirk and the like mean"

@@ -147,6 +147,22 @@ def test_a_share_has_no_conclusion_and_an_object_in_the_judges_process_none_that
     assert code(report_of(GOOD, implementation={**HEADER["implementation"], "in_process": True})) == 7
 
 
+def test_a_quick_run_opens_no_gate_and_is_no_baseline_lock_or_entry(lossconf: Lossconf, tmp_path: Path) -> None:
+    quick = {"selection": {}, "keyword": "", "shares": [], "quick": True}
+    assert kinds(report_of(GOOD, selection=quick)) == ["a quick run"]
+    assert code(report_of(GOOD, selection=quick)) == 7
+    assert code(report_of(GOOD, BAD, selection=quick)) == 1
+    saved(tmp_path / "q.jsonl", report_of(GOOD, BAD, selection=quick))
+    for command in (
+        ("baseline", "update", "--from", "q.jsonl"),
+        ("baseline", "lock", "--from", "q.jsonl"),
+        ("scoreboard", "q.jsonl", "-o", "site"),
+    ):
+        done = lossconf(*command)
+        assert done.code == 2
+        assert "q.jsonl is of a quick run, which is no conformance run: run without --quick" in done.err
+
+
 def test_what_is_newer_than_the_pinned_suite_is_told_and_shuts_nothing() -> None:
     news = [replace(each, since="2") for each in (BAD, verdict("h/3", Status.INCONCLUSIVE))]
     report = report_of(GOOD, *news)

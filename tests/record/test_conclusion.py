@@ -87,6 +87,7 @@ def test_musts_are_counted_and_recommendations_are_not() -> None:
         ({"selection": {"layers": ["hinge_loss"]}}, "conforms in what was selected", 0),
         ({"selection": {}, "keyword": "golden"}, "conforms in what was selected", 0),
         ({"selection": {}, "shares": [[2, 4]]}, "share 2/4 of a run: no conclusion", 0),
+        ({"quick": True}, "nothing broke in a quick run, which is no conformance run: no conclusion", 0),
     ],
 )
 def test_a_part_of_the_suite_is_told_to_be_one(selection: dict[str, Any], words: str, code: int) -> None:
