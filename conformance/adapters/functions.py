@@ -1,7 +1,7 @@
 """Functions: a loss as a framework writes it, ``f(scores, target) -> loss``, in the place of one of Caffe's layers.
 
 What the layer has beside its loss is the reference's: shapes, the axis of the classes, the weight that comes in as a
-gradient, a second top. What a function has no parameter for is declined before the first case.
+gradient. What a function has no parameter for is declined before the first case, and so is a second top.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from conformance.contract.implementation import Description, Implementation
 from conformance.losses import LOSSES, Loss
 from conformance.losses.roles import Labels
 from refimpl.layers.normalisation import Normalisation
-from refimpl.layers.softmax import softmax, softmax_gradient
 from refimpl.messages import LayerParameter
 
 __all__ = ["Framework", "Pullback", "open_function"]
@@ -93,7 +92,7 @@ def _declined(loss: Loss, ignoring: bool) -> tuple[str, ...]:
     """The options of the layer that such a function is never told, and what it does not give."""
     told = {loss.axis_option, *((_IGNORED,) if ignoring else ())}
     options = (option for option in loss.options if option not in told)
-    second = (f"{loss.stem}.softmax-top",) if loss.two_tops else ()
+    second = (f"{loss.type}:tops>1",) if loss.two_tops else ()
     return (*options, *second)
 
 
@@ -116,20 +115,18 @@ class _Layer:
         self.learned = [i for i, bottom in enumerate(loss.bottoms) if bottom.learns]
 
     def forward(self, bottom: Sequence[Array]) -> list[Array]:
-        """The loss, and the softmax beside it where there is one."""
         scores, target = bottom
         if self.axis is not None:
             scores = np.moveaxis(scores, self.axis, -1)
             self.shape = scores.shape
             scores = np.ascontiguousarray(scores.reshape(-1, scores.shape[-1]))
         if isinstance(self.loss.answer.role, Labels):
-            target = _classes(target, scores.shape[-1], self.options.get("ignore_index"))
+            classes = scores.shape[-1] if self.axis is not None else scores[0].size
+            labels = len(scores) if self.axis is None else target.size
+            target = _classes(target.ravel()[:labels], classes, self.options.get("ignore_index"))
         self.held = (scores, target)
         value, self.pull = self.framework.evaluate(self.pair[0], self.held, self.learned, self.options)
-        if self.axis is None:
-            return [value]
-        self.probability = softmax(bottom[0].astype(np.float64), self.axis % bottom[0].ndim)
-        return [value, self.probability]
+        return [value]
 
     def backward(
         self, top_diff: Sequence[Array], bottom: Sequence[Array], propagate_down: Sequence[bool]
@@ -143,12 +140,7 @@ class _Layer:
         several: list[Any] = list(answer) if isinstance(answer, (tuple, list)) else [answer]
         if self.axis is None:
             return [*several, *[None] * (2 - len(several))]
-        gradient = np.moveaxis(np.asarray(several[0]).reshape(self.shape), -1, self.axis)
-        if len(top_diff) > 1 and np.any(top_diff[1] != 0):
-            axis = self.axis % bottom[0].ndim
-            second = softmax_gradient(self.probability, top_diff[1].astype(np.float64), axis)
-            return [gradient.astype(np.float64) + second, None]
-        return [gradient, None]
+        return [np.moveaxis(np.asarray(several[0]).reshape(self.shape), -1, self.axis), None]
 
 
 def _classes(labels: Array, classes: int, ignored: int | None) -> NDArray[Any]:

@@ -78,7 +78,7 @@ declines_option = click.option(
     multiple=True,
     metavar="LIMIT",
     help="What the implementation does not claim: a requirement (net.*), an option (loss_param.normalize, or =VALUE), "
-    "size>N, passes; repeatable. The conclusion names it.",
+    "TYPE:tops>N, size>N, passes; repeatable. The conclusion names it.",
 )
 
 fresh_option = click.option(

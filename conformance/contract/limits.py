@@ -30,6 +30,7 @@ FIRST_PASS = "one pass"
 """The limit of one that is told of no further passes, as version 1 of the protocol has none."""
 
 _SIZE = re.compile(r"size>(\d+)")
+_TOPS = re.compile(r"(\w+):tops>(\d+)")
 _OPTION = re.compile(r"(?:(\w+):)?(options|\w+_param(?:\.\w+)*)(?:=(.*?))?(?: \(.*\))?")
 _NAMED = 3
 """Layer types that a limit names; more are counted."""
@@ -37,12 +38,13 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Limits:
-    """What a description limits, and ``declines`` beside it, each in one of four forms.
+    """What a description limits, and ``declines`` beside it, each in one of five forms.
 
     ``LAYER.ignore-label`` (or a pattern, ``net.*``) declines a requirement; ``loss_param.normalize`` every
     net with a layer in which that option is set (``loss_param``: the block), ``loss_param.normalization=FULL`` where it
     has that value, ``TYPE:options`` where a layer of that type has any, and words in brackets after it say what to
-    do; ``size>65536`` cases that feed a larger blob; ``passes`` cases of more than one pass.
+    do; ``TYPE:tops>1`` nets in which a layer of that type has more tops; ``size>65536`` cases that feed a larger blob;
+    ``passes`` cases of more than one pass.
     """
 
     capability: str = "net"
@@ -56,13 +58,13 @@ class Limits:
         return cls(description.capability, description.layers, (*description.declines, *old, *declines))
 
     def refuse_unknown(self, requirements: Iterable[str]) -> None:
-        """Raises `UsageError` for what is none of the four forms, or matches no requirement."""
+        """Raises `UsageError` for what is none of the five forms, or matches no requirement."""
         known = list(requirements)
         for limit in self.declines:
             if not _is_of_cases(limit) and not any(fnmatchcase(name, limit) for name in known):
                 if "." in limit:
                     raise unknown("requirement", limit, known, "lossconf list requirements")
-                forms = "a requirement, an option such as loss_param.normalize, size>N or passes"
+                forms = "a requirement, an option such as loss_param.normalize, TYPE:tops>N, size>N or passes"
                 raise UsageError(f"no limit is {limit!r}: use {forms}")
 
     def of_check(self, check: Check) -> str:
@@ -106,7 +108,8 @@ class Limits:
 
 
 def _is_of_cases(limit: str) -> bool:
-    return limit in ("passes", FIRST_PASS) or bool(_SIZE.fullmatch(limit) or _OPTION.fullmatch(limit))
+    forms = (_SIZE, _TOPS, _OPTION)
+    return limit in ("passes", FIRST_PASS) or any(form.fullmatch(limit) for form in forms)
 
 
 def _is_outside(case: Case, limit: str) -> bool:
@@ -115,14 +118,17 @@ def _is_outside(case: Case, limit: str) -> bool:
     if size := _SIZE.fullmatch(limit):
         arrays = (array for each in case.sequence for array in each.inputs.values())
         return any(np.size(array) > int(size[1]) for array in arrays)
-    option = _OPTION.fullmatch(limit)
-    if option is None:
+    found_in = _TOPS.fullmatch(limit) or _OPTION.fullmatch(limit)
+    if found_in is None:
         return False
-    kind, path, wanted = option.groups()
+    kind = found_in[1]
     try:
         layers = [layer for layer in parse_net(case.net).layer if kind in (None, layer.type)]
     except PrototxtError:
         return False
+    if found_in.re is _TOPS:
+        return any(len(layer.top) > int(found_in[2]) for layer in layers)
+    path, wanted = found_in[2], found_in[3]
     if path == "options":
         return any(_has_options(layer) for layer in layers)
     found = [value for layer in layers if (value := _value(layer, path.split("."))) is not None]

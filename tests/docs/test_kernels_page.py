@@ -15,6 +15,7 @@ from conformance.contract.case import Case
 from conformance.contract.outcome import Refusal
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
+from conformance.judge.judgement import judge_outcome
 from conformance.suite import golden
 from tests.broken import session
 
@@ -102,6 +103,30 @@ def half(a, b, g):
         found = [v for check in checks for v in execute(check, session(implementation, claim))]
         assert any(v.status is Status.PASSED and v.requirement == "euclidean_loss.forward" for v in found)
         assert not [f"{v.check} {v.requirement} {v.reason}" for v in found if v.status not in FINE and not v.limit]
+
+
+def test_classes_of_a_loss_without_an_axis_are_the_entries_of_an_item(kernel: Any) -> None:
+    text = """
+import torch
+
+def loss(x, y):
+    x = x.reshape(len(x), -1)
+    return torch.relu(1 + (1 - 2 * torch.nn.functional.one_hot(y, x.shape[1])) * x).sum() / len(x)
+"""
+    kernel("margins", text)
+    implementation = open_implementation("torch:margins:loss --as HingeLoss", in_process=True)
+    net = """force_backward: true
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 1 dim: 1 } } }
+layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 } } }
+layer { name: "loss" type: "HingeLoss" bottom: "x" bottom: "y" top: "loss" }"""
+    case = Case("it", net, {"x": np.full((2, 3, 1, 1), 0.5), "y": np.array([2.0, 0.0])})
+    assert judge_outcome(case, implementation.run(case, "float32"), "float32").conforms
+
+
+def test_a_second_top_is_declined(kernel: Any) -> None:
+    kernel("single", "def loss(logits, target):\n    return logits.sum()\n")
+    declines = open_implementation("torch:single:loss", in_process=True).describe().declines
+    assert "SoftmaxWithLoss:tops>1" in declines
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from conformance.contract.outcome import Outcome
 from conformance.contract.verdict import Status, Verdict
 from conformance.judge.judgement import judge, judge_outcome
 from conformance.losses import KNOWN
-from conformance.suite import golden
+from conformance.suite import golden, properties
 from tests.broken import run_family
 from tests.half_layers import Euclidean, OneElementOff, Softmax
 
@@ -149,3 +149,12 @@ def test_a_floor_that_the_type_holds_as_zero_is_owed_by_nobody() -> None:
         gone = replace(answer, data={**answer.data, "loss": answer.data["loss"] * np.inf}, loss=np.inf, loss_trace=None)
         (verdict,) = judge("it", ["multinomial_logistic_loss.forward"], case, gone, claim)
         assert (verdict.status is Status.FAILED) is owed
+
+
+@pytest.mark.parametrize("claim", ["bfloat16 (computed float32)", "float16 (computed float32)"])
+def test_a_shift_that_the_type_holds_changes_nothing(claim: str) -> None:
+    stem = "softmax_with_loss"
+    checks = [one for one in properties.checks({stem: KNOWN[stem]}) if "shift-invariance" in one.id]
+    layer = type("Wide", (Softmax,), {"computed": np.float32})
+    for implementation in (ReferenceImplementation(), wrapped(layer, "half")):
+        assert {v.status for v in run_family(checks, implementation, (claim,))} == {Status.PASSED}
