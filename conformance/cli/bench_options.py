@@ -10,7 +10,7 @@ import click
 from conformance.cli.completing import layers
 from conformance.cli.numbers import Finite
 from conformance.cli.saying import say
-from conformance.contract.dtypes import DEFAULT
+from conformance.contract.dtypes import DEFAULT, NAMES
 
 if TYPE_CHECKING:
     from conformance.timing.problem import Problem
@@ -34,7 +34,7 @@ def timing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--size", "sizes", multiple=True, metavar="SIZE", help="tiny to huge, or a shape as in 1024x1000."
         ),
-        click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DEFAULT)),
+        click.option("--dtype", "dtypes", multiple=True, type=click.Choice(NAMES)),
         click.option("--mode", "modes", multiple=True, type=click.Choice(["forward", "backward", "both"])),
         click.option("--threads", type=click.IntRange(1), help="Threads that each may use; default: all cores."),
     )

@@ -55,10 +55,10 @@ class Expectation:
 
     def judge(self, loss: float, gradients: Sequence[Array]) -> Judged:
         """Hold an answer's loss, and its gradients at ``entries``, against the bounds."""
-        dtype = self.problem.dtype
-        measured = {"the loss": measure(np.asarray(loss), [self.loss], dtype)}
+        claim = self.problem.claim
+        measured = {"the loss": measure(np.asarray(loss), [self.loss], claim)}
         for name, got, wants in zip(self.problem.loss.learned, gradients, self.gradients, strict=True):
-            measured[f"the gradient of {name}"] = measure(got, wants, dtype)
+            measured[f"the gradient of {name}"] = measure(got, wants, claim)
         wrong = [_told(what, found, self.entries) for what, found in measured.items() if not found.accepted]
         value = float(self.loss.value)
         error = abs(loss - value) / abs(value) if value else abs(loss)
@@ -133,7 +133,7 @@ def _net(problem: Problem, part: Mapping[str, Array], dialect: Dialect, rounding
 
 def _whole_loss(problem: Problem, arrays: Mapping[str, Array]) -> Approx:
     """The loss of all units, with the error of adding up its terms in any order."""
-    rounding = rounding_of(problem.dtype, sharp=True)
+    rounding = rounding_of(problem.claim, sharp=True)
     value, error = 0.0, 0.0
     for units in _chunks(_units(problem), max(1, CHUNK // _width(problem))):
         part = _part(problem, arrays, units)
@@ -169,7 +169,7 @@ def _gradient(
 ) -> tuple[list[Approx], frozenset[str], bool]:
     """The gradients of one version, the departures that were met on the way, and whether a kink was."""
     dialect = Dialect("documented", (), departures)
-    rounding = rounding_of(problem.dtype, subgradient=not sharp, sharp=sharp)
+    rounding = rounding_of(problem.claim, subgradient=not sharp, sharp=sharp)
     net = _net(problem, part, dialect, rounding)
     net.forward()
     net.blobs["loss"].diff[...] = weight

@@ -50,7 +50,7 @@ def timed_losses() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is timed. ``layer`` is one of `timed_losses()`, ``dtype`` one of `DTYPES`."""
+    """What is timed. ``layer`` is one of `timed_losses()`, ``dtype`` the name of a type."""
 
     layer: str
     size: Size
@@ -73,8 +73,23 @@ class Problem:
         return plain if self.ignore_label is None else plain.given({IGNORE: self.ignore_label})
 
     @property
+    def claim(self) -> str:
+        """The claim of types that an answer is held to: of a half type, that it is computed in float32."""
+        return self.dtype if self.dtype in DTYPES else f"{self.dtype} (computed {FLOAT.name})"
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The type of its arrays."""
+        return TYPES[self.dtype].numpy
+
+    @property
+    def drawn(self) -> Any:
+        """The type that their numbers are drawn in, and that a softmax of them is kept in."""
+        return FLOAT.numpy if self.itemsize <= FLOAT.numpy.itemsize else DOUBLE.numpy
+
+    @property
     def itemsize(self) -> int:
-        return TYPES[self.dtype].numpy.itemsize
+        return self.stored.itemsize
 
     @property
     def samples(self) -> int:
@@ -125,16 +140,11 @@ Draw = Callable[[Problem, np.random.Generator, Shape], Array]
 
 
 def _normal(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
-    return rng.standard_normal(shape, _drawn(problem)).astype(problem.dtype, copy=False)
+    return rng.standard_normal(shape, problem.drawn).astype(problem.stored, copy=False)
 
 
 def _uniform(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
-    return rng.random(shape, _drawn(problem)).astype(problem.dtype, copy=False)
-
-
-def _drawn(problem: Problem) -> Any:
-    """The type that numbers are drawn in, no wider than it has to be."""
-    return FLOAT.numpy if problem.itemsize <= FLOAT.numpy.itemsize else DOUBLE.numpy
+    return rng.random(shape, problem.drawn).astype(problem.stored, copy=False)
 
 
 def _probabilities(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
@@ -144,11 +154,12 @@ def _probabilities(problem: Problem, rng: np.random.Generator, shape: Shape) -> 
 
 
 def _labels(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
-    return rng.integers(0, problem.classes, shape).astype(problem.dtype)
+    """A class that a half type does not hold becomes one below it, as in the suite."""
+    return TYPES[problem.dtype].truncated(rng.integers(0, problem.classes, shape)).astype(problem.stored)
 
 
 def _similarity(problem: Problem, rng: np.random.Generator, shape: Shape) -> Array:
-    return rng.integers(0, 2, shape).astype(problem.dtype)
+    return rng.integers(0, 2, shape).astype(problem.stored)
 
 
 DRAWS: dict[type[Role], Draw] = {

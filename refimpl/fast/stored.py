@@ -87,7 +87,7 @@ def numbers(row: Any, room: Any) -> Any:
 
 SIGN_32, MAGNITUDE_32, INFINITE_32 = np.int32(-(2**31)), np.int32(2**31 - 1), np.int32(255 << 23)
 SIGN_16, MAGNITUDE_16, TO_UPPER = np.int32(1 << 15), np.int32((1 << 15) - 1), np.int32(16)
-ONE_32, ZERO_32 = np.int32(1), np.int32(0)
+ONE_32 = np.int32(1)
 
 # float16 has 13 binary digits less than float32, and an exponent with a bias that is 112 less.
 DIGITS, BIAS, LEAST_DIGITS, INFINITE_DIGITS = np.int32(13), np.int32(112 << 23), np.int32(1 << 23), np.int32(31 << 23)
@@ -97,6 +97,12 @@ BELOW_HALF_TIE, INFINITE_16, NAN_16 = np.int32(0xFFF), np.int32(31 << 10), np.in
 
 # bfloat16 is the upper half of float32.
 BELOW_BRAIN_TIE, NAN_BRAIN = np.int32(0x7FFF), np.int32(0x7FC0)
+BRAIN_UNIT, LEAST_NORMAL_64 = 1.5 * dtypes.BRAIN.smallest_subnormal * 2.0**52, dtypes.FLOAT.smallest_normal
+
+CUT = np.int64((1 << 29) - 1)
+"""The digits that float64 has and float32 has not."""
+
+SIGN_64 = np.int64(-(2**63))
 
 
 def _single_of_half(element: Any) -> Any:
@@ -138,11 +144,19 @@ def _brain_of_single(number: Any) -> Any:
 
 @njit(**INLINED)
 def _odd_single(number: Any) -> Any:
-    single = SINGLE(number)
-    wide, bits = np.float64(single), SINGLE(single).view(np.int32)
-    nearer = np.int32(bits - ONE_32) if abs(wide) > abs(number) else bits
-    inexact = wide < number or wide > number
-    return np.int32(nearer | ONE_32 if inexact else bits).view(SINGLE)
+    """Exact for what is normal in float32: what is cut off of a float64 carries into the last bit that stays."""
+    bits = np.float64(number).view(np.int64)
+    carried = np.int64(np.int64(bits & CUT) + CUT)
+    return SINGLE(np.int64(np.int64(bits | carried) & ~CUT).view(np.float64))
+
+
+@njit(**INLINED)
+def _odd_single_or_brain(number: Any) -> Any:
+    """Below the normal range the nearest bfloat16, by a float64 whose last digit is that of its subnormals."""
+    wide = np.float64(number)
+    below = np.float64((abs(wide) + BRAIN_UNIT) - BRAIN_UNIT).view(np.int64)
+    below = np.int64(below | np.int64(wide.view(np.int64) & SIGN_64))
+    return SINGLE(below.view(np.float64)) if abs(wide) < LEAST_NORMAL_64 else _odd_single(wide)
 
 
 def _as_it_is(element: Any) -> Any:
@@ -159,7 +173,7 @@ def _single_as_half(number: Any, dtype: Any) -> Any:
 
 
 def _double_as_half(number: Any, dtype: Any) -> Any:
-    return _half_of_single(_odd_single(np.float64(number)))
+    return _half_of_single(_odd_single(number))
 
 
 def _single_as_brain(number: Any, dtype: Any) -> Any:
@@ -167,7 +181,7 @@ def _single_as_brain(number: Any, dtype: Any) -> Any:
 
 
 def _double_as_brain(number: Any, dtype: Any) -> Any:
-    return _brain_of_single(_odd_single(np.float64(number)))
+    return _brain_of_single(_odd_single_or_brain(number))
 
 
 def _as_single(number: Any, dtype: Any) -> Any:

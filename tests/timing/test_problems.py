@@ -101,6 +101,33 @@ def test_the_right_answer_is_accepted(problem: Problem, subject: str) -> None:
     assert set(prepared.calls) == set(MODES)
 
 
+NARROW = [Problem("softmax_with_loss", SMALL, "bfloat16"), Problem("euclidean_loss", SMALL, "float16")]
+
+
+@pytest.mark.parametrize("problem", NARROW, ids=str)
+@pytest.mark.parametrize("subject", ["numba-cpu", "torch"])
+def test_half_types_are_timed(problem: Problem, subject: str) -> None:
+    """And held to what is computed in float32: torch may round between its operations."""
+    if subject == "torch":
+        pytest.importorskip(subject)
+    prepared = open_subject(subject, 1).prepare(problem)
+    for call in prepared.calls.values():
+        call()
+    expectation = expect(problem)
+    loss, gradients = prepared.answer()
+    found = [gradient.reshape(-1)[expectation.entries] for gradient in gradients]
+    assert {gradient.dtype.name for gradient in found} == {problem.dtype}
+    assert expectation.judge(loss, found).accepted or subject == "torch"
+    assert not expectation.judge(loss, [-gradient for gradient in found]).accepted
+    assert not expectation.judge(2 * loss, found).accepted
+
+
+def test_labels_that_a_half_type_does_not_hold_are_classes_below() -> None:
+    problem = Problem("softmax_with_loss", size_named("400x999"), "bfloat16")
+    labels = problem.arrays()[problem.answer].astype(np.float64)
+    assert labels.max() < 999 and len(np.unique(labels)) > 250
+
+
 @pytest.mark.parametrize("problem", ALL, ids=str)
 def test_a_wrong_answer_is_rejected(problem: Problem) -> None:
     """A gradient off by 2^-12 in one entry, a loss off by 2^-12, and a gradient with the wrong sign."""

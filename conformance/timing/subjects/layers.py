@@ -48,7 +48,7 @@ class SuiteLayers:
             raise NotTimed(f"the reference is slow by design, and timed up to {LARGEST} entries")
         if self._layers is not None and problem.loss.type not in self._layers:
             raise NotTimed(f"it has no {problem.loss.type}")
-        if problem.dtype not in self._description.dtypes:
+        if not self._description.takes(problem.dtype):
             raise NotTimed(f"it has no {problem.dtype}")
         try:
             net = build(case_of(problem), dialect="documented", dtype=problem.dtype, layers=self._layers)

@@ -65,7 +65,7 @@ def _backward(
 ) -> Callable[[], object]:
     if not problem.loss.two_tops:
         return partial(backward, *arrays.values(), **options)
-    kept = np.full_like(arrays["x"], 0)
+    kept = np.full(arrays["x"].shape, 0, problem.drawn)
     forward(prob=kept)
     return partial(backward, kept, *list(arrays.values())[1:], **options)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from conformance.timing.gpu import Gpu
-from conformance.timing.problem import MODES, Array, Problem
+from conformance.timing.problem import DTYPES, MODES, Array, Problem
 from conformance.timing.subjects import About, NotTimed, Prepared
 
 __all__ = ["NumbaCUDA"]
@@ -37,6 +37,8 @@ class NumbaCUDA:
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
         from refimpl.fast.cuda.losses import module as module_of
 
+        if problem.dtype not in DTYPES:
+            raise NotTimed(f"it has no {problem.dtype}")
         module = module_of(problem.layer)
         arrays = problem.arrays()
         sets = self.gpu.sets(problem.held_bytes())

@@ -6,11 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from conformance.adapters.torch import array_of, tensor_of
 from conformance.timing.gpu import WARM
 from conformance.timing.problem import MODES, Array, Problem
 from conformance.timing.subjects import About, NotTimed, Prepared
@@ -39,7 +39,7 @@ class Torch:
         return About("torch:cuda", torch.__version__, environment)
 
     def prepare(self, problem: Problem, modes: Collection[str] = MODES) -> Prepared:
-        bottoms = {name: torch.from_numpy(array).to(self.device) for name, array in problem.arrays().items()}
+        bottoms = {name: tensor_of(array).to(self.device) for name, array in problem.arrays().items()}
         if problem.loss.labelled:
             bottoms[problem.answer] = bottoms[problem.answer].long()
         leaves = [bottoms[name].requires_grad_() for name in problem.loss.learned]
@@ -72,8 +72,7 @@ class Torch:
 
         def answer() -> tuple[float, tuple[Array, ...]]:
             value = float(both().detach())
-            gradients = (leaf.grad.cpu() for leaf in leaves if leaf.grad is not None)
-            return value, tuple(np.asarray(gradient) for gradient in gradients)
+            return value, tuple(array_of(leaf.grad) for leaf in leaves if leaf.grad is not None)
 
         calls = {"forward": forward, "backward": backward, "both": both}
         return Prepared(calls, answer, allocates=True, timed=None if self.device == "cpu" else seconds_on_device)

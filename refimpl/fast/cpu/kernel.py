@@ -29,6 +29,7 @@ from numpy import ndarray
 from refimpl.fast.cache import KernelCache
 from refimpl.fast.cpu.arguments import DOUBLE, SINGLE
 from refimpl.fast.scalar import FLAGS
+from refimpl.fast.stored import BITS
 
 __all__ = [
     "ADDING",
@@ -132,9 +133,26 @@ def attempt(kernel: Any, *args: Any) -> tuple[float, int]:
         ):
             result: tuple[float, int] = kernel(*args)
             return result
+        if dtype in BITS:
+            return _attempt_bits(kernel, dtype, args)
     except (NotCompiled, AttributeError):
         pass
     return math.nan, UNFIT
+
+
+def _attempt_bits(kernel: Any, half: Any, args: tuple[Any, ...]) -> tuple[float, int]:
+    """The same for arrays of a half type. Whatever else has two bytes an entry would pass for it."""
+    bits, ready = BITS[half], []
+    for one in args:
+        if type(one) is ndarray:
+            dtype = one.dtype
+            if dtype == half:
+                one = one.view(bits)
+            elif dtype.itemsize == bits.itemsize or not dtype.isnative:
+                return math.nan, UNFIT
+        ready.append(one)
+    result: tuple[float, int] = kernel(*ready)
+    return result
 
 
 def native(array: Any) -> bool:
