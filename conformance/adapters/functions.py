@@ -1,35 +1,38 @@
 """Functions: a loss as a framework writes it, ``f(scores, target) -> loss``, in the place of one of Caffe's layers.
 
 What the layer has beside its loss is the reference's: shapes, the axis of the classes, the weight that comes in as a
-gradient. What a function has no parameter for is declined before the first case, and so is a second top.
+gradient. An option that a net sets goes to the function's parameter of that name; those that it has no parameter for
+are declined before the first case, and so is a second top.
 """
 
 from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+import refimpl
 from conformance.adapters.direct import LayerImplementation, found
 from conformance.contract.case import Array
 from conformance.contract.dtypes import DEFAULT
 from conformance.contract.errors import unknown
 from conformance.contract.implementation import Description, Implementation
-from conformance.losses import LOSSES, Loss
+from conformance.losses import KNOWN, LOSSES, Loss
 from conformance.losses.roles import Labels
-from refimpl.layers.normalisation import Normalisation
 from refimpl.messages import LayerParameter
+from refimpl.schema import Message
 
 __all__ = ["Framework", "Pullback", "open_function"]
 
 Pullback = Callable[[Array], Sequence[Array]]
 """From the gradient of a loss to those of what it learns from."""
 
-_IGNORED = "loss_param.ignore_label"
+_IGNORED, _IGNORE_INDEX = "loss_param.ignore_label", "ignore_index"
+"""An option that frameworks have another name for."""
 
 
 class Framework(Protocol):
@@ -56,7 +59,7 @@ def open_function(framework: Framework, argument: str, timeout: float | None = N
     words = shlex.split(dashes.strip() + rest)
     if ":" not in place or (words and (len(words) != 2 or words[0] != "--as")):
         raise ValueError("a module and a function in it are needed, as in mykernels:cross_entropy")
-    types = {loss.type: loss for loss in LOSSES.values() if len(loss.bottoms) == 2}
+    types = {loss.type: loss for loss in _in_two_bottoms()}
     kind = words[1] if words else next(loss.type for loss in types.values() if loss.two_tops)
     if kind not in types:
         raise unknown("loss of two bottoms", kind, types)
@@ -64,21 +67,30 @@ def open_function(framework: Framework, argument: str, timeout: float | None = N
     pair = target if isinstance(target, tuple) else (target, None)
     if len(pair) != 2 or not callable(pair[0]) or not (pair[1] is None or callable(pair[1])):
         raise ValueError(f"{place} is neither a function nor a pair of functions")
-    loss, ignoring = types[kind], "ignore_index" in _parameters(pair[0])
+    loss = types[kind]
+    told = _told(loss, pair[0])
     description = Description(
         place,
         str(getattr(module, "__version__", "")),
         "Python",
         dtypes=DEFAULT,
-        declines=_declined(loss, ignoring),
+        declines=_declined(loss, told),
         environment={framework.name: framework.version, "numpy": np.__version__},
         any_types=True,
     )
 
     def make(param: LayerParameter) -> _Layer:
-        return _Layer(framework, pair, loss, param, ignoring)
+        return _Layer(framework, pair, loss, param, told)
 
     return LayerImplementation({kind: make}, description, timeout)
+
+
+def _in_two_bottoms() -> Iterator[Loss]:
+    """Losses that a function may stand for: Caffe's, and those from files, whose references are not the suite's."""
+    ours = refimpl.__name__
+    for stem, loss in KNOWN.items():
+        if len(loss.bottoms) == 2 and (stem in LOSSES or loss.layer.__module__.partition(".")[0] != ours):
+            yield loss
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
@@ -88,10 +100,16 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, Any]:
         return {}
 
 
-def _declined(loss: Loss, ignoring: bool) -> tuple[str, ...]:
+def _told(loss: Loss, function: Callable[..., Any]) -> dict[str, str]:
+    """The options of the layer that the function has a parameter for, with its name."""
+    named = {option: option.rpartition(".")[2] for option in loss.options if option != loss.axis_option}
+    parameters = _parameters(function)
+    return {option: name for option, name in (named | {_IGNORED: _IGNORE_INDEX}).items() if name in parameters}
+
+
+def _declined(loss: Loss, told: Collection[str]) -> tuple[str, ...]:
     """The options of the layer that such a function is never told, and what it does not give."""
-    told = {loss.axis_option, *((_IGNORED,) if ignoring else ())}
-    options = (option for option in loss.options if option not in told)
+    options = (option for option in loss.options if option not in (loss.axis_option, *told))
     second = (f"{loss.type}:tops>1",) if loss.two_tops else ()
     return (*options, *second)
 
@@ -106,13 +124,26 @@ class _Layer:
         pair: tuple[Callable[..., Any], Callable[..., Any] | None],
         loss: Loss,
         param: LayerParameter,
-        ignoring: bool,
+        told: Mapping[str, str],
     ) -> None:
         self.framework, self.pair, self.loss, self.param = framework, pair, loss, param
-        ignored = Normalisation.of(param.loss_param, loss.default_mode).ignored if loss.ignores else None
-        self.options = {"ignore_index": ignored} if ignoring and ignored is not None else {}
-        self.axis = param.softmax_param.axis if loss.two_tops else None
+        self.options = {name: self._said(option) for option, name in told.items() if self._sets(option)}
+        self.axis = self._said(loss.axis_option) if loss.axis_option else None
         self.learned = [i for i, bottom in enumerate(loss.bottoms) if bottom.learns]
+
+    def _sets(self, option: str) -> bool:
+        block, _, name = option.partition(".")
+        return bool(self._block(block).has(name))
+
+    def _said(self, option: str) -> Any:
+        block, _, name = option.partition(".")
+        return getattr(self._block(block), name)
+
+    def _block(self, name: str) -> Message:
+        """An option block of the layer, as its loss reads it."""
+        kind = self.loss.layer.messages.get(name)
+        found: Message = getattr(self.param, name) if kind is None else self.param.own.get((name, kind), kind())
+        return found
 
     def forward(self, bottom: Sequence[Array]) -> list[Array]:
         scores, target = bottom
@@ -123,7 +154,7 @@ class _Layer:
         if isinstance(self.loss.answer.role, Labels):
             classes = scores.shape[-1] if self.axis is not None else scores[0].size
             labels = len(scores) if self.axis is None else target.size
-            target = _classes(target.ravel()[:labels], classes, self.options.get("ignore_index"))
+            target = _classes(target.ravel()[:labels], classes, self.options.get(_IGNORE_INDEX))
         self.held = (scores, target)
         value, self.pull = self.framework.evaluate(self.pair[0], self.held, self.learned, self.options)
         return [value]

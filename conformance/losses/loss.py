@@ -240,6 +240,16 @@ class Loss:
         return str(self.options.get("loss_param.normalization", ("",))[0])
 
     @property
+    def modes(self) -> tuple[str | None, ...]:
+        """The normalizations to set; none, which is None, for a loss that reads none."""
+        return MODES if self.default_mode else (None,)
+
+    @property
+    def reads_loss_param(self) -> bool:
+        """Whether it reads any option of Caffe's block for losses."""
+        return any(option.startswith("loss_param.") for option in self.options)
+
+    @property
     def normalize_option(self) -> bool:
         """Whether it reads the deprecated ``normalize``."""
         return "loss_param.normalize" in self.options

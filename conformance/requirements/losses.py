@@ -199,7 +199,7 @@ _OF_EDGES = (
         "ignores-loss-param",
         "{type} computes the same with and without a loss_param.",
         f"{PROTO} LossParameter.normalization; {{cpp}}",
-        lambda loss: not any(option.startswith("loss_param.") for option in loss.options),
+        lambda loss: not loss.reads_loss_param,
     ),
     Facet(
         "similarity-truncation",

@@ -9,7 +9,6 @@ import numpy as np
 from conformance.contract.case import Array, Case
 from conformance.contract.check import Check
 from conformance.losses import LOSSES, Loss, Variant
-from conformance.losses.loss import MODES
 from conformance.losses.options import Options
 from conformance.losses.roles import Labels, Similarity
 from conformance.suite.judged import bundle
@@ -56,18 +55,19 @@ _TARGETS = np.resize([2.0, -1.0, 0.5, 1.0, 1.5, -0.25, 0.0], 20)
 
 def _ignoring(variant: Variant) -> Iterator[Served]:
     """Ignored labels of either sign and 0, fractional ones with them; and nothing but ignored labels."""
-    stem = variant.loss.stem
-    served = [f"{stem}.ignore-label", f"{stem}.normalization"]
+    stem, modes = variant.loss.stem, variant.loss.modes
+    of_mode = [f"{stem}.normalization"] if variant.loss.default_mode else []
+    served = [f"{stem}.ignore-label", *of_mode]
     for ignored, near in ((0, -0.75), (-1, -1.5), (2, 2.25), (255, 255.0)):
-        for mode in (None, *MODES):
+        for mode in dict.fromkeys((None, *modes)):
             labels = _labels(variant)
             labels[[0, -1]], labels[labels.size // 2] = ignored, near
             name = f"ignore-{ignored}-{(mode or 'default').lower()}"
             yield _case(variant, name, labels, _loss_param(ignored, mode)), served
-    for mode in MODES:
+    for mode in modes:
         labels = np.full(_labels(variant).size, 255.0)
-        case = _case(variant, f"all-ignored-{mode.lower()}", labels, _loss_param(255, mode))
-        yield case, [f"{stem}.all-ignored", f"{stem}.normalization"]
+        case = _case(variant, f"all-ignored-{(mode or 'default').lower()}", labels, _loss_param(255, mode))
+        yield case, [f"{stem}.all-ignored", *of_mode]
 
 
 def _loss_param(ignored: int, mode: str | None) -> Options:

@@ -50,7 +50,7 @@ def _cases(loss: Loss) -> Iterator[Served]:
     yield from _said_defaults(loss)
     if loss.ignores:
         yield from _not_ignored(loss)
-    if not loss.default_mode:
+    if not loss.reads_loss_param:
         yield from _unread_loss_param(loss.plain)
     if loss.axis_option and "weighted-classes" not in loss.traits:
         yield from _axis_of_another_layer(loss.plain)
@@ -119,16 +119,18 @@ def _folded(variant: Variant, classes: int) -> dict[str, Array]:
 def _axes(variant: Variant) -> Iterator[Served]:
     """Every axis of scores that have several outer and several inner positions, with every normalization."""
     loss, shape = variant.loss, (2, 3, 2, 4)
+    ignoring: Options = {"loss_param.ignore_label": 255} if loss.ignores else {}
     for axis in (1, 2, 3, -1, -2):
         along = {loss.axis_option: axis}
         reshaped = variant.reshaped({bottom.name: bottom.role.shape(shape, axis % 4) for bottom in loss.bottoms})
-        for mode in MODES:
-            varied = reshaped.given(along | {"loss_param.normalization": mode, "loss_param.ignore_label": 255})
+        for mode in loss.modes:
+            varied = reshaped.given({**along, "loss_param.normalization": mode, **ignoring})
             values = _folded(varied, shape[axis])
-            values[loss.answer.name].ravel()[[0, 7]] = 255.0
-            case_id = f"{FAMILY}/{loss.stem}/axis-{axis}-{mode.lower()}"
+            if ignoring:
+                values[loss.answer.name].ravel()[[0, 7]] = 255.0
+            case_id = f"{FAMILY}/{loss.stem}/axis-{axis}-{(mode or 'default').lower()}"
             case = varied.case(case_id, weights=(WEIGHT,), values=values)
-            yield case, [f"{loss.stem}.axis", f"{loss.stem}.normalization"]
+            yield case, [f"{loss.stem}.axis", *([f"{loss.stem}.normalization"] if mode else [])]
 
 
 def _both_normalisations(variant: Variant) -> Iterator[Served]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +20,17 @@ from conformance.contract.outcome import Refusal
 from conformance.contract.verdict import Status, Verdict
 from conformance.engine.execution import execute
 from conformance.judge.judgement import judge_outcome
+from conformance.record.reader import read_report
 from conformance.suite import golden
 from tests.broken import session
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/guides/kernels.md").read_text("utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/guides/kernels.md").read_text("utf-8")
 CODE = re.search(r"```python\n# mykernel.py\n(.*?)```", PAGE, re.DOTALL)
 COMMAND = re.search(r'lossconf run torch:(\S+) --dtype "([^"]+)"', PAGE)
+SMOOTHED = re.search(r"```python\n# smoothed.py\n(.*?)```", PAGE, re.DOTALL)
+SMOOTHED_COMMAND = re.search(r"lossconf (run \"torch:smoothed.*)", PAGE)
+DESCRIPTION = ROOT / "docs/examples/kernels/smoothed_softmax_loss.py"
 FINE = (Status.PASSED, Status.NOT_APPLICABLE)
 
 pytest.importorskip("torch")
@@ -66,6 +75,50 @@ def test_a_mistake_in_it_does_not(kernel: Any, was: str, becomes: str) -> None:
     kernel(name, CODE[1].replace(was, becomes))
     found = verdicts(f"torch:{name}:loss", 12, COMMAND[2])
     assert any(v.status is Status.FAILED for v in found)
+
+
+@pytest.mark.parametrize(("was", "becomes", "ends"), [("", "", 0), ("z_loss * log_sum", "z_loss * 2 * log_sum", 1)])
+def test_a_loss_with_options_from_a_file_is_judged(
+    kernel: Any, tmp_path: Path, was: str, becomes: str, ends: int
+) -> None:
+    """In a process of its own: what is registered stays there."""
+    assert SMOOTHED and SMOOTHED_COMMAND
+    assert was in SMOOTHED[1]
+    kernel("smoothed", SMOOTHED[1].replace(was, becomes))
+    words = shlex.split(SMOOTHED_COMMAND[1].replace("smoothed_softmax_loss.py", str(DESCRIPTION)))
+    words += [word for family in ("gradients", "labels", "options") for word in ("--family", family)]
+    run = subprocess.run(
+        [sys.executable, "-m", "conformance", *words, "-j", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == ends, run.stdout + run.stderr
+    judged = read_report(tmp_path / "report.jsonl").judged
+    passed = {each.verdict.requirement for each in judged if each.verdict.status is Status.PASSED}
+    assert {"smoothed_softmax_loss.ignore-label", "smoothed_softmax_loss.axis"} <= passed
+
+
+def test_options_that_a_function_has_parameters_for_are_told_where_a_net_sets_them(kernel: Any) -> None:
+    text = "told = []\n\n\ndef loss(x, z, margin=None):\n    told.append(margin)\n    return (x - z).square().sum()\n"
+    kernel("told", text.replace("(x, z, ", "(x, y, "))
+    implementation = open_implementation("torch:told:loss --as HingeLoss", in_process=True)
+    assert "hinge_loss_param.norm" in implementation.describe().declines
+    kernel("normed", "told = []\n\n\ndef loss(x, y, norm='-'):\n    told.append(norm)\n    return x.sum()\n")
+    implementation = open_implementation("torch:normed:loss --as HingeLoss", in_process=True)
+    assert "hinge_loss_param.norm" not in implementation.describe().declines
+    net = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "y" type: "Input" top: "y" input_param { shape { dim: 2 } } }
+layer { name: "loss" type: "HingeLoss" bottom: "x" bottom: "y" top: "loss" OPTIONS }"""
+    for options in ("", "hinge_loss_param { norm: L2 }"):
+        case = Case(
+            "it", net.replace("OPTIONS", options), {"x": np.zeros((2, 3)), "y": np.zeros(2)}, steps=("forward",)
+        )
+        implementation.run(case, "float32")
+    assert sys.modules["normed"].told == ["-", "L2"]
 
 
 def test_a_label_that_is_no_class_is_refused_whatever_the_function_makes_of_it(kernel: Any) -> None:
