@@ -47,9 +47,19 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
+def modules_in(text: str) -> list[str]:
+    """The modules of ours that a text imports."""
+    return re.findall(r"^\s*(?:from|import) (conformance\.\S+)", text, re.MULTILINE)
+
+
+DESCRIBING = set(modules_in((ROOT / "conformance/suite/new_loss.txt").read_text("utf-8")))
+"""What `lossconf losses new` writes at the head of a loss's description, and what is public for those therefore."""
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_documentation_imports_public_names_alone(path: Path) -> None:
     text = path.read_text("utf-8")
-    assert not re.findall(r"^\s*(?:from|import) (?:conformance\.\S+)", text, re.MULTILINE)
+    allowed = DESCRIBING if "\nLOSS = Loss(" in text else set()
+    assert set(modules_in(text)) <= allowed
     for names in re.findall(r"^\s*from conformance import (.+)$", text, re.MULTILINE):
         assert {name.strip() for name in names.split(",")} <= set(conformance.__all__)
