@@ -125,6 +125,8 @@ class Matching(LossLayer):
         images: dict[int, Image] = {}
         rows = value_of(bottom[3].wide).reshape(-1, 8)[: bottom[3].height]
         for row in rows:
+            if not np.isfinite(row[0]):
+                raise LayerError(f"a box is of image {row[0]:g}", "images are numbered from 0")
             item = int(row[0])
             if item == -1:
                 continue

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from refimpl.arithmetic import exact_sum, like, magnitude, rounded, sign, value_of, weighted
+from refimpl.arithmetic import exact_sum, like, magnitude, may_be_below, rounded, sign, step, value_of, weighted
 from refimpl.blob import Blob
 from refimpl.errors import LayerError
 from refimpl.form import Form
@@ -80,7 +80,12 @@ class WingLoss(LossLayer):
         difference = self.difference.wide
         size, direction = magnitude(difference), sign(difference)
         direction = np.where(value_of(difference) == 0, self._at_zero(direction), direction)
-        slope = np.where(self._near(size), direction * self.width / (size + rounded(self.epsilon, size)), direction)
+        curved = direction * self.width / (size + rounded(self.epsilon, size))
+        slope = np.where(self._near(size), curved, direction)
+        either = may_be_below(size, self.width) & may_be_below(-size, -self.width)
+        if either.any():  # the slope jumps at |d| = w
+            inside = step(like(size, self.width) - size)
+            slope = np.where(either, direction + (curved - direction) * inside, slope)
         gradient = weighted(slope, top[0].wide_diff / bottom[0].num)
         if propagate_down[0]:
             bottom[0].diff[...] = gradient

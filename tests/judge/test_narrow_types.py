@@ -158,3 +158,20 @@ def test_a_shift_that_the_type_holds_changes_nothing(claim: str) -> None:
     layer = type("Wide", (Softmax,), {"computed": np.float32})
     for implementation in (ReferenceImplementation(), wrapped(layer, "half")):
         assert {v.status for v in run_family(checks, implementation, (claim,))} == {Status.PASSED}
+
+
+def test_a_slope_that_jumps_within_the_rounding_of_a_difference_may_be_either() -> None:
+    """WingLoss at a difference of 9.99, which bfloat16 rounds to its width, 10."""
+    net = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 } } }
+layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 1 dim: 1 } } }
+layer { name: "loss" type: "WingLoss" bottom: "x" bottom: "t" top: "loss" loss_weight: 1
+        wing_loss_param { w: 10 epsilon: 2 } }"""
+    case = Case("it", f"force_backward: true{net}", {"x": np.array([[10.0]]), "t": np.array([[0.01]])})
+    answer = ReferenceImplementation().run(case, "bfloat16")
+    assert isinstance(answer, Outcome)
+    found = {}
+    for slope in (10 / 12, 1.0, 0.75, 1.125):
+        told = replace(answer, diff={**answer.diff, "x": np.full_like(answer.diff["x"], slope)})
+        found[slope] = judge_outcome(case, told, "bfloat16").conforms
+    assert found == {10 / 12: True, 1.0: True, 0.75: False, 1.125: False}

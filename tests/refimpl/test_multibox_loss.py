@@ -106,6 +106,14 @@ def test_earlier_locations_move_the_priors_and_scores_keep_negatives_away() -> N
     assert [image.negatives for image in nothing.layers[-1].layer.images.values()] == [[], []]
 
 
+@pytest.mark.parametrize("image", [np.inf, -np.inf, np.nan])
+def test_a_box_of_no_image_is_refused(image: float) -> None:
+    truths = INPUTS["gt"].copy()
+    truths[0, 0, 1, 0] = image
+    with pytest.raises(NetError, match="a box is of image"):
+        net(OPTIONS[0], inputs={**INPUTS, "gt": truths}).forward()
+
+
 def test_the_background_in_the_ground_truth_is_refused() -> None:
     inputs = {**INPUTS, "gt": INPUTS["gt"] * np.array([1.0, 0, 1, 1, 1, 1, 1, 1])}
     with pytest.raises(NetError, match="background") as refusal:
