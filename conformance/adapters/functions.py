@@ -127,23 +127,17 @@ class _Layer:
         told: Mapping[str, str],
     ) -> None:
         self.framework, self.pair, self.loss, self.param = framework, pair, loss, param
-        self.options = {name: self._said(option) for option, name in told.items() if self._sets(option)}
-        self.axis = self._said(loss.axis_option) if loss.axis_option else None
+        held = {name: self._field(option) for option, name in told.items()}
+        self.options = {name: getattr(block, field) for name, (block, field) in held.items() if block.has(field)}
+        self.axis = getattr(*self._field(loss.axis_option)) if loss.axis_option else None
         self.learned = [i for i, bottom in enumerate(loss.bottoms) if bottom.learns]
 
-    def _sets(self, option: str) -> bool:
-        block, _, name = option.partition(".")
-        return bool(self._block(block).has(name))
-
-    def _said(self, option: str) -> Any:
-        block, _, name = option.partition(".")
-        return getattr(self._block(block), name)
-
-    def _block(self, name: str) -> Message:
-        """An option block of the layer, as its loss reads it."""
+    def _field(self, option: str) -> tuple[Message, str]:
+        """The block of the layer that holds an option, as its loss reads it, and the option's name there."""
+        name, _, field = option.partition(".")
         kind = self.loss.layer.messages.get(name)
-        found: Message = getattr(self.param, name) if kind is None else self.param.own.get((name, kind), kind())
-        return found
+        block: Message = getattr(self.param, name) if kind is None else self.param.own.get((name, kind), kind())
+        return block, field
 
     def forward(self, bottom: Sequence[Array]) -> list[Array]:
         scores, target = bottom

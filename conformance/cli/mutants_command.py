@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from random import Random
 from typing import TypeVar
 
 import click
@@ -122,7 +121,7 @@ def command(
         raise UsageError("--kernels: goes with --drawn")
     if once and (listing or requirements or sensitivity or diagnosis or drawn or choosing or checkers):
         raise UsageError("--once: is of the matrix, which this does not run")
-    if claims and (requirements or diagnosis or drawn or checkers):
+    if claims and (requirements or diagnosis or drawn or choosing or checkers):
         raise UsageError("--dtype: is of the matrix and of --sensitivity")
     if on:
         refuse_beside("jobs")
@@ -249,10 +248,11 @@ def _diagnosis(mutants: list[Mutant], sample: int | None, seed: int, working: Wo
 def _choosing(mutants: list[Mutant], sample: int | None, seed: int, working: Working) -> int:
     """Print what ``conformance/suite/quick.txt`` is chosen from."""
     from conformance.mutants.choosing import chosen, cost_of, killed, killers_of, kind_of
+    from conformance.mutants.diagnosed import wrong_ones
     from conformance.suite import whole_suite
 
-    wrong = [mutant.id for mutant in mutants if mutant.equivalent is None and profile_of(mutant.stem) == "bvlc"]
-    wrong = sorted(Random(seed).sample(wrong, min(sample, len(wrong)))) if sample else wrong
+    ours = [mutant for mutant in mutants if profile_of(mutant.stem) == "bvlc"]
+    wrong = [mutant.id for mutant in wrong_ones(ours, sample, seed)]
     with working as hands:
         found = _shown(killers_of(wrong, hands), len(wrong))
     killing = {kind for each in found for kind in each.kinds}

@@ -6,7 +6,7 @@ import click
 
 from conformance.cli.completing import implementations
 from conformance.cli.layer_options import python_layer_options
-from conformance.cli.numbers import Finite
+from conformance.cli.run_options import timeout_option
 from conformance.cli.saying import say
 from conformance.cli.simulate_option import simulate_option
 from conformance.contract.exit_codes import ExitCode
@@ -19,14 +19,7 @@ _DETAIL = 6
 
 @click.command("smoke")
 @click.argument("implementation", shell_complete=implementations)
-@click.option(
-    "--timeout",
-    type=Finite(0.1, 1e7),
-    default=60.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds that one case may take.",
-)
+@timeout_option
 @python_layer_options
 @simulate_option
 def command(implementation: str, timeout: float) -> int:

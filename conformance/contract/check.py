@@ -44,8 +44,10 @@ class Check:
 
     def runs_in(self, claim: str) -> bool:
         """Whether the check says anything in a claim of types."""
-        if claim in DEFAULT or set(DEFAULT) <= set(self.dtypes):
-            return claim not in DEFAULT or claim in self.dtypes
+        if claim in DEFAULT:
+            return claim in self.dtypes
+        if set(DEFAULT) <= set(self.dtypes):
+            return True
         return FLOAT.name in self.dtypes and TypeClaim.named(claim).accumulated.significand >= FLOAT.significand
 
     def among(self, wanted: Iterable[str], differences: Iterable[str] = ()) -> Iterator[str]:

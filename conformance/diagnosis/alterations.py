@@ -138,20 +138,24 @@ def _options(loss: Loss, layer: LayerParameter, node: Node, as_: Make) -> Iterat
         for value in misreading.values(getattr(message, name)):
             yield as_(Cause(misreading.cause), **_put(layer, field, replace(message, **{name: value})))
     if loss.default_mode:
-        yield from (as_(Cause.NORMALISATION_MODE, **_put(layer, "loss_param", each)) for each in _modes(layer, node))
+        yield from (
+            as_(Cause.NORMALISATION_MODE, **_put(layer, "loss_param", each)) for each in _modes(loss, layer, node)
+        )
 
 
-def _modes(layer: LayerParameter, node: Node) -> Iterator[Any]:
+def _modes(loss: Loss, layer: LayerParameter, node: Node) -> Iterator[Any]:
     """The ``loss_param`` with its normalization not read, or read as another."""
     given: Any = _message(layer, node, "loss_param")
+    meant = loss.default_mode
     if given.has("normalization"):
         yield _without(given, "normalization")
+        meant = given.normalization
     elif given.has("normalize"):
         yield replace(given, normalize=not given.normalize)
         return
     for mode in given.schema["normalization"].numbers:
-        if mode != given.normalization:
-            yield replace(given, normalization=mode)
+        if mode != meant:
+            yield replace(given, normalization=mode, present=given.present | {"normalization"})
 
 
 def _message(layer: LayerParameter, node: Node, field: str) -> Any:

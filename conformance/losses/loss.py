@@ -241,7 +241,7 @@ class Loss:
 
     @property
     def modes(self) -> tuple[str | None, ...]:
-        """The normalizations to set; none, which is None, for a loss that reads none."""
+        """The normalizations to try; of a loss that reads none only None, which sets none."""
         return MODES if self.default_mode else (None,)
 
     @property

@@ -12,7 +12,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from conformance.contract.check import Check
 from conformance.contract.dtypes import DEFAULT
@@ -25,7 +24,7 @@ from conformance.mutants import mutants_by_id
 from conformance.mutants.matrix import concerned
 from conformance.mutants.mutant import MutantImplementation
 from conformance.mutants.pool import Hands, in_processes
-from conformance.mutants.right_answers import RightAnswers
+from conformance.mutants.right_answers import right_answers_in
 from conformance.suite import whole_suite
 
 __all__ = ["SHARE", "Killers", "chosen", "cost_of", "killed", "killers_of", "kind_of"]
@@ -65,7 +64,7 @@ def killers_of(mutants: Sequence[str], hands: Hands = 1) -> Iterator[Killers]:
 
 def _killers(name: str) -> Killers:
     mutant = mutants_by_id()[name]
-    implementation, right = MutantImplementation(mutant), _right_answers(mutant.dialect)
+    implementation, right = MutantImplementation(mutant), right_answers_in(mutant.dialect)
     found = set()
     for check in concerned(mutant, filter(_is_candidate, whole_suite(profile_of(mutant.stem)))):
         if right.matches(check, DTYPE, implementation):
@@ -79,11 +78,6 @@ def _killers(name: str) -> Killers:
 
 def _is_candidate(check: Check) -> bool:
     return check.core and check.family not in _SLOW and DTYPE in check.dtypes and not check.undefined
-
-
-@cache
-def _right_answers(dialect: str) -> RightAnswers:
-    return RightAnswers(dialect)
 
 
 def cost_of(checks: Iterable[Check]) -> dict[str, float]:

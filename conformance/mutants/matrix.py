@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from conformance.contract.check import Check
@@ -17,7 +17,7 @@ from conformance.losses import profile_of
 from conformance.mutants import mutants_by_id
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.mutants.pool import Hands, in_processes
-from conformance.mutants.right_answers import RightAnswers
+from conformance.mutants.right_answers import RightAnswers, right_answers_in
 from conformance.suite import whole_suite
 
 __all__ = ["Kill", "Row", "concerned", "kill_matrix", "run_mutant"]
@@ -126,14 +126,9 @@ def kill_matrix(
 
 
 def _row(mutant: Mutant, claim: str, once: bool) -> Row:
-    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), _right_answers(mutant.dialect), once, claim)
+    return run_mutant(mutant, whole_suite(profile_of(mutant.stem)), right_answers_in(mutant.dialect), once, claim)
 
 
 def _row_by_id(named: tuple[str, str], once: bool) -> Row:
     mutant, claim = named
     return _row(mutants_by_id()[mutant], claim, once)
-
-
-@cache
-def _right_answers(dialect: str) -> RightAnswers:
-    return RightAnswers(dialect)

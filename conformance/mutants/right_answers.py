@@ -6,6 +6,7 @@ ends for the reference; to judge it once more would cost most of a kill matrix's
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 
@@ -19,7 +20,7 @@ from conformance.contract.outcome import Outcome, Refusal
 from conformance.contract.session import Session
 from conformance.engine.execution import execute
 
-__all__ = ["RightAnswers"]
+__all__ = ["RightAnswers", "right_answers_in"]
 
 Answered = list[tuple[Case, bytes]]
 
@@ -44,6 +45,12 @@ class RightAnswers:
             execute(check, Session(recording, self._reference.describe(), dtype))
             self._known[check.id, dtype] = recording.answered
         return self._known[check.id, dtype]
+
+
+@cache
+def right_answers_in(dialect: str) -> RightAnswers:
+    """Those in a dialect, the same for everybody in this process: what is known of a check is not asked again."""
+    return RightAnswers(dialect)
 
 
 class _Recording(ReferenceImplementation):

@@ -14,8 +14,10 @@ from conformance.adapters.reference import ReferenceImplementation
 from conformance.contract.aspect import Aspect
 from conformance.contract.case import Case, Pass
 from conformance.contract.outcome import Outcome, Refusal
+from conformance.diagnosis.alterations import alteration_clues
 from conformance.diagnosis.clues import clues_of
 from conformance.diagnosis.diagnosis import diagnose
+from conformance.diagnosis.rejection import Rejection
 from conformance.judge.judgement import judge_outcome
 from conformance.losses import KNOWN, Loss
 from conformance.losses.examples import Misreading
@@ -139,6 +141,21 @@ def test_a_case_read_as_another_is_told_from_the_answer(case: Case, read: Case, 
     told = replace(other, data={**other.data, "y": case.inputs["y"]})
     found = causes(case, told)[0]
     assert found is cause if cause else found in (Cause.NORMALISATION_MODE, Cause.VALID_RATIO)
+
+
+@pytest.mark.parametrize("mode", ["VALID", "FULL", "NONE"])
+def test_another_default_than_the_losss_own_is_a_mode_misread(mode: str) -> None:
+    """SigmoidCrossEntropyLoss divides by the batch where nothing is set, and the format's default is VALID."""
+    net = PLAIN.net.replace(source("y", (4,)), source("y", (4, 3)))
+    net = net.replace("SoftmaxWithLoss", "SigmoidCrossEntropyLoss")
+    net = net.replace('top: "loss" ', 'top: "loss" loss_param { ignore_label: 1 } ')
+    inputs = {"x": X, "y": (X > 1).astype(float)}
+    read = net.replace("ignore_label: 1", f"ignore_label: 1 normalization: {mode}")
+    case, told = Case("plain", net, inputs), answered(Case("read", read, inputs))
+    rejection = Rejection.of(case, told, "float64", judge_outcome(case, told, "float64"))
+    assert rejection is not None
+    found = list(alteration_clues(rejection, {Cause.NORMALISATION_MODE}))
+    assert (Cause.NORMALISATION_MODE, Grade.EXACT) in found
 
 
 def test_a_net_loss_without_its_weights() -> None:

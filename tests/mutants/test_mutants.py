@@ -141,7 +141,7 @@ def _made_slowly(folder: str) -> None:
     os.mkdir(folder)
 
 
-@pytest.mark.parametrize("option", ["--drawn", "--checkers", "--requirements", "--diagnosis"])
+@pytest.mark.parametrize("option", ["--drawn", "--checkers", "--requirements", "--diagnosis", "--choose-quick"])
 def test_types_are_refused_where_there_is_no_matrix(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["mutants", "--dtype", "bfloat16", option])

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from random import Random
 from typing import TypeVar
 
@@ -25,7 +24,7 @@ from conformance.mutants.drawn.triggered import triggered
 from conformance.mutants.matrix import concerned
 from conformance.mutants.mutant import Mutant, MutantImplementation
 from conformance.mutants.pool import Hands, in_processes
-from conformance.mutants.right_answers import RightAnswers
+from conformance.mutants.right_answers import right_answers_in
 from conformance.suite import whole_suite
 
 __all__ = ["Drawn", "Power", "drawn_mutants", "lines", "measured", "to_json", "to_markdown"]
@@ -129,18 +128,13 @@ def _killed_by(mutant: Mutant) -> str | None:
     implementation = MutantImplementation(mutant)
     for dtype in DTYPES:
         for check in checks:
-            if dtype not in check.dtypes or _right_answers().matches(check, dtype, implementation):
+            if dtype not in check.dtypes or right_answers_in("documented").matches(check, dtype, implementation):
                 continue
             session = Session(implementation, implementation.describe(), dtype)
             for verdict in execute(check, session):
                 if verdict.status.breaks and verdict.level is not Level.SHOULD:
                     return f"{check.id}[{dtype}]"
     return None
-
-
-@cache
-def _right_answers() -> RightAnswers:
-    return RightAnswers("documented")
 
 
 def interval(killed: int, of: int) -> tuple[float, float]:
